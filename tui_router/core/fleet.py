@@ -1,0 +1,100 @@
+"""The fleet: the models that a person owns and the routes that lead to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from msgspec import Struct
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """One served model, as the fleet names it."""
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    """What servers call it, when the careful match of `backends.matching` would not find it."""
+    backend: str = ""
+    """Base URL of the only server that may serve it; empty: any."""
+    size_bytes: int = 0
+    context: int = 0
+    """Longest context in tokens that the model can take; 0: not known."""
+    vision: bool = False
+    tools: bool = False
+    max_tokens: int = 4096
+    """The most tokens of one answer."""
+    system: str = ""
+    """A system prompt of the person's own for this model."""
+
+
+class Trigger(Struct, frozen=True, kw_only=True):
+    """One piece of evidence for (or, with a negative weight, against) a route.
+
+    Exactly one of `words`, `pattern` and `shape` is given.
+    """
+
+    name: str
+    weight: float
+    words: tuple[str, ...] = ()
+    """Whole words or phrases, any case; a word ending in `*` matches as a prefix."""
+    pattern: str = ""
+    """A Python regular expression, any case unless it says `(?-i:...)`; `^` and `$` match at line ends."""
+    shape: str = ""
+    """A form of the text that `routers.shape` knows, such as `url` or `code_fence`."""
+    says: str = ""
+    """What the evidence means, in a person's words; empty: the trigger's name."""
+
+
+class Needs(Struct, frozen=True, kw_only=True):
+    """What a model must be able to do to serve a route."""
+
+    vision: bool = False
+    tools: bool = False
+    context: int = 0
+    """Least usable context in tokens."""
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """A lane of work."""
+
+    name: str
+    description: str
+    model: str
+    fallbacks: tuple[str, ...] = ()
+    priority: float = 1.0
+    """Multiplies the route's probability before it is normalised; ties go to the higher one."""
+    bias: float = 0.0
+    """Score that the route starts with."""
+    order: int = 0
+    """Its place in lists, and its digit in pickers."""
+    needs: Needs = Needs()
+    triggers: tuple[Trigger, ...] = ()
+    on_partial: str = "keep"
+    """What to do when an answer breaks after text was shown: `keep` it, or `restart` with the next model."""
+
+
+class Fleet(Struct, frozen=True, dict=True):
+    """All models and routes; routes are in the order of their digits."""
+
+    models: Mapping[str, Model]
+    routes: tuple[Route, ...]
+    temperature: float = 2.0
+    """Divides rule scores before the softmax; larger is less sure."""
+
+    @cached_property
+    def by_route(self) -> dict[str, Route]:
+        """Routes by name."""
+        return {route.name: route for route in self.routes}
+
+    def route(self, name: str) -> Route:
+        """The route of that name; KeyError if the fleet has none."""
+        return self.by_route[name]
+
+    def digit(self, name: str) -> int:
+        """The digit that picks a route, from 1; 0 for an unknown one."""
+        return next((i for i, route in enumerate(self.routes, 1) if route.name == name), 0)
+
+    def chain(self, name: str) -> tuple[str, ...]:
+        """The models of a route in the order in which they are tried."""
+        route = self.route(name)
+        return (route.model, *(model for model in route.fallbacks if model != route.model))

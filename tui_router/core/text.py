@@ -1,0 +1,73 @@
+"""The cleaning boundary: what models, servers, files and people send is text, never terminal control.
+
+Raw text is stored as it came; everything that is shown or printed goes through `clean` (or `StreamCleaner`
+for text that arrives in pieces). Whole control sequences are removed, so that no litter such as `52;c;...`
+is left behind; stray control and bidirectional override characters become U+FFFD.
+
+Sequences: ECMA-48 (CSI, OSC, DCS, SOS, PM, APC; 7-bit and C1 forms).
+"""
+
+from __future__ import annotations
+
+import re
+
+_STRING_BODY = r"[^\x07\x1b\x9c]*"
+_SEQUENCE = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI
+    rf"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f]){_STRING_BODY}(?:\x07|\x1b\\|\x9c)"  # OSC, DCS, SOS, PM, APC
+    r"|\x1b[ -/]+[0-~]|\x1b[0-OQ-WYZ\\`-~]"  # two- and three-character escapes
+)
+_PARTIAL = re.compile(
+    r"(?:\x1b|\x1b[ -/]+|(?:\x1b\[|\x9b)[0-?]*[ -/]*"
+    rf"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f]){_STRING_BODY}\x1b?)\Z"
+)
+_LONGEST_SEQUENCE = 4096
+_REPLACED = {
+    c: "\ufffd"
+    for c in (
+        *(c for c in range(32) if c not in (9, 10)),
+        127,
+        *range(0x80, 0xA0),
+        *range(0x202A, 0x202F),
+        *range(0x2066, 0x206A),
+        *range(0xD800, 0xE000),
+    )
+}
+
+
+def clean(text: str) -> str:
+    """Text that is safe to show: newlines and tabs stay, control sequences go, other controls become U+FFFD."""
+    if text.isprintable():
+        return text
+    text = text.replace("\r\n", "\n")
+    if "\x1b" in text or any(c in text for c in "\x9b\x9d\x90\x98\x9e\x9f"):
+        text = _SEQUENCE.sub("", text)
+    return text.replace("\r", "\n").translate(_REPLACED)
+
+
+def one_line(text: str, limit: int = 400) -> str:
+    """Clean text on one line, white space collapsed, cut with `…` after `limit` characters."""
+    line = " ".join(clean(text[: limit * 4]).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+class StreamCleaner:
+    """`clean` for text in pieces: holds back a control sequence that is not complete yet."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """The next piece, cleaned; what may be the start of a sequence waits for its end."""
+        text = self._held + piece
+        found = _PARTIAL.search(text, max(0, len(text) - _LONGEST_SEQUENCE))
+        start = found.start() if found else len(text)
+        if text.endswith("\r") and start == len(text):
+            start -= 1  # may be the first half of CR LF
+        self._held = text[start:]
+        return clean(text[:start])
+
+    def close(self) -> str:
+        """What was held back, as harmless text."""
+        held, self._held = self._held, ""
+        return clean(held)

@@ -1,0 +1,1 @@
+"""Routers: a Request in, a Decision out."""

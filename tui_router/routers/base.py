@@ -1,0 +1,40 @@
+"""What every router is, and the arithmetic that they share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from tui_router.core.fleet import Fleet
+from tui_router.core.types import Decision, Request
+
+
+class Router(Protocol):
+    """Turns a Request into a Decision without calling the target model."""
+
+    name: str
+    version: str
+
+    def decide(self, request: Request) -> Decision:
+        """One decision; never raises for any text."""
+        ...
+
+    def decide_many(self, requests: Iterable[Request]) -> Iterable[Decision]:
+        """Decisions in the order of the requests."""
+        ...
+
+
+def ranked(fleet: Fleet, scores: Sequence[float], temperature: float) -> tuple[tuple[str, float], ...]:
+    """Softmax of scores / temperature, weighted by the routes' priorities, likeliest first.
+
+    Scores stand in the order of `fleet.routes`. Equal probabilities are ordered by priority, then by digit.
+    """
+    logits = [s / temperature + math.log(r.priority) for s, r in zip(scores, fleet.routes, strict=True)]
+    top = max(logits)
+    weights = [math.exp(logit - top) for logit in logits]
+    total = sum(weights)
+    pairs = sorted(
+        zip(fleet.routes, weights, strict=True), key=lambda pair: (-pair[1], -pair[0].priority, fleet.digit(pair[0].name))
+    )
+    return tuple((route.name, weight / total) for route, weight in pairs)

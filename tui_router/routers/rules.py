@@ -1,0 +1,243 @@
+"""The rules router: weighted evidence of words, patterns and shapes, never the first match.
+
+Each trigger of the fleet that matches adds its weight to its route once; negative evidence takes away. In a
+conversation the turn before lends a part of its evidence, more when the request reads like a follow-up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from tui_router.core.fleet import Fleet, Trigger
+from tui_router.core.text import one_line
+from tui_router.core.types import Decision, Reason, Request
+from tui_router.routers import patterns
+from tui_router.routers.base import ranked
+from tui_router.routers.patterns import Starts
+from tui_router.routers.shape import SHAPES, Look
+
+_TOKEN = re.compile(r"\w+\*?|[^\w\s]")
+_PREFIX = 4
+_CAP = 12.0
+_FOLLOW_UP = re.compile(
+    r"\A\W*(?:and|now|also|but|so|then|again|ok(?:ay)?,? now|make (?:it|that|them|this)|do (?:it|that|the same)|can you also|"
+    r"commit (?:it|that)|(?:shorter|longer|simpler|another|one more|more|continue|go on|keep going|instead|same)\b|"
+    r"what about|how about|why\W*\Z|in \w+\W*\Z|use \w+ instead|try again|rewrite|rephrase|fix (?:it|that)|"
+    r"take (?:the|your)|redo|given|based on|explain (?:it|that|the))",
+    re.IGNORECASE,
+)
+_POINTS_BACK = re.compile(
+    r"\b(?:it|that|them|those|these|this one|the (?:first|second|third|last|other|previous|above) (?:one|part|line|paragraph)?"
+    r"|your (?:answer|response|previous|last|own)|previous|above|earlier|same)\b",
+    re.IGNORECASE,
+)
+_HOLD_FOLLOW_UP, _HOLD_POINTING, _HOLD_PLAIN = 0.9, 0.7, 0.15
+_DECAY = 0.5
+
+
+class _Phrase(NamedTuple):
+    rest: tuple[str, ...]
+    last_is_prefix: bool
+    index: int
+
+
+class _Pattern(NamedTuple):
+    index: int
+    compiled: re.Pattern[str]
+    starts: Starts | None
+    needs: frozenset[str]
+    """Characters of which the text must have one; empty: none."""
+    at_start: bool
+    """The pattern can only match at the start of the text."""
+
+    def find(self, text: str, places: dict[str, list[int]], characters: set[str]) -> re.Match[str] | None:
+        """The same as `compiled.search`, without trying what cannot match. For ASCII text."""
+        if self.needs and self.needs.isdisjoint(characters):
+            return None
+        if self.starts is not None:
+            if self.starts.stems.isdisjoint(places):
+                return None
+            if self.starts.exactly and not self.at_start:
+                match = self.compiled.match
+                for at in sorted(at for stem in self.starts.stems & places.keys() for at in places[stem]):
+                    if found := match(text, at):
+                        return found
+                return None
+        return self.compiled.match(text) if self.at_start else self.compiled.search(text)
+
+
+class _Hit(NamedTuple):
+    index: int
+    matched: str
+
+
+class RulesRouter:
+    """Decides by the triggers of a fleet."""
+
+    name = "rules"
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.version = _version(fleet)
+        self._triggers: list[tuple[int, Trigger]] = [
+            (place, trigger) for place, route in enumerate(fleet.routes) for trigger in route.triggers
+        ]
+        self._bias = [route.bias for route in fleet.routes]
+        self._words: dict[str, list[_Phrase]] = {}
+        self._prefixes: dict[str, list[tuple[str, int]]] = {}
+        self._patterns: list[_Pattern] = []
+        self._shapes = [(SHAPES[t.shape], i) for i, (_, t) in enumerate(self._triggers) if t.shape]
+        for index, (_, trigger) in enumerate(self._triggers):
+            for phrase in trigger.words:
+                self._add_phrase(phrase, index)
+            if trigger.pattern:
+                self._patterns.append(_compile(trigger.pattern, index))
+
+    def _add_phrase(self, phrase: str, index: int) -> None:
+        parts = _TOKEN.findall(phrase.lower())
+        if not parts:
+            return
+        if len(parts) == 1 and parts[0].endswith("*"):
+            stem = parts[0][:-1]
+            self._prefixes.setdefault(stem[:_PREFIX], []).append((stem, index))
+            return
+        wild = parts[-1].endswith("*")
+        rest = (*parts[1:-1], parts[-1].rstrip("*")) if len(parts) > 1 else ()
+        self._words.setdefault(parts[0], []).append(_Phrase(rest, wild, index))
+
+    def decide(self, request: Request) -> Decision:
+        """One decision. Time grows with the text only up to `shape.HEAD + shape.TAIL` characters."""
+        start = time.perf_counter()
+        look = Look(request)
+        hits = self._evidence(look)
+        scores = self._scores(hits)
+        held = self._hold(request, scores)
+        ranking = ranked(self.fleet, scores, self.fleet.temperature)
+        reasons = self._reasons(hits, ranking[0][0])
+        if held is not None:
+            reasons = (held, *reasons)
+        return Decision(
+            ranking=ranking,
+            model=self.fleet.route(ranking[0][0]).model,
+            reasons=reasons,
+            router=self.name,
+            version=self.version,
+            elapsed_ms=(time.perf_counter() - start) * 1000,
+            classified=look.text if look.shortened else "",
+        )
+
+    def decide_many(self, requests: Iterable[Request]) -> Iterator[Decision]:
+        """Decisions in the order of the requests."""
+        return map(self.decide, requests)
+
+    def _evidence(self, look: Look) -> list[_Hit]:
+        hits: list[_Hit] = []
+        seen: set[int] = set()
+        tokens = look.tokens
+        words, prefixes = self._words, self._prefixes
+        for at, token in enumerate(tokens):
+            for phrase in words.get(token, ()):
+                if phrase.index not in seen and _continues(tokens, at + 1, phrase):
+                    seen.add(phrase.index)
+                    hits.append(_Hit(phrase.index, _spell(tokens, at, len(phrase.rest) + 1)))
+            for stem, index in prefixes.get(token[:_PREFIX], ()):
+                if index not in seen and token.startswith(stem):
+                    seen.add(index)
+                    hits.append(_Hit(index, token))
+        text = look.text
+        if text.isascii():
+            places, characters = patterns.stem_places(text), set(text)
+            found = [(p.index, p.find(text, places, characters)) for p in self._patterns]
+        else:  # letters that only look alike would slip past the quick looks
+            found = [(p.index, p.compiled.search(text)) for p in self._patterns]
+        hits += [_Hit(index, match[0].strip()) for index, match in found if match]
+        hits += [_Hit(i, shown) for shape, i in self._shapes if (shown := shape(look)) is not None]
+        return hits
+
+    def _scores(self, hits: list[_Hit]) -> list[float]:
+        scores = list(self._bias)
+        for index, _ in hits:
+            place, trigger = self._triggers[index]
+            scores[place] += trigger.weight
+        return scores
+
+    def _hold(self, request: Request, scores: list[float]) -> Reason | None:
+        """Lend the evidence of earlier requests of the conversation to `scores`; the reason to show, if any."""
+        earlier = [m.content for m in request.history if m.role == "user"][-3:]
+        if not earlier:
+            return None
+        text = request.text
+        if _FOLLOW_UP.search(text):
+            hold = _HOLD_FOLLOW_UP
+        elif len(text) < 160 and _POINTS_BACK.search(text):
+            hold = _HOLD_POINTING
+        else:
+            hold = _HOLD_PLAIN
+        decided = max(range(len(scores)), key=scores.__getitem__)
+        lent = [0.0] * len(scores)
+        for age, content in enumerate(reversed(earlier)):
+            past = self._scores(self._evidence(Look(Request(text=content))))
+            mean = sum(past) / len(past)
+            weight = hold * _DECAY**age
+            for place, score in enumerate(past):
+                lent[place] += weight * min(_CAP, score - mean)
+        if hold >= _HOLD_POINTING:  # what the words of a follow-up say about its own length or tone counts less
+            mean = sum(scores) / len(scores)
+            scores[:] = [mean + (s - mean) * 0.5 for s in scores]
+        for place, gain in enumerate(lent):
+            scores[place] += gain
+        now = max(range(len(scores)), key=scores.__getitem__)
+        if now == decided and hold < _HOLD_POINTING:
+            return None
+        return Reason(
+            f"held from the turn before: ‘{one_line(earlier[-1], 40)}’", self.fleet.routes[now].name, round(lent[now], 2)
+        )
+
+    def _reasons(self, hits: list[_Hit], route: str, most: int = 6) -> tuple[Reason, ...]:
+        """The weightiest evidence in words, what speaks for the chosen route first."""
+        said = []
+        for index, matched in hits:
+            place, trigger = self._triggers[index]
+            means = trigger.says or trigger.name
+            text = means if trigger.shape else f"‘{one_line(matched, 32)}’: {means}"
+            said.append(Reason(text, self.fleet.routes[place].name, round(trigger.weight, 2)))
+        said.sort(key=lambda reason: (reason.route != route or reason.weight < 0, -abs(reason.weight)))
+        if not said:
+            return (Reason("nothing that the rules know: the route that answers such requests most often", route, 0.0),)
+        return tuple(said[:most])
+
+
+def _compile(pattern: str, index: int) -> _Pattern:
+    compiled = re.compile(pattern, patterns.FLAGS)
+    starts, needs = patterns.first_stems(pattern), patterns.needed_characters(pattern)
+    at_start = pattern.startswith(r"\A") and "|" not in re.sub(r"\((?:[^()]|\([^()]*\))*\)", "", pattern)
+    return _Pattern(index, compiled, starts, needs or frozenset(), at_start)
+
+
+def _continues(tokens: list[str], at: int, phrase: _Phrase) -> bool:
+    rest = phrase.rest
+    if not rest:
+        return True
+    end = at + len(rest)
+    if end > len(tokens):
+        return False
+    if not phrase.last_is_prefix:
+        return tuple(tokens[at:end]) == rest
+    return tuple(tokens[at : end - 1]) == rest[:-1] and tokens[end - 1].startswith(rest[-1])
+
+
+def _spell(tokens: list[str], at: int, count: int) -> str:
+    words = tokens[at : at + count]
+    return "".join(w if not w[0].isalnum() or i == 0 else f" {w}" for i, w in enumerate(words))
+
+
+def _version(fleet: Fleet) -> str:
+    """Eight hex digits of what decides: any change of triggers, weights, priorities or temperature changes it."""
+    import msgspec
+
+    what = [(r.name, r.priority, r.bias, r.triggers) for r in fleet.routes]
+    return hashlib.blake2b(msgspec.json.encode([fleet.temperature, what]), digest_size=4).hexdigest()
