@@ -36,11 +36,12 @@ class Attachment(Struct, frozen=True, kw_only=True):
     kind: Literal["image"] = "image"
 
 
-class Message(Struct, frozen=True):
+class Message(Struct, frozen=True, omit_defaults=True):
     """One message of the conversation so far."""
 
     role: Role
     content: str
+    attachments: tuple[Attachment, ...] = ()
 
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,0 +1,137 @@
+"""What the program asks of its store."""
+
+import json
+import random
+
+import pytest
+from tinydb import Query
+
+from tests.worlds import SHIPPED, a_turn, right, wrong
+from tui_router.core.types import Observation, Verdict
+from tui_router.store import records, routing_log
+from tui_router.store.errors import StoreError, UnknownTurnError
+from tui_router.store.store import Store
+
+
+def test_a_turn_gets_an_id_that_says_its_number(store):
+    first, second = store.record(a_turn("hello")), store.record(a_turn("goto amazon.com"))
+    assert first.id.startswith("1-") and second.number == 2
+    assert store.find("2").id == second.id == store.find(second.id).id
+    assert store.find("2-ffffff0") is None and store.find("99") is None and store.find("nonsense") is None
+    assert [t.number for t in store.recent()] == [2, 1]
+
+
+def test_the_latest_verdict_counts_and_the_history_is_kept(store, turn):
+    store.rate(turn.id, wrong("reasoning"))
+    store.rate(turn.id, right())
+    assert store.find(turn.id).verdict.rating == "right"
+    assert [m.verdict.rating for m in store.history(turn.id)] == ["wrong", "right"]
+    assert (store.counters().rated, store.counters().right) == (1, 1)
+
+
+def test_undo_goes_back_one_verdict_at_a_time(store, turn):
+    store.rate(turn.id, wrong("reasoning"))
+    store.rate(turn.id, right())
+    assert store.rate(turn.id, None).rating == "wrong"
+    assert (store.counters().rated, store.counters().right) == (1, 0)
+    assert store.rate(turn.id, None) is None
+    assert store.find(turn.id).verdict is None and store.counters().rated == 0
+    with pytest.raises(UnknownTurnError, match="no verdict to take back"):
+        store.rate(turn.id, None)
+
+
+def test_notes_bad_answers_and_accepted_asks_stay_out_of_the_accuracy(store, turn):
+    for kind, rating in (("note", None), ("answer", "wrong"), ("accepted", "right")):
+        store.rate(turn.id, Verdict(kind=kind, at=turn.at, rating=rating))
+        assert store.counters().rated == 0
+    store.rate(turn.id, Verdict(kind="chosen", at=turn.at, rating="wrong", route="reasoning"))
+    assert (store.counters().rated, store.counters().right) == (1, 0)
+
+
+def test_rating_a_turn_that_is_not_there_is_one_sentence(store):
+    with pytest.raises(UnknownTurnError, match=r"there is no turn '9-abc'; `tui-router turns` lists them"):
+        store.rate("9-abc", right())
+
+
+def test_counters_equal_a_recount_after_any_history(store):
+    dice = random.Random(5)
+    for i in range(40):
+        turn = store.record(a_turn(f"write a function {i}" if i % 2 else "hello"))
+        for _ in range(dice.randrange(4)):
+            verdict = dice.choice([right(), wrong(), wrong("vision"), Verdict(kind="note", at=turn.at, comment="x"), None])
+            try:
+                store.rate(turn.id, verdict)
+            except UnknownTurnError:
+                assert verdict is None
+    assert store.counters() == store.recount()
+    assert store.counters().turns == 40
+    assert len(store.graded()) == store.counters().rated
+    assert sum(hit for _, hit in store.graded()) == store.counters().right
+
+
+def test_a_session_links_its_turns_though_others_write_between(store):
+    first = store.record(a_turn("hello"))
+    other = store.record(a_turn("goto amazon.com"))
+    again = store.record(a_turn("thanks", session=first.session))
+    store.rate(again.id, right())
+    assert [t.id for t in store.conversation(first.session)] == [first.id, again.id]
+    session = store.session(first.session)
+    assert (session.title, session.turns, session.rated) == ("hello", 2, 1)
+    assert [s.id for s in store.sessions()] == [other.session, first.session]
+
+
+def test_tinydb_queries_see_the_documents(store, turn):
+    found = store.db.table("turns").search(Query().decision.router == "rules")
+    assert found[0]["request"]["text"] == "write a python function"
+
+
+def test_two_stores_on_one_folder_see_each_other_live(store, tmp_path):
+    other, seen = Store(tmp_path / "data"), []
+    stop = other.subscribe(seen.append)
+    turn = store.record(a_turn("hello"))
+    other.poll()
+    store.rate(turn.id, right("simple_chat"))
+    other.poll()
+    assert [c.turns for c in seen] == [{1}, {1}]
+    stop()
+    store.observe(Observation(at=turn.at, tag="x", text="y"))
+    assert other.poll().observations == {1} and len(seen) == 2
+    other.close()
+
+
+def test_hostile_text_comes_back_as_it_was(store):
+    text = "\x1b]52;c;AAAA\x07 [@click=app.quit] \u202e \ud800 \x00 \u2028"
+    turn = store.record(a_turn(text))
+    assert store.find(turn.id).request.text == text
+
+
+def test_an_older_layout_is_moved_forward_after_a_backup(store, turn, tmp_path, monkeypatch):
+    store.close()
+    monkeypatch.setattr("tui_router.store.store.SCHEMA", 2)
+
+    def step(name, document):
+        return {**document, "source": "moved"} if name == "turns" else document
+
+    monkeypatch.setitem(records.MIGRATIONS, 1, step)
+    moved = Store(tmp_path / "data")
+    assert moved.find(turn.id).source == "moved"
+    assert (tmp_path / "data/backups/store.db").exists()
+    moved.close()
+    monkeypatch.undo()
+    with pytest.raises(StoreError, match="newer tui-router"):
+        Store(tmp_path / "data")
+
+
+def test_the_routing_log_has_one_line_a_turn_with_its_latest_verdict(store, turn, tmp_path):
+    store.rate(turn.id, wrong("reasoning"))
+    store.record(a_turn("hello"))
+    (path,) = routing_log.write_all(store, SHIPPED.fleet, tmp_path / "logs")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["routing"]["task_type"] for line in lines] == ["code", "simple_chat"]
+    assert lines[0]["feedback"] == {
+        "user_rating": -1, "kind": "route", "correct_model": "ministral-14b-reasoning", "correct_route": "reasoning", "notes": "",
+    }  # fmt: skip
+    assert lines[1]["feedback"]["user_rating"] is None
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert routing_log.write_since(store, SHIPPED.fleet, tmp_path / "logs", 2) == [path]
+    assert len(path.read_text().splitlines()) == 2

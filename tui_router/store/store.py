@@ -1,0 +1,366 @@
+"""The questions that the program asks of its store. The only module outside of which nobody sees TinyDB.
+
+All methods are synchronous and may wait for a lock or the disk: call them from a worker thread. What a method returns
+from is on the disk. Everything here costs the same at any number of turns, except where the docstring says so.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from tui_router.core.clock import now
+from tui_router.core.types import Observation, Session, Turn, Verdict
+from tui_router.store import documents, safety
+from tui_router.store.errors import StoreDamagedError, StoreError, UnknownTurnError
+from tui_router.store.records import (
+    COUNTERS,
+    MIGRATIONS,
+    OBSERVATIONS,
+    SCHEMA,
+    SESSIONS,
+    SETTINGS,
+    TABLES,
+    TURNS,
+    VERDICTS,
+    Counters,
+    Marking,
+    StoredSession,
+    StoredTurn,
+    TurnKey,
+    Verdicts,
+    decoder,
+)
+from tui_router.store.rows import LAST_ID
+from tui_router.store.table import SQLiteTinyDB
+
+_turn = decoder(StoredTurn)
+_key = decoder(TurnKey)
+_verdicts = decoder(Verdicts)
+_session = decoder(StoredSession)
+_counters = decoder(Counters)
+_observation = decoder(Observation)
+
+
+class Change(Struct, frozen=True):
+    """What somebody, in this process or another, has written."""
+
+    turns: frozenset[int] = frozenset()
+    observations: frozenset[int] = frozenset()
+    sessions: bool = False
+    reload: bool = False
+    """Too much has changed to name it: read everything that is shown again."""
+
+
+class Store:
+    """The turns, verdicts, sessions and observations of one data folder.
+
+    Opening checks the whole file (0.3 s for 100,000 turns). A damaged one is repaired from itself and its backups;
+    `repaired` then says what was done.
+
+    Raises:
+        StoreError: it cannot be opened, is of a newer version, or belongs to another program.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from filelock import FileLock
+
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path = folder / "store.db"
+        self.repaired: str = ""
+        lock = folder / "store.lock"
+        lock.touch(0o600)
+        with FileLock(lock, timeout=60):
+            self.db = self._open()
+            self._migrate()
+            if self.repaired:
+                self._put(COUNTERS, 1, self.recount())
+        self._seen = self.db.storage.version()
+        self._subscribers: list[Callable[[Change], None]] = []
+
+    def _open(self) -> SQLiteTinyDB:
+        lost_log = safety.wal_damage(self.path)
+        emptied = self.path.exists() and self.path.stat().st_size == 0 and bool(safety.backups(self.path))
+        try:
+            if emptied:
+                raise StoreDamagedError(f"{self.path}: is empty although backups exist")
+            db = SQLiteTinyDB(self.path)
+            try:
+                safety.verify(db.storage)
+            except BaseException:
+                db.close()
+                raise
+        except StoreDamagedError as error:
+            self.repaired = str(safety.repair(self.path, str(error)))
+            db = SQLiteTinyDB(self.path)
+        if lost_log:
+            self.repaired = f"{self.repaired} After the last crash {lost_log}.".strip()
+        return db
+
+    def _migrate(self) -> None:
+        with self.db.transaction():
+            settings = self.db.table(SETTINGS)
+            found = settings.get(doc_id=1)
+            version = found.get("schema") if isinstance(found, dict) else None
+            if version is None:
+                self._put(SETTINGS, 1, {"schema": SCHEMA, "made": now()})
+                for name in TABLES:
+                    if name not in self.db.storage.names():
+                        self.db.storage.put(name, {})
+                if self._counters() is None:
+                    self._put(COUNTERS, 1, self.recount())
+                return
+            if version == SCHEMA:
+                return
+            if version > SCHEMA:
+                raise StoreError(
+                    f"{self.path}: was written by a newer tui-router (layout {version}, this one knows {SCHEMA}); update it"
+                )
+        safety.backup(self.db.storage)
+        with self.db.transaction():
+            for step in range(version, SCHEMA):
+                for name in TABLES:
+                    for doc_id, raw in list(self.db.storage.scan(name)):
+                        moved = MIGRATIONS[step](name, documents.decode(raw))
+                        self.db.storage.put(name, {doc_id: None if moved is None else documents.encode(moved)})
+            self._put(SETTINGS, 1, {"schema": SCHEMA, "made": now()})
+            self._put(COUNTERS, 1, self.recount())
+
+    def _put(self, table: str, doc_id: int, record: Any) -> None:
+        self.db.storage.put(table, {doc_id: documents.encode(record)})
+
+    def _counters(self) -> Counters | None:
+        raw = self.db.storage.one(COUNTERS, 1)
+        return _counters(raw) if raw else None
+
+    # -- turns -------------------------------------------------------------------------------------------------
+    def record(self, turn: Turn) -> Turn:
+        """Keep a new turn; returns it with its id. Its session is made if it does not exist yet."""
+        with self.db.transaction():
+            number = self.db.storage.head(TURNS)[0]
+            session = self._session(turn.session) if turn.session else None
+            if session is None:
+                session = self._new_session(turn)
+            fields = {**asdict(turn), "id": f"{number}-{secrets.token_hex(3)}", "session": session.id, "verdict": None}
+            stored = StoredTurn(**fields, previous=session.last_turn)
+            self._put(TURNS, number, _document(stored))
+            title = session.title or turn.request.text[:80]
+            self._put(
+                SESSIONS,
+                _number(session.id),
+                msgspec.structs.replace(session, last_turn=number, turns=session.turns + 1, last=turn.at, title=title),
+            )
+            self._put(COUNTERS, 1, self.counters().with_turn())
+        return stored
+
+    def update(self, turn: Turn) -> None:
+        """Keep what became of a turn (dispatch, answer, state, route); its verdict and its id stay."""
+        fields = msgspec.to_builtins({"state": turn.state, "route": turn.route, "dispatch": turn.dispatch, "answer": turn.answer})
+        number = _number(turn.id)
+        with self.db.transaction():
+            raw = self.db.storage.one(TURNS, number)
+            if raw is None:
+                raise UnknownTurnError(f"there is no turn {turn.id!r}")
+            self.db.storage.put(TURNS, {number: documents.encode({**documents.decode(raw), **fields})})
+
+    def find(self, turn_id: str) -> Turn | None:
+        """A turn by its id or by its number alone, with its latest verdict."""
+        number = _number(turn_id)
+        raw = self.db.storage.one(TURNS, number) if number else None
+        if raw is None:
+            return None
+        turn: StoredTurn = _turn(raw)
+        if turn_id not in (turn.id, str(number)):
+            return None
+        return self._with_verdict(turn)
+
+    def recent(self, limit: int = 50, before: int = LAST_ID) -> list[Turn]:
+        """The newest turns with numbers below `before`, newest first."""
+        return [self._with_verdict(_turn(raw)) for _, raw in self.db.storage.recent(TURNS, limit, before)]
+
+    def turns(self) -> Iterator[Turn]:
+        """All turns, oldest first, streamed. Time grows with their number, memory does not."""
+        return (self._with_verdict(_turn(raw)) for _, raw in self.db.storage.scan(TURNS))
+
+    def _with_verdict(self, turn: StoredTurn) -> Turn:
+        raw = self.db.storage.one(VERDICTS, _number(turn.id))
+        if raw is None:
+            return turn
+        return msgspec.structs.replace(turn, verdict=_verdicts(raw).latest)
+
+    # -- verdicts ----------------------------------------------------------------------------------------------
+    def rate(self, turn_id: str, verdict: Verdict | None) -> Verdict | None:
+        """Keep a verdict on a turn, the latest of which counts; None takes the latest one back.
+
+        Returns the verdict that counts now.
+
+        Raises:
+            UnknownTurnError: there is no such turn, or nothing to take back.
+        """
+        number = _number(turn_id)
+        storage = self.db.storage
+        with self.db.transaction():
+            raw = storage.one(VERDICTS, number)
+            if raw is not None:
+                record: Verdicts = _verdicts(raw)
+            else:
+                turn = storage.one(TURNS, number)
+                if turn is None:
+                    raise UnknownTurnError(f"there is no turn {turn_id!r}; `tui-router turns` lists them")
+                key: TurnKey = _key(turn)
+                record = Verdicts(turn=key.id, session=key.session, route=key.route)
+            if turn_id not in (record.turn, str(number)):
+                raise UnknownTurnError(f"there is no turn {turn_id!r}; `tui-router turns` lists them")
+            old = record.latest
+            if verdict is None and old is None:
+                raise UnknownTurnError(f"turn {record.turn} has no verdict to take back")
+            record = record.marked(Marking(at=verdict.at if verdict else now(), verdict=verdict))
+            new = record.latest
+            self._put(VERDICTS, number, record)
+            counters = self.counters()
+            moved = counters.moved(record.route, old, new)
+            if moved is not counters:
+                self._put(COUNTERS, 1, moved)
+            if (old is None) != (new is None):
+                self._count_rated(record.session, 1 if old is None else -1)
+        return new
+
+    def history(self, turn_id: str) -> tuple[Marking, ...]:
+        """Every act of rating of a turn, oldest first."""
+        raw = self.db.storage.one(VERDICTS, _number(turn_id))
+        return _verdicts(raw).history if raw else ()
+
+    def counters(self) -> Counters:
+        """The running counts."""
+        return self._counters() or Counters()
+
+    def recount(self) -> Counters:
+        """The counts from scratch. Time grows with the number of turns."""
+        counters = Counters()
+        for _, raw in self.db.storage.scan(VERDICTS):
+            record = _verdicts(raw)
+            counters = counters.moved(record.route, None, record.latest)
+        return msgspec.structs.replace(counters, turns=len(self.db.table(TURNS)))
+
+    def graded(self, limit: int = 400) -> list[tuple[int, bool]]:
+        """(turn number, right?) of the newest rated turns that belong to the accuracy, oldest first."""
+        found: list[tuple[int, bool]] = []
+        before = LAST_ID
+        while len(found) < limit and (page := self.db.storage.recent(VERDICTS, limit, before)):
+            for number, raw in page:
+                latest = _verdicts(raw).latest
+                if latest is not None and latest.counts:
+                    found.append((number, latest.rating == "right"))
+            before = page[-1][0]
+        return found[limit - 1 :: -1] if len(found) > limit else found[::-1]
+
+    # -- sessions ----------------------------------------------------------------------------------------------
+    def _session(self, session_id: str) -> StoredSession | None:
+        raw = self.db.storage.one(SESSIONS, _number(session_id))
+        session: StoredSession | None = _session(raw) if raw else None
+        return session if session and session.id == session_id else None
+
+    def _new_session(self, turn: Turn) -> StoredSession:
+        number = self.db.storage.head(SESSIONS)[0]
+        session = StoredSession(id=f"{number}-{secrets.token_hex(3)}", started=turn.at)
+        self._put(SESSIONS, number, session)
+        return session
+
+    def _count_rated(self, session_id: str, more: int) -> None:
+        session = self._session(session_id)
+        if session is not None:
+            self._put(SESSIONS, _number(session_id), msgspec.structs.replace(session, rated=session.rated + more))
+
+    def session(self, session_id: str) -> Session | None:
+        """A session by its id or by its number alone."""
+        raw = self.db.storage.one(SESSIONS, _number(session_id))
+        found: StoredSession | None = _session(raw) if raw else None
+        return found if found and session_id in (found.id, str(_number(found.id))) else None
+
+    def sessions(self, limit: int = 50) -> list[Session]:
+        """The newest sessions, newest first."""
+        return [_session(raw) for _, raw in self.db.storage.recent(SESSIONS, limit)]
+
+    def conversation(self, session_id: str, limit: int = 40) -> list[Turn]:
+        """The newest turns of a session, oldest first. Time grows with `limit` only."""
+        session = self._session(session_id)
+        number = session.last_turn if session else None
+        found: list[Turn] = []
+        while number is not None and len(found) < limit:
+            raw = self.db.storage.one(TURNS, number)
+            if raw is None:
+                break
+            turn: StoredTurn = _turn(raw)
+            found.append(self._with_verdict(turn))
+            number = turn.previous
+        return found[::-1]
+
+    # -- observations ------------------------------------------------------------------------------------------
+    def observe(self, observation: Observation) -> None:
+        """Keep an event."""
+        self.db.table(OBSERVATIONS).insert(msgspec.to_builtins(observation))
+
+    def observations(self, limit: int = 30) -> list[Observation]:
+        """The newest events, newest first."""
+        return [_observation(raw) for _, raw in self.db.storage.recent(OBSERVATIONS, limit)]
+
+    def keep_settings(self, what: dict[str, Any]) -> None:
+        """Add the settings in force to their history, unless they are the ones kept last."""
+        table = self.db.table(SETTINGS)
+        newest = table.recent(1)
+        if not newest or newest[0].get("settings") != what:
+            table.insert({"at": now(), "settings": what})
+
+    # -- others ------------------------------------------------------------------------------------------------
+    def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
+        """Be told of every change, this process's own too, by `poll`; returns how to stop it."""
+        self._subscribers.append(on_change)
+        return lambda: self._subscribers.remove(on_change)
+
+    def poll(self) -> Change | None:
+        """Look for changes (a few microseconds when there are none) and tell the subscribers."""
+        if self.db.storage.version() == self._seen:
+            return None
+        self._seen, what = self.db.storage.changed_since(self._seen)
+        if what is None or any(doc_id is None for _, doc_id in what):
+            change = Change(reload=True)
+        else:
+            named = [(name, doc_id) for name, doc_id in what if doc_id is not None]
+            change = Change(
+                turns=frozenset(i for name, i in named if name in (TURNS, VERDICTS)),
+                observations=frozenset(i for name, i in named if name == OBSERVATIONS),
+                sessions=any(name == SESSIONS for name, _ in named),
+            )
+        for tell in list(self._subscribers):
+            tell(change)
+        return change
+
+    def backup_if_due(self) -> None:
+        """A verified backup when the newest is older than a day. Time grows with the size of the store."""
+        if len(self.db.table(TURNS)) and safety.backup_is_due(self.path):
+            safety.backup(self.db.storage)
+
+    def close(self) -> None:
+        """Close the file. Harmless when repeated."""
+        with suppress(StoreError):
+            self.db.close()
+
+
+def _number(identity: str) -> int:
+    """The number in `12-9f3ac1` or `12`; 0 when it is neither."""
+    head = identity.partition("-")[0]
+    return int(head) if head.isascii() and head.isdigit() and len(head) < 18 else 0
+
+
+def _document(turn: StoredTurn) -> dict[str, Any]:
+    """The stored form of a turn: no verdict (a table of its own), no history that the session holds already."""
+    document: dict[str, Any] = msgspec.to_builtins(turn)
+    document.pop("verdict")
+    return document
