@@ -1,0 +1,424 @@
+"""Who answers: the route's chain of models, tried in order, by fixed rules of falling back.
+
+Before the first visible token the next candidate takes over, and every hop is recorded with its reason. After it
+nothing is switched in silence. Never after a refused key, a cancel, or with a model that the person pinned; a request
+that does not fit goes only to a larger context, one with an image only to a model that sees, and one meant for this
+machine does not leave it unless the route says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from msgspec import Struct
+
+from tui_router.backends import images
+from tui_router.backends.client import is_local
+from tui_router.backends.errors import BackendError
+from tui_router.backends.health import Backend, Health
+from tui_router.backends.listing import ServedModel
+from tui_router.backends.matching import match
+from tui_router.backends.stream import ChatStream, Delta, Progress
+from tui_router.backends.warm_up import warm_up
+from tui_router.config import Settings
+from tui_router.core.fleet import Fleet, Model, Route
+from tui_router.core.types import Answer, Dispatch, Hop, Message
+
+MOST_ATTEMPTS = 3
+_RETRY_503_S = 1.0
+
+
+class Trying(Struct, frozen=True):
+    """A candidate is being asked."""
+
+    model: str
+    served_as: str
+
+
+class Hopped(Struct, frozen=True):
+    """A candidate did not serve."""
+
+    hop: Hop
+    discard: bool = False
+    """What was shown so far is taken back: it came from the model that failed."""
+
+
+class Slow(Struct, frozen=True):
+    """No first byte in time; the person may switch."""
+
+    model: str
+    next: str
+
+
+Event = Delta | Progress | Trying | Hopped | Slow
+Emit = Callable[[Event], None]
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What is to be answered, by which route."""
+
+    route: Route
+    messages: tuple[Message, ...]
+    """The conversation with the request as its last message."""
+    pinned: str = ""
+    """A model of the fleet that the person insists on."""
+    max_tokens: int | None = None
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What became of an order."""
+
+    dispatch: Dispatch
+    answer: Answer
+    failed: bool = False
+    interrupted: bool = False
+    """It failed after text was shown."""
+
+
+class _Candidate(NamedTuple):
+    model: Model
+    backend: Backend
+    served: ServedModel | None
+    served_as: str
+    context: int
+    vision: bool
+
+
+class _Served(NamedTuple):
+    stream: ChatStream
+    sent_at: float
+    first_at: float | None
+    last_at: float
+    load_ms: float | None
+
+
+class Dispatcher:
+    """Serves orders. Several may run at once in one event loop."""
+
+    def __init__(self, fleet: Fleet, health: Health, settings: Settings) -> None:
+        self.fleet, self.health, self.settings = fleet, health, settings
+
+    # -- who could -----------------------------------------------------------------------------------------------
+    def chain(self, order: Order) -> tuple[str, ...]:
+        """The models in the order in which they are tried."""
+        names = (order.pinned,) if order.pinned else self.fleet.chain(order.route.name)
+        if self.settings.prefer_loaded and not order.pinned:
+            names = tuple(sorted(names, key=lambda n: self.health.models[n].state not in ("loaded", "busy")))
+        return names
+
+    def _candidate(self, name: str, order: Order, home: bool | None) -> _Candidate | str:
+        """A model that could serve, or why it cannot."""
+        model = self.fleet.models[name]
+        found = self.health.find(model)
+        if found is None and not self.health.checked:
+            found = self._unseen(model)
+        if found is None:
+            return self.health.models[name].error or "is on no server"
+        backend, served, _ = found
+        if backend.down_until > time.monotonic():
+            return f"{backend.setting.name} is down"
+        status = self.health.models[name]
+        vision = status.vision or model.vision
+        needs_vision = order.route.needs.vision or any(m.attachments for m in order.messages[-1:])
+        if any(m.attachments for m in order.messages[-1:]) and needs_vision and not vision:
+            return "cannot see images"
+        if order.route.needs.vision and not vision:
+            return "cannot see images"
+        if order.route.needs.tools and not model.tools and not order.pinned:
+            return "cannot use tools"
+        context = status.context or model.context
+        if 0 < context < order.route.needs.context:
+            return f"has a context of {context:,} tokens, the route needs {order.route.needs.context:,}"
+        if home and not is_local(backend.setting.url) and not model.backend:
+            return f"is on {backend.setting.url}, and the request stays on this machine"
+        return _Candidate(model, backend, served if served.id else None, served.id or model.name, context, vision)
+
+    def _unseen(self, model: Model) -> tuple[Backend, ServedModel, str] | None:
+        """Without health checks: the model's own server or the first one, by the first name that it may know."""
+        for backend in self.health.backends:
+            if not model.backend or model.backend == backend.setting.url:
+                name = next(iter(model.aliases), model.name)
+                return backend, ServedModel(id=name, state="unknown"), "unseen"
+        return None
+
+    # -- serving ---------------------------------------------------------------------------------------------------
+    async def serve(self, order: Order, emit: Emit, switch: asyncio.Event | None = None) -> Outcome:
+        """Have an order answered; events are emitted as they come. `switch` lets a person leave a slow candidate.
+
+        Never raises for a server's fault; a cancelled task closes the connection and passes CancelledError on.
+        """
+        return await _Serving(self, order, emit, switch).run()
+
+
+class _Serving:
+    """One order on its way through the chain."""
+
+    def __init__(self, parent: Dispatcher, order: Order, emit: Emit, switch: asyncio.Event | None) -> None:
+        self.parent, self.order, self.emit, self.switch = parent, order, emit, switch
+        self.health, self.settings = parent.health, parent.settings
+        self.names = parent.chain(order)
+        self.hops: list[Hop] = []
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.began = time.perf_counter()
+        self.need_context = 0
+        self.home: bool | None = None
+        self.last_error: BackendError | None = None
+        self.left = False
+        """The person left the candidate that was being asked."""
+
+    async def run(self) -> Outcome:
+        attempts = 0
+        for place, name in enumerate(self.names):
+            candidate = self.parent._candidate(name, self.order, self.home)
+            if isinstance(candidate, str):
+                self._hop(name, candidate, 0.0)
+                continue
+            if self.home is None:
+                self.home = is_local(candidate.backend.setting.url)
+            if self.need_context and candidate.context <= self.need_context:
+                self._hop(name, f"has no larger context ({candidate.context:,} tokens)", 0.0)
+                continue
+            if attempts == MOST_ATTEMPTS:
+                self._hop(name, f"not tried: {MOST_ATTEMPTS} models have failed", 0.0)
+                continue
+            attempts += 1
+            self.left = False
+            start = time.perf_counter()
+            try:
+                served = await self._attempt(candidate, self._next(place))
+            except BackendError as error:
+                self.last_error = error
+                self.health.failed(name, candidate.backend, error)
+                if self.text and self.order.route.on_partial != "restart":
+                    return self._broken(candidate, error)
+                if error.failure == "auth" or self.order.pinned or not self._may_fall_back(error, candidate):
+                    self._hop(name, str(error), (time.perf_counter() - start) * 1000)
+                    return self._failed(str(error))
+                self._hop(name, str(error), (time.perf_counter() - start) * 1000)
+                continue
+            return self._answered(candidate, served)
+        return self._failed(self._nobody())
+
+    def _next(self, place: int) -> str:
+        """The next model that could serve after this one."""
+        for name in self.names[place + 1 :]:
+            if not isinstance(self.parent._candidate(name, self.order, self.home), str):
+                return name
+        return ""
+
+    def _may_fall_back(self, error: BackendError, candidate: _Candidate) -> bool:
+        if error.failure == "overflow":
+            self.need_context = max(self.need_context, candidate.context or 1)
+        return error.failure not in ("bad_request", "image") and (
+            error.failure != "slow" or self.settings.switch_when_slow or self.left
+        )
+
+    def _hop(self, name: str, reason: str, elapsed_ms: float) -> None:
+        hop = Hop(name, reason, round(elapsed_ms, 1))
+        self.hops.append(hop)
+        discard = bool(self.text or self.reasoning)
+        self.text.clear()
+        self.reasoning.clear()
+        self.emit(Hopped(hop, discard))
+
+    # -- one candidate -----------------------------------------------------------------------------------------------
+    async def _attempt(self, candidate: _Candidate, following: str) -> _Served:
+        """One candidate, with at most one retry of its own. Raises BackendError."""
+        name = candidate.model.name
+        self.emit(Trying(name, candidate.served_as))
+        self.health.answering(name, 1)
+        try:
+            cold = candidate.served is not None and candidate.served.state == "loadable"
+            async with candidate.backend.slots(candidate.served, candidate.served_as):
+                if not cold:
+                    return await self._send(candidate, following, None)
+                async with candidate.backend.first_request(candidate.served_as):
+                    load_ms = await self._load(candidate)
+                    return await self._send(candidate, following, load_ms)
+        finally:
+            self.health.answering(name, -1)
+
+    async def _load(self, candidate: _Candidate) -> float | None:
+        """Have the server load the model, telling how far it is, where the server can say so."""
+        began = time.perf_counter()
+        self.emit(Progress("loading"))
+        self.health.answering(candidate.model.name, 0, 0.0)
+        async for fraction in warm_up(candidate.backend, candidate.served_as, self.settings.load_s):
+            self.emit(Progress("loading", fraction))
+            self.health.answering(candidate.model.name, 0, fraction)
+        self.health.answering(candidate.model.name, 0)
+        took = (time.perf_counter() - began) * 1000
+        return took if took > 1 else None
+
+    async def _send(self, candidate: _Candidate, following: str, load_ms: float | None) -> _Served:
+        retried = False
+        deadline = time.monotonic() + self.settings.load_s
+        while True:
+            try:
+                served = await self._watched(candidate, following)
+                return served._replace(load_ms=load_ms)
+            except BackendError as error:
+                if self.text or self.reasoning:
+                    raise
+                if error.failure in ("loading", "busy") and (not following or error.failure == "loading"):
+                    wait = min(error.retry_after_s or _RETRY_503_S, 30.0)
+                    if time.monotonic() + wait > deadline:
+                        raise
+                    self.emit(Progress("loading" if error.failure == "loading" else "queued"))
+                    await asyncio.sleep(wait)
+                elif error.failure == "bad_request" and error.optional and error.optional not in candidate.backend.without_optional:
+                    candidate.backend.without_optional.add(error.optional)
+                elif error.failure == "no_bytes" and not retried:
+                    retried = True
+                else:
+                    raise
+
+    async def _watched(self, candidate: _Candidate, following: str) -> _Served:
+        """One request; when its first byte is late and a person watches, the person decides whether to go on waiting."""
+        limit = self.settings.first_byte_s
+        if candidate.served is None or candidate.served.state != "loaded":
+            limit = max(limit, self.settings.load_s)
+        if self.switch is None or self.order.pinned or not following or self.settings.switch_when_slow:
+            return await self._request(candidate, limit)
+        request = asyncio.create_task(self._request(candidate, limit * 20))
+        leave = asyncio.create_task(self.switch.wait())
+        try:
+            await asyncio.wait({request, leave}, timeout=limit, return_when=asyncio.FIRST_COMPLETED)
+            if not request.done() and not leave.done() and not (self.text or self.reasoning):
+                self.emit(Slow(candidate.model.name, following))
+            await asyncio.wait({request, leave}, return_when=asyncio.FIRST_COMPLETED)
+            if request.done():
+                return request.result()
+            if self.text:  # too late to switch in silence
+                return await request
+            self.switch.clear()
+            self.left = True
+            raise BackendError("slow", "left by you: no answer yet")
+        finally:
+            leave.cancel()
+            if not request.done():
+                request.cancel()
+                await asyncio.gather(request, return_exceptions=True)
+
+    async def _request(self, candidate: _Candidate, first_byte_s: float) -> _Served:
+        body = await self._body(candidate)
+        stream = ChatStream()
+        sent = time.perf_counter()
+        first: float | None = None
+        last = sent
+
+        def take(events: Any) -> None:
+            nonlocal first, last
+            for event in events:
+                if isinstance(event, Delta):
+                    last = time.perf_counter()
+                    first = first or last
+                    self._take(event)
+                self.emit(event)
+
+        chunks = candidate.backend.client.stream(
+            "/v1/chat/completions", body, first_byte_s=first_byte_s, idle_s=self.settings.idle_s
+        )
+        try:
+            async for chunk in chunks:
+                take(stream.feed(chunk))
+                if stream.done:
+                    break
+        finally:
+            await chunks.aclose()  # type: ignore[attr-defined]
+        take(stream.close())
+        return _Served(stream, sent, first, last, None)
+
+    def _take(self, delta: Delta) -> None:
+        if delta.retracted:
+            self.reasoning += self.text
+            self.text.clear()
+        self.reasoning.append(delta.reasoning)
+        if delta.text:
+            self.text.append(delta.text)
+
+    async def _body(self, candidate: _Candidate) -> dict[str, Any]:
+        system = candidate.model.system or self.settings.system
+        messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+        for message in self.order.messages:
+            with_images = candidate.vision and message.attachments
+            content = await images.parts(message) if with_images else message.content
+            messages.append({"role": message.role, "content": content})
+        body: dict[str, Any] = {
+            "model": candidate.served_as,
+            "messages": messages,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "max_tokens": self.order.max_tokens or candidate.model.max_tokens,
+        }
+        if candidate.backend.kind == "llama-server":
+            body["return_progress"] = True
+        return {k: v for k, v in body.items() if k not in candidate.backend.without_optional}
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+    def _dispatch(self, candidate: _Candidate | None, note: str = "") -> Dispatch:
+        intended = self.order.pinned or self.order.route.model
+        if candidate is None:
+            return Dispatch(intended=intended, hops=tuple(self.hops), note=note)
+        return Dispatch(
+            intended=intended, served=candidate.model.name, served_as=candidate.served_as,
+            backend=candidate.backend.setting.url, hops=tuple(self.hops), note=note,
+        )  # fmt: skip
+
+    def _answered(self, candidate: _Candidate, served: _Served) -> Outcome:
+        stream, speed, first_ms = served.stream, None, None
+        tokens = stream.completion_tokens or stream.pieces
+        if served.first_at is not None:
+            first_ms = (served.first_at - served.sent_at) * 1000
+            if tokens > 1 and served.last_at > served.first_at:
+                speed = (tokens - 1) / (served.last_at - served.first_at)
+        self.health.measured(candidate.model.name, first_ms, speed)
+        note = ""
+        if stream.model and match(candidate.model, [stream.model]) is None and stream.model != candidate.served_as:
+            note = f"{candidate.backend.setting.name} answered with {stream.model!r}, not with {candidate.served_as!r}"
+        answer = Answer(
+            text="".join(self.text),
+            reasoning="".join(self.reasoning),
+            finish=stream.finish,
+            tool_calls=stream.tool_calls,
+            prompt_tokens=stream.prompt_tokens,
+            completion_tokens=stream.completion_tokens,
+            first_token_ms=_round(first_ms),
+            tokens_per_second=_round(speed),
+            elapsed_ms=round((time.perf_counter() - self.began) * 1000, 1),
+            load_ms=_round(served.load_ms),
+        )
+        return Outcome(dispatch=self._dispatch(candidate, note), answer=answer)
+
+    def _broken(self, candidate: _Candidate, error: BackendError) -> Outcome:
+        answer = Answer(
+            text="".join(self.text), reasoning="".join(self.reasoning), error=str(error),
+            elapsed_ms=round((time.perf_counter() - self.began) * 1000, 1),
+        )  # fmt: skip
+        return Outcome(dispatch=self._dispatch(candidate), answer=answer, failed=True, interrupted=True)
+
+    def _failed(self, error: str) -> Outcome:
+        answer = Answer(error=error, elapsed_ms=round((time.perf_counter() - self.began) * 1000, 1))
+        return Outcome(dispatch=self._dispatch(None), answer=answer, failed=True)
+
+    def _nobody(self) -> str:
+        """One sentence for the person: nobody could answer, and why."""
+        if self.need_context:
+            return f"the request does not fit into any model of the route ({self.last_error}); /new starts a shorter conversation"
+        if not any(b.status.reachable for b in self.health.backends) and self.health.checked:
+            looked = ", ".join(b.setting.url for b in self.health.backends)
+            return f"no model server answers (looked at {looked}); start one, then send this again"
+        if self.last_error is not None:
+            return f"no model of this route could answer: {self.last_error}"
+        reasons = "; ".join(f"{hop.model} {hop.reason}" for hop in self.hops)
+        return f"no model of this route can answer: {reasons}"
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+

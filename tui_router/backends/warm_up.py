@@ -1,0 +1,78 @@
+"""Loading a model before the first request, where the server tells how far it is.
+
+LM Studio reports load progress only on its native chat (`POST /api/v1/chat`, REST v1): a one-token request is opened,
+its `model_load.*` events are read, and it is hung up when the model is there. The load is a JIT load, so the server's
+own rules of evicting apply. llama-server in router mode loads by `POST /models/load` and is asked for its state.
+Other servers load at the first request without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+from tui_router.backends.errors import BackendError, classify, message_of
+from tui_router.backends.health import Backend
+from tui_router.backends.sse import SSEDecoder
+
+_POLL_S = 0.2
+
+
+async def warm_up(backend: Backend, model_id: str, load_s: float) -> AsyncIterator[float]:
+    """Load a model; yields the fraction that is loaded, as far as the server says.
+
+    Raises:
+        BackendError: `not_found` when the server cannot load it, `slow` after `load_s` seconds.
+    """
+    api = backend.listing.api if backend.listing else ""
+    if api == "v1":
+        async for fraction in _lmstudio(backend, model_id, load_s):
+            yield fraction
+    elif api == "router":
+        async for fraction in _llama_router(backend, model_id, load_s):
+            yield fraction
+
+
+async def _lmstudio(backend: Backend, model_id: str, load_s: float) -> AsyncIterator[float]:
+    body = {"model": model_id, "input": "hi", "stream": True, "store": False, "max_output_tokens": 1}
+    decoder = SSEDecoder()
+    chunks = backend.client.stream("/api/v1/chat", body, first_byte_s=load_s, idle_s=load_s)
+    try:
+        async for chunk in chunks:
+            for event in decoder.feed(chunk):
+                try:
+                    frame = json.loads(event.data)
+                except ValueError:
+                    return
+                message = message_of(frame)
+                if message is not None:
+                    raise classify(200, message)
+                if event.event == "model_load.progress":
+                    yield min(1.0, max(0.0, float(frame.get("progress") or 0.0)))
+                elif event.event not in ("chat.start", "model_load.start"):
+                    return
+    except BackendError as error:
+        if error.failure in ("server", "bad_request", "broken", "empty"):
+            return  # an older build without this endpoint: the request itself will load the model
+        raise
+    finally:
+        await chunks.aclose()  # type: ignore[attr-defined]
+
+
+async def _llama_router(backend: Backend, model_id: str, load_s: float) -> AsyncIterator[float]:
+    reply = await backend.client.post("/models/load", {"model": model_id}, timeout=30.0)
+    message = message_of(reply.json)
+    if message is not None and "already" not in message:
+        raise classify(reply.status, message)
+    deadline = asyncio.get_running_loop().time() + load_s
+    while asyncio.get_running_loop().time() < deadline:
+        await backend.look()
+        models = {m.id: m for m in backend.listing.models} if backend.listing else {}
+        state = models[model_id].state if model_id in models else "failed"
+        if state == "loaded":
+            return
+        if state == "failed":
+            raise BackendError("not_found", f"{model_id} failed to load")
+        await asyncio.sleep(_POLL_S)
+    raise BackendError("slow", f"{model_id} was not loaded within {load_s:g} s")

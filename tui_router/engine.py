@@ -1,0 +1,433 @@
+"""One turn, from request to record. Free of any face: the screen, the command line and whatever comes later use it.
+
+All methods run in one event loop; the store works in a thread of its own. A turn's state lives here (`live`) while it
+runs and in the store always: a turn is written when it is routed, again when its answer has ended, and a verdict is
+reported only when it is on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tui_router.backends.dispatch import Dispatcher, Hopped, Order, Outcome, Slow, Trying
+from tui_router.backends.dispatch import Event as DispatchEvent
+from tui_router.backends.health import Health
+from tui_router.backends.stream import Delta, Progress
+from tui_router.config import Config
+from tui_router.core.clock import now
+from tui_router.core.text import one_line
+from tui_router.core.types import Answer, Decision, Message, Observation, Request, Turn, TurnState, Verdict
+from tui_router.routers.rules import RulesRouter
+from tui_router.store import routing_log
+from tui_router.store.errors import StoreError
+from tui_router.store.store import Change, Store
+
+T = TypeVar("T")
+HISTORY_TURNS = 40
+
+
+class TurnEvent(Struct, frozen=True):
+    """A turn began, or its stored state changed."""
+
+    turn: Turn
+    new: bool = False
+
+
+class TextEvent(Struct, frozen=True):
+    """A piece of an answer that is being streamed. Not cleaned."""
+
+    turn_id: str
+    text: str = ""
+    reasoning: str = ""
+    reset: Literal["", "retracted", "discarded"] = ""
+    """`retracted`: all text so far is reasoning; `discarded`: it came from a model that failed."""
+
+
+class PhaseEvent(Struct, frozen=True):
+    """What a turn waits for: `asking MODEL`, `loading`, `reading`, `slow`, ..."""
+
+    turn_id: str
+    phase: str
+    model: str = ""
+    fraction: float | None = None
+
+
+class NoticeEvent(Struct, frozen=True):
+    """Something that a person should know, beside the turns."""
+
+    observation: Observation
+
+
+class HealthEvent(Struct, frozen=True):
+    """The state of a model or a server changed."""
+
+
+class StoreEvent(Struct, frozen=True):
+    """Somebody else wrote into the store."""
+
+    change: Change
+
+
+Event = TurnEvent | TextEvent | PhaseEvent | NoticeEvent | HealthEvent | StoreEvent
+
+
+class LiveTurn:
+    """A turn that is being answered."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.phase = ""
+        self.model = turn.decision.model
+        self.switch = asyncio.Event()
+        self.task: asyncio.Task[Turn] | None = None
+
+
+class Engine:
+    """The running program without its face.
+
+    Args:
+        config: Fleet and settings.
+        folder: The data folder; its store is opened by `open`.
+        health_checks: Whether servers are looked at before they are asked.
+    """
+
+    def __init__(self, config: Config, folder: Path, *, health_checks: bool = True, interactive: bool = False) -> None:
+        self.config, self.folder, self.interactive = config, folder, interactive
+        self.router = RulesRouter(config.fleet)
+        self.health = Health(config.fleet, config.backends, checked=health_checks)
+        self.dispatcher = Dispatcher(config.fleet, self.health, config.settings)
+        self.threshold = config.settings.confidence_threshold
+        self.live: dict[str, LiveTurn] = {}
+        self.store: Store | None = None
+        self.unsaved = ""
+        """Why the newest turn or verdict is not on the disk; empty when all is well."""
+        self._listeners: list[Callable[[Event], None]] = []
+        self._writer = ThreadPoolExecutor(1, "store")
+        self._own: set[int] = set()
+        self._first_written: int | None = None
+        self._unsaved_number = 0
+        self._memory: dict[str, Turn] = {}
+        self._notices: set[asyncio.Task[None]] = set()
+        self.health.on_change = lambda: self.emit(HealthEvent())
+        self.health.on_event = self.notice
+
+    # -- events --------------------------------------------------------------------------------------------------
+    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Be told of every event, in order; returns how to stop it."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def emit(self, event: Event) -> None:
+        """Tell every listener."""
+        for listener in list(self._listeners):
+            listener(event)
+
+    def notice(self, level: str, tag: str, text: str, turns: tuple[str, ...] = ()) -> None:
+        """Tell and keep something beside the turns."""
+        observation = Observation(at=now(), tag=tag, text=text, level=level, turns=turns)  # type: ignore[arg-type]
+        self.emit(NoticeEvent(observation))
+        if self.store is not None:
+            task = asyncio.ensure_future(self._keep_notice(observation))
+            self._notices.add(task)
+            task.add_done_callback(self._notices.discard)
+
+    async def _keep_notice(self, observation: Observation) -> None:
+        with suppress(StoreError):
+            store = self._opened()
+            await self.in_store(lambda: store.observe(observation))
+
+    # -- the store -----------------------------------------------------------------------------------------------
+    async def open(self) -> Store:
+        """Open the store, repairing it if it must be. Raises StoreError."""
+        loop = asyncio.get_running_loop()
+        self.store = store = await loop.run_in_executor(self._writer, Store, self.folder)
+        if store.repaired:
+            self.notice("caution", "store_repaired", store.repaired)
+        return store
+
+    async def in_store(self, work: Callable[[], T]) -> T:
+        """Run something that talks to the store in the store's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    def _opened(self) -> Store:
+        if self.store is None:
+            raise StoreError("the store is not open")
+        return self.store
+
+    async def poll(self) -> None:
+        """Look for what other processes wrote; own turns are not reported again."""
+        store = self._opened()
+        change = await self.in_store(store.poll)
+        if change is not None:
+            others = change.turns - self._own
+            self._own -= change.turns
+            if others or change.reload or change.sessions or change.observations:
+                self.emit(StoreEvent(replace(change, turns=others)))
+
+    async def _saved(self, work: Callable[[Store], T], what: str) -> T | None:
+        """Write; on failure the program goes on without writing and says so. None when it was not written."""
+        store = self._opened()
+        try:
+            done = await self.in_store(lambda: work(store))
+        except StoreError as error:
+            first = not self.unsaved
+            self.unsaved = f"{what} is not saved: {one_line(str(error), 160)}"
+            if first:
+                self.notice("wrong", "not_saved", f"{self.unsaved}. What was saved before is safe; free some space and go on.")
+            return None
+        if self.unsaved:
+            self.unsaved = ""
+            self.notice("good", "saving_again", "the store can be written again")
+        return done
+
+    # -- a turn --------------------------------------------------------------------------------------------------
+    def decide(self, request: Request) -> Decision:
+        """The leader's decision. Calls no model."""
+        return self.router.decide(request)
+
+    async def begin(
+        self,
+        request: Request,
+        *,
+        session: str = "",
+        source: str = "screen",
+        route: str = "",
+        model: str = "",
+        ask: bool = True,
+    ) -> Turn:
+        """Decide a request and record the turn; nothing is sent yet.
+
+        With `ask`, a decision below the threshold leaves the turn in state `asking`. `route` and `model` pin what the
+        person insists on. A request without a history of its own gets that of its session.
+        """
+        history = request.history or await self.conversation(session)
+        decision = self.decide(replace(request, history=history))
+        unsure = ask and decision.confidence < self.threshold and not route and not model
+        turn = Turn(
+            id="", session=session, at=now(), request=request, decision=decision, route=route or decision.route,
+            state="asking" if unsure else "routed", source=source, pinned_model=model, pinned_route=bool(route),
+        )  # fmt: skip
+        recorded = await self._saved(lambda store: store.record(turn), "the turn")
+        if recorded is None:
+            self._unsaved_number -= 1
+            recorded = replace(turn, id=f"unsaved{self._unsaved_number}", session=session or "unsaved")
+            self._memory[recorded.id] = recorded
+        else:
+            self._wrote(recorded)
+        self.live[recorded.id] = LiveTurn(recorded)
+        self.emit(TurnEvent(recorded, new=True))
+        return recorded
+
+    async def conversation(self, session: str) -> tuple[Message, ...]:
+        """The messages of a session so far: what was asked and what was answered, oldest first."""
+        if not session:
+            return ()
+        store = self._opened()
+        turns = await self.in_store(lambda: store.conversation(session, HISTORY_TURNS))
+        messages: list[Message] = []
+        for turn in turns:
+            if turn.answer is None or not turn.answer.text:
+                continue
+            messages.append(Message("user", turn.request.text, turn.request.attachments))
+            messages.append(Message("assistant", turn.answer.text))
+        return tuple(messages)
+
+    async def choose(self, turn_id: str, route: str) -> Turn:
+        """Answer to the question of an unsure decision: the route to send to. It is kept as a verdict of its own kind."""
+        live = self.live[turn_id]
+        decided = live.turn.decision.route
+        accepted = route == decided
+        verdict = Verdict(
+            kind="accepted" if accepted else "chosen", at=now(), rating="right" if accepted else "wrong", route=route, source="ask"
+        )
+        await self._change(live, replace(live.turn, route=route, state="routed"))
+        await self.rate(turn_id, verdict)
+        return live.turn
+
+    async def cancel(self, turn_id: str) -> None:
+        """Call off a turn that asks and was not sent."""
+        live = self.live.pop(turn_id, None)
+        if live is not None:
+            await self._change(live, replace(live.turn, state="cancelled"))
+
+    async def leave_unanswered(self, turn_id: str) -> Turn:
+        """End a turn without sending it to any model."""
+        live = self.live.pop(turn_id)
+        await self._change(live, replace(live.turn, state="unanswered"))
+        return live.turn
+
+    def send(self, turn_id: str) -> asyncio.Task[Turn]:
+        """Have a routed turn answered; the task's result is the finished turn. Cancel it with `stop`."""
+        live = self.live[turn_id]
+        live.task = asyncio.create_task(self._answer(live), name=f"turn {turn_id}")
+        return live.task
+
+    async def _answer(self, live: LiveTurn) -> Turn:
+        turn = live.turn
+        history = turn.request.history or await self._history_before(turn)
+        message = Message("user", turn.request.text, turn.request.attachments)
+        order = Order(
+            route=self.config.fleet.route(turn.route), messages=(*history, message), pinned=turn.pinned_model
+        )
+        live.turn = turn = replace(turn, state="answering")
+        self.emit(TurnEvent(turn))
+        try:
+            outcome = await self.dispatcher.serve(
+                order, lambda event: self._progress(live, event), live.switch if self.interactive else None
+            )
+        except asyncio.CancelledError:
+            answer = Answer(text="".join(live.text), reasoning="".join(live.reasoning), error="stopped by you")
+            await asyncio.shield(self._end(live, replace(turn, state="stopped", answer=answer, dispatch=self._partial(live))))
+            return live.turn
+        state: TurnState = "interrupted" if outcome.interrupted else "failed" if outcome.failed else "done"
+        await self._end(live, replace(turn, state=state, answer=outcome.answer, dispatch=outcome.dispatch))
+        self._tell_fallbacks(live.turn, outcome)
+        return live.turn
+
+    async def _history_before(self, turn: Turn) -> tuple[Message, ...]:
+        messages = await self.conversation(turn.session) if turn.session != "unsaved" else ()
+        return messages
+
+    def _partial(self, live: LiveTurn) -> Any:
+        from tui_router.core.types import Dispatch
+
+        return Dispatch(intended=live.turn.decision.model, served=live.model if live.text or live.reasoning else None)
+
+    def _progress(self, live: LiveTurn, event: DispatchEvent) -> None:
+        turn_id = live.turn.id
+        match event:
+            case Delta():
+                if event.retracted:
+                    live.reasoning += live.text
+                    live.text.clear()
+                live.text.append(event.text)
+                live.reasoning.append(event.reasoning)
+                if live.phase != "streaming":
+                    self._phase(live, "streaming")
+                self.emit(TextEvent(turn_id, event.text, event.reasoning, "retracted" if event.retracted else ""))
+            case Progress():
+                self._phase(live, event.what, event.fraction)
+            case Trying():
+                live.model = event.model
+                self._phase(live, "waiting")
+            case Slow():
+                live.phase = "slow"
+                self.emit(PhaseEvent(turn_id, "slow", event.next))
+            case Hopped():
+                if event.discard:
+                    live.text.clear()
+                    live.reasoning.clear()
+                    self.emit(TextEvent(turn_id, reset="discarded"))
+                self.emit(PhaseEvent(turn_id, f"{event.hop.model}: {event.hop.reason}", event.hop.model))
+
+    def _phase(self, live: LiveTurn, phase: str, fraction: float | None = None) -> None:
+        live.phase = phase
+        self.emit(PhaseEvent(live.turn.id, phase, live.model, fraction))
+
+    def _tell_fallbacks(self, turn: Turn, outcome: Outcome) -> None:
+        dispatch = outcome.dispatch
+        if dispatch.served and dispatch.served != dispatch.intended:
+            why = next((h.reason for h in dispatch.hops if h.model == dispatch.intended), "another was asked for")
+            self.notice("caution", "fallback", f"{dispatch.served} served instead of {dispatch.intended}: {why}", (turn.id,))
+        elif outcome.failed:
+            self.notice("wrong", "no_answer", outcome.answer.error, (turn.id,))
+        if dispatch.note:
+            self.notice("caution", "other_model", dispatch.note, (turn.id,))
+
+    async def _end(self, live: LiveTurn, turn: Turn) -> None:
+        await self._change(live, turn)
+        self.live.pop(turn.id, None)
+
+    async def _change(self, live: LiveTurn, turn: Turn) -> None:
+        """Write what became of a turn, then tell."""
+        if turn.id in self._memory:
+            self._memory[turn.id] = turn
+        else:
+            await self._saved(lambda store: store.update(turn), "the answer")
+            self._wrote(turn)
+        live.turn = turn
+        self.emit(TurnEvent(turn))
+
+    def _wrote(self, turn: Turn) -> None:
+        self._own.add(turn.number)
+        self._first_written = min(self._first_written or turn.number, turn.number)
+
+    async def stop(self, turn_id: str) -> None:
+        """Stop a running answer: the connection closes, what has come is kept and marked."""
+        live = self.live.get(turn_id)
+        if live is not None and live.task is not None and not live.task.done():
+            live.task.cancel()
+            with suppress(asyncio.CancelledError):
+                await live.task
+
+    def switch_model(self, turn_id: str) -> None:
+        """Leave a model that has not answered yet for the next one of the chain."""
+        if live := self.live.get(turn_id):
+            live.switch.set()
+
+    # -- verdicts ------------------------------------------------------------------------------------------------
+    async def rate(self, turn_id: str, verdict: Verdict | None) -> bool:
+        """Keep a verdict, or take the latest one back (None); True when it is on the disk.
+
+        Raises:
+            UnknownTurnError: there is no such turn, or no verdict to take back.
+        """
+        store = self._opened()
+        if turn_id in self._memory:
+            self.notice("wrong", "not_saved", "the turn itself could not be saved, so its verdict cannot be kept either")
+            return False
+        latest: list[Verdict | None] = []
+
+        def work(store: Store) -> bool:
+            latest.append(store.rate(turn_id, verdict))
+            return True
+
+        saved = await self._saved(work, "the verdict")
+        if not saved:
+            return False
+        turn = await self.in_store(lambda: store.find(turn_id))
+        if turn is not None:
+            self._wrote(turn)
+            if live := self.live.get(turn.id):
+                live.turn = turn = replace(live.turn, verdict=turn.verdict)
+            self.emit(TurnEvent(turn))
+        return True
+
+    # -- start and end -------------------------------------------------------------------------------------------
+    def start_health(self) -> None:
+        """Begin to look at the servers."""
+        self.health.start(self.config.settings.health_interval_s)
+
+    async def write_logs(self) -> list[Path]:
+        """Write the routing logs of the days in which this program wrote."""
+        store, first = self.store, self._first_written
+        if store is None or first is None:
+            return []
+        return await self.in_store(
+            lambda: routing_log.write_since(store, self.config.fleet, self.folder / "logs", first)
+        )
+
+    async def close(self) -> None:
+        """Stop everything that runs, write the logs and a backup if one is due, and close the store."""
+        waits: list[Awaitable[Any]] = [self.stop(turn_id) for turn_id in list(self.live)]
+        await asyncio.gather(*waits, return_exceptions=True)
+        await asyncio.gather(*self._notices, return_exceptions=True)
+        await self.health.close()
+        if store := self.store:
+            with suppress(StoreError, OSError):
+                await self.write_logs()
+            with suppress(StoreError, OSError):
+                await self.in_store(store.backup_if_due)
+            await self.in_store(store.close)
+            self.store = None
+        self._writer.shutdown(wait=True)
