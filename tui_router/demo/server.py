@@ -36,6 +36,7 @@ class DemoModel(Struct, frozen=True, kw_only=True):
     tools: bool = True
     reasons: bool = False
     tokens_per_second: float = 60.0
+    first_token_s: float = 0.25
     load_s: float = 1.0
 
 
@@ -94,6 +95,8 @@ class DemoServer:
         self._open.add(writer)
         try:
             await serve_connection(reader, writer, self._handle)
+        except asyncio.CancelledError:
+            return  # the event loop is closing; its stream protocol trips over a cancelled task
         finally:
             self._open.discard(writer)
 
@@ -286,6 +289,7 @@ class DemoServer:
             else:
                 await reply.chunk(data)
 
+        await asyncio.sleep(model.first_token_s / self.speed)
         await say({"role": "assistant", "content": None})
         for count, (kind, word) in enumerate(words[:limit]):
             await asyncio.sleep(delay)

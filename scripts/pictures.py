@@ -1,0 +1,279 @@
+"""Draw the screens of the app as PNG, cell by cell: `python scripts/pictures.py [--out DIR] [NAME ...]`.
+
+The app runs on the demo fleet with a store made here; keys are pressed as a person would, and what the compositor
+shows is painted with Pillow. Needs a monospaced font with box-drawing characters: JetBrains Mono or DejaVu Sans Mono.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+from textual.pilot import Pilot
+
+from tui_router.ui.app import RouterApp
+from tui_router.ui.start import Options
+
+CELL_W, CELL_H, SIZE = 10, 21, 16
+FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/Library/Fonts", "/Library/Fonts")
+FAMILIES = ("JetBrainsMono-{}.ttf", "DejaVuSansMono{}.ttf")
+STYLES = (("Regular", ""), ("Bold", "-Bold"), ("Italic", "-Oblique"), ("BoldItalic", "-BoldOblique"))
+RGB = tuple[int, int, int]
+
+
+@lru_cache
+def font_files() -> list[dict[str, Path]]:
+    """The font families that are here, best first."""
+    files = {p.name: p for folder in FOLDERS for p in Path(folder).expanduser().rglob("*.ttf")}
+    found = []
+    for at, family in enumerate(FAMILIES):
+        styles = {jet: files[family.format(names[at])] for names in STYLES if family.format(names[at]) in files for jet in [names[0]]}
+        if "Regular" in styles:
+            found.append(styles)
+    if not found:
+        sys.exit("no font found: install JetBrains Mono or DejaVu Sans Mono (Debian: fonts-jetbrains-mono, fonts-dejavu)")
+    return found
+
+
+@lru_cache
+def face(family: int, style: str) -> ImageFont.FreeTypeFont:
+    styles = font_files()[family]
+    return ImageFont.truetype(str(styles.get(style, styles["Regular"])), SIZE)
+
+
+@lru_cache
+def family_of(char: str) -> int:
+    """The first family that has a glyph for a character."""
+    for family in range(len(font_files())):
+        font = face(family, "Regular")
+        if bytes(font.getmask(char)) != bytes(font.getmask("\uffff")):
+            return family
+    return len(font_files()) - 1
+
+
+def draw_block(draw: ImageDraw.ImageDraw, char: str, x: int, y: int, color: RGB) -> bool:  # noqa: PLR0912
+    """Draw characters that must fill their cell exactly; False for all others."""
+    code, middle, right, bottom = ord(char), y + CELL_H // 2, x + CELL_W - 1, y + CELL_H - 1
+    if 0x2800 <= code <= 0x28FF:
+        dots = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
+        for bit, (column, row) in enumerate(dots):
+            if (code - 0x2800) >> bit & 1:
+                cx, cy = x + 1 + column * 5, y + 1 + row * 5.25
+                draw.rounded_rectangle((cx, cy, cx + 2, cy + 2), 1, fill=color)
+    elif 0x2588 <= code <= 0x258F:
+        draw.rectangle((x, y, x + round(CELL_W * (0x2590 - code) / 8) - 1, bottom), fill=color)
+    elif 0x2581 <= code <= 0x2587:
+        draw.rectangle((x, y + CELL_H - round(CELL_H * (code - 0x2580) / 8), right, bottom), fill=color)
+    elif char in "━╸╺":
+        left, end = {"━": (0, CELL_W), "╸": (0, CELL_W // 2), "╺": (CELL_W // 2, CELL_W)}[char]
+        draw.rectangle((x + left, middle - 1, x + end - 1, middle + 1), fill=color)
+    elif char in "▎▊▌":
+        draw.rectangle((x, y, x + {"▎": 2, "▊": 7, "▌": 4}[char], bottom), fill=color)
+    elif char in "●○◐":
+        box = (x, middle - 5, right, middle + 4)
+        draw.ellipse(box, fill=color if char == "●" else None, outline=color)
+        if char == "◐":
+            draw.pieslice(box, 90, 270, fill=color)
+    elif char in "─│┌┐└┘├┤┬┴┼╭╮╰╯":
+        ways = {"─": "lr", "│": "ud", "┌": "rd", "┐": "ld", "└": "ru", "┘": "lu", "├": "udr", "┤": "udl", "┬": "lrd",
+                "┴": "lru", "┼": "lrud", "╭": "rd", "╮": "ld", "╰": "ru", "╯": "lu"}  # fmt: skip
+        centre = x + CELL_W // 2
+        ends = {"l": (x, middle), "r": (right, middle), "u": (centre, y), "d": (centre, bottom)}
+        for way in ways[char]:
+            draw.line((centre, middle, *ends[way]), fill=color)
+    else:
+        return False
+    return True
+
+
+def paint(app: RouterApp, path: Path) -> None:
+    """Save what the app shows now."""
+    width, height = app.size
+    image = Image.new("RGB", (width * CELL_W, height * CELL_H))
+    draw = ImageDraw.Draw(image)
+    for row, strip in enumerate(app.screen._compositor.render_strips()):
+        column = 0
+        for segment in strip:
+            style, cells = segment.style, segment.cell_length
+            if segment.control or not cells:
+                continue
+            ink: RGB = tuple(style.color.get_truecolor()) if style and style.color else (200, 200, 200)
+            ground: RGB = tuple(style.bgcolor.get_truecolor()) if style and style.bgcolor else (0, 0, 0)
+            if style and style.reverse:
+                ink, ground = ground, ink
+            x, y = column * CELL_W, row * CELL_H
+            draw.rectangle((x, y, x + cells * CELL_W - 1, y + CELL_H - 1), fill=ground)
+            name = ("Bold" if style and style.bold else "") + ("Italic" if style and style.italic else "") or "Regular"
+            at = x
+            for char in segment.text:
+                if char != " " and not draw_block(draw, char, at, y, ink):
+                    font = face(family_of(char), name)
+                    draw.text((at + (CELL_W - font.getlength(char)) / 2, y + 16), char, fill=ink, font=font, anchor="ls")
+                at += CELL_W
+            if style and style.underline:
+                draw.line((x, y + CELL_H - 3, x + cells * CELL_W - 1, y + CELL_H - 3), fill=ink)
+            column += cells
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, optimize=True)
+
+
+async def until(pilot: Pilot[None], there: Callable[[], bool], what: str) -> None:
+    for _ in range(400):
+        if there():
+            return
+        await pilot.pause(0.05)
+    app = pilot.app
+    for strip in app.screen._compositor.render_strips():
+        sys.stderr.write("".join(s.text for s in strip).rstrip() + "\n")
+    sys.exit(f"waited for {what} in vain")
+
+
+async def ask(pilot: Pilot[None], text: str, keys: tuple[str, ...] = (), *, finish: bool = True) -> None:
+    """Type a request, wait for its answer, and press keys."""
+    app = pilot.app
+    assert isinstance(app, RouterApp)
+    chat = app.chat
+    chat.write()
+    chat.prompt.area.fill(text)
+    shown = len(chat.cards)
+    await pilot.press("enter")
+    await until(pilot, lambda: len(chat.cards) > shown, text)
+    if finish:
+        await until(pilot, lambda: not any(c.live for c in chat.cards.values()), f"the answer to {text}")
+        await pilot.pause(0.2)
+    if keys:
+        await pilot.press(*keys)
+        await pilot.pause(0.9)
+
+
+async def past(pilot: Pilot[None]) -> None:
+    """A store with some history, so that the accuracy has something to show."""
+    import random
+
+    from tui_router.core.clock import now
+    from tui_router.core.types import Answer, Request, Turn, Verdict
+
+    app = pilot.app
+    assert isinstance(app, RouterApp)
+    await until(pilot, lambda: app.engine is not None, "the engine")
+    engine = app.engine
+    assert engine is not None and engine.store is not None
+    store, dice = engine.store, random.Random(8)
+    texts = ["write a python function", "hello", "goto amazon.com", "explain transformers", "translate this into French", "solve x^2 = 2"]
+
+    def fill() -> None:
+        session = ""
+        for i in range(60):
+            request = Request(text=texts[i % 6])
+            decision = engine.decide(request)
+            turn = store.record(
+                Turn(id="", session=session, at=now(), request=request, decision=decision, route=decision.route, state="done",
+                     source="command line", answer=Answer(text="…"))
+            )  # fmt: skip
+            session = turn.session
+            right = dice.random() < 0.7 + i / 250
+            store.rate(turn.id, Verdict(kind="route", at=now(), rating="right" if right else "wrong", route=decision.route if right else None))
+        store.poll()
+
+    await engine.in_store(fill)
+    await app.chat.attach(engine, demo=True)
+
+
+async def main_screen(pilot: Pilot[None]) -> None:
+    app = pilot.app
+    assert isinstance(app, RouterApp)
+    await past(pilot)
+    await ask(pilot, "goto amazon.com", ("y",))
+    await ask(pilot, "paint me a picture of the economy", ("n", "3"))
+    await ask(pilot, "write a python function to parse ISO 8601 dates", finish=False)
+    newest = app.chat.cards[app.chat.newest]
+    await until(pilot, lambda: len(newest.query("MarkdownFence")) > 0, "the code")
+    await pilot.pause(0.6)
+
+
+async def saved(pilot: Pilot[None]) -> None:
+    await main_screen(pilot)
+    await until(pilot, lambda: not any(c.live for c in pilot.app.chat.cards.values()), "the answer")  # type: ignore[attr-defined]
+    await pilot.press("y")
+    await pilot.pause(1.0)
+
+
+async def correction(pilot: Pilot[None]) -> None:
+    await main_screen(pilot)
+    await pilot.press("n")
+    await pilot.pause(0.4)
+
+
+async def asking(pilot: Pilot[None]) -> None:
+    await past(pilot)
+    await ask(pilot, "hello there", ("y",))
+    await ask(pilot, "class at school: a timetable like a python list", finish=False)
+    await pilot.pause(0.5)
+
+
+async def empty(pilot: Pilot[None]) -> None:
+    app = pilot.app
+    assert isinstance(app, RouterApp)
+    await until(pilot, lambda: app.engine is not None and app.chat._no_server(), "the servers")
+    await until(pilot, lambda: all(b.status.reachable is not None for b in app.engine.health.backends), "a look")  # type: ignore[union-attr]
+    await pilot.pause(0.6)
+
+
+async def help_page(pilot: Pilot[None]) -> None:
+    await past(pilot)
+    await pilot.press("f1")
+    await pilot.pause(0.3)
+
+
+Pose = Callable[[Pilot[None]], Awaitable[None]]
+WIDE, NARROW = (120, 40), (80, 24)
+PICTURES: dict[str, tuple[Pose, tuple[int, int], str, bool]] = {
+    "main-120x40-dark": (main_screen, WIDE, "router-dark", True),
+    "main-120x40-light": (main_screen, WIDE, "router-light", True),
+    "main-120x40-high": (main_screen, WIDE, "router-high", True),
+    "main-80x24-dark": (main_screen, NARROW, "router-dark", True),
+    "main-80x24-light": (main_screen, NARROW, "router-light", True),
+    "main-200x60-dark": (main_screen, (200, 60), "router-dark", True),
+    "saved-120x40-dark": (saved, WIDE, "router-dark", True),
+    "correction-120x40-dark": (correction, WIDE, "router-dark", True),
+    "correction-80x24-dark": (correction, NARROW, "router-dark", True),
+    "ask-120x40-dark": (asking, WIDE, "router-dark", True),
+    "ask-80x24-dark": (asking, NARROW, "router-dark", True),
+    "empty-120x40-dark": (empty, WIDE, "router-dark", False),
+    "empty-80x24-dark": (empty, NARROW, "router-dark", False),
+    "help-120x40-dark": (help_page, WIDE, "router-dark", True),
+}
+
+
+async def shoot(name: str, out: Path) -> None:
+    pose, size, theme, demo = PICTURES[name]
+    with tempfile.TemporaryDirectory() as folder:
+        app = RouterApp(Options(demo=demo, data_dir=Path(folder) / "store"))
+        app.theme = theme
+        async with app.run_test(size=size, notifications=True) as pilot:
+            await pose(pilot)
+            app.theme = theme
+            await pilot.pause(0.2)
+            paint(app, out / f"{name}.png")
+            await app._stop_engine()
+    sys.stdout.write(f"{out / name}.png\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
+    parser.add_argument("names", nargs="*", help=f"parts of: {', '.join(PICTURES)}")
+    args = parser.parse_args()
+    for name in PICTURES:
+        if not args.names or any(part in name for part in args.names):
+            asyncio.run(shoot(name, args.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The application: themes, global keys, the palette of actions, and the engine's coming and going."""
+
+from __future__ import annotations
+
+import asyncio
+import webbrowser
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding
+from textual.filter import LineFilter
+from textual.screen import Screen
+from textual.widgets import Markdown
+
+from tui_router import assets
+from tui_router.core.text import one_line
+from tui_router.ui import signs, theme
+from tui_router.ui.screens.chat import ChatScreen
+from tui_router.ui.scrub import Scrub
+from tui_router.ui.start import Options
+
+if TYPE_CHECKING:
+    from tui_router.config import Config
+    from tui_router.demo.server import DemoServer
+    from tui_router.engine import Engine
+
+_POLL_S = 0.4
+
+
+class RouterApp(App[None]):
+    """The dashboard."""
+
+    TITLE = "tui-router"
+    CSS_PATH = [assets.style("app.tcss"), assets.style("chat.tcss")]  # noqa: RUF012  # Textual's own way
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (150, "-xwide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS = [  # noqa: RUF012
+        Binding("f1", "help", "help", id="help", tooltip="What every key does", priority=True),
+        Binding("f2", "chat", "Chat", id="chat", tooltip="The conversation"),
+        Binding("ctrl+o", "sessions", "sessions", id="sessions", tooltip="Earlier conversations", priority=True),
+        Binding("ctrl+r", "look_again", "look again", id="look_again", tooltip="Look for servers now", priority=True),
+        Binding("ctrl+t", "try_demo", "demo", id="try_demo", tooltip="Six pretend models", priority=True),
+        Binding("ctrl+s", "use_next_model", "next model", id="use_next_model", tooltip="Leave a slow model", priority=True),
+        Binding("alt+y", "rate_newest('y')", "right", id="rate_right", tooltip="The newest route was right", priority=True),
+        Binding("alt+n", "rate_newest('n')", "wrong", id="rate_wrong", tooltip="The newest route was wrong", priority=True),
+        Binding("alt+c", "rate_newest('c')", "comment", id="rate_comment", tooltip="Comment on the newest turn", priority=True),
+        Binding("ctrl+q", "quit", "quit", id="quit", tooltip="Leave", priority=True),
+    ]
+
+    def __init__(self, options: Options) -> None:
+        super().__init__()
+        self.options = options
+        self.engine: Engine | None = None
+        self.demo: DemoServer | None = None
+        self._stop_listening = lambda: None
+        for one in theme.THEMES:
+            self.register_theme(one)
+        self.theme = "router-dark"
+        self.animation_level = "none"
+        signs.choose("auto")
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return theme.variables_for(self.current_theme)
+
+    def get_line_filters(self) -> list[LineFilter]:
+        return [*super().get_line_filters(), Scrub()]
+
+    def get_default_screen(self) -> Screen[None]:
+        return ChatScreen(feedback=self.options.feedback)
+
+    @property
+    def chat(self) -> ChatScreen:
+        """The conversation's screen."""
+        screen = self.screen_stack[0]
+        assert isinstance(screen, ChatScreen)
+        return screen
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._boot)
+
+    # -- the engine ------------------------------------------------------------------------------------------------
+    def _boot(self) -> None:
+        self.run_worker(self._start_engine(self.options.demo), group="engine", description="start", exit_on_error=False)
+        self.set_interval(_POLL_S, self._poll)
+        self.set_interval(1.0, self._second)
+
+    async def _start_engine(self, demo: bool) -> None:
+        from tui_router.store.errors import StoreError
+
+        config = await asyncio.to_thread(self._load)
+        signs.choose(config.settings.ascii)
+        if self.theme == "router-dark":
+            self.theme = config.settings.theme
+        for problem in config.problems[:6]:
+            self.notify(str(problem), title="fleet.toml is wrong; the last good one is used", severity="error", markup=False, timeout=20)
+        try:
+            await self._run_engine(config, demo)
+        except (StoreError, OSError) as error:
+            self.chat.trouble(one_line(str(error), 300))
+
+    def _load(self) -> Config:
+        """Read the configuration and import what is heavy, outside the event loop."""
+        from msgspec.structs import replace
+
+        import tui_router.engine  # noqa: F401  # the import is the point
+        from tui_router.config import load_or_last_good
+        from tui_router.ui.place import state_folder
+
+        config = load_or_last_good(self.options.config, state_folder(self.options.data_dir))
+        if self.options.threshold is not None:
+            settings = replace(config.settings, confidence_threshold=self.options.threshold)
+            config = replace(config, settings=settings)
+        return config
+
+    async def _run_engine(self, config: Config, demo: bool) -> None:
+        from tui_router.demo.place import with_demo
+        from tui_router.engine import Engine
+        from tui_router.ui.place import store_folder
+
+        if demo:
+            from tui_router.demo.server import DemoServer
+
+            self.demo = DemoServer()
+            config = with_demo(config, await self.demo.start())
+        folder, note = store_folder(self.options.data_dir, demo)
+        engine = Engine(config, folder, health_checks=self.options.health_checks, interactive=True)
+        self._stop_listening = engine.listen(self.chat.on_engine)
+        try:
+            await engine.open()
+        except BaseException:
+            await engine.close()
+            raise
+        self.engine = engine
+        if note:
+            self.notify(note, title="another data folder", severity="warning", markup=False, timeout=15)
+        await self.chat.attach(engine, demo=demo)
+        engine.start_health()
+
+    async def _stop_engine(self) -> None:
+        engine, self.engine = self.engine, None
+        if engine is not None:
+            await engine.close()
+        self._stop_listening()
+        if self.demo is not None:
+            await self.demo.close()
+            self.demo = None
+
+    async def _poll(self) -> None:
+        from tui_router.store.errors import StoreError
+
+        if self.engine is not None and self.engine.store is not None:
+            try:
+                await self.engine.poll()
+            except StoreError as error:
+                self.chat.trouble(one_line(str(error), 200))
+
+    def _second(self) -> None:
+        self.chat.second()
+
+    # -- actions ---------------------------------------------------------------------------------------------------
+    def action_help(self) -> None:
+        """What every key does."""
+        from tui_router.ui.screens.help import HelpScreen
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen(self.options.feedback))
+
+    def action_chat(self) -> None:
+        """Back to the conversation."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.chat.write()
+
+    def action_sessions(self) -> None:
+        """Earlier conversations."""
+        if self.engine is not None and len(self.screen_stack) == 1:
+            self.chat.open_sessions()
+
+    def action_look_again(self) -> None:
+        """Look at the servers now."""
+        if self.engine is not None:
+            self.run_worker(self.engine.health.look(), group="health", description="look again", exit_on_error=False)
+
+    def action_try_demo(self) -> None:
+        """Leave the real servers for the pretend ones."""
+        if self.demo is None:
+            self.run_worker(self._switch_to_demo(), group="engine", description="demo", exit_on_error=False)
+
+    async def _switch_to_demo(self) -> None:
+        config = self.engine.config if self.engine is not None else await asyncio.to_thread(self._load)
+        await self._stop_engine()
+        await self.chat.detach()
+        await self._run_engine(config, demo=True)
+
+    def action_use_next_model(self) -> None:
+        """Leave a model that does not answer for the next one of its chain."""
+        self.chat.use_next_model()
+
+    def action_rate_newest(self, mark: str) -> None:
+        """Rate the newest turn from anywhere."""
+        if len(self.screen_stack) == 1:
+            self.chat.rate_newest(mark)
+
+    def action_new_session(self) -> None:
+        """Start another conversation."""
+        self.chat.new_session()
+
+    def action_set_theme(self, name: str) -> None:
+        """Change the colours."""
+        self.theme = name
+
+    async def action_quit(self) -> None:
+        """Stop what runs, write what is due, and leave."""
+        self.chat.leaving()
+        await self._stop_engine()
+        self.exit()
+
+    async def action_write_logs(self) -> None:
+        """Write the routing logs of today."""
+        if self.engine is not None:
+            paths = await self.engine.write_logs()
+            said = ", ".join(path.name for path in paths) or "nothing new to write"
+            self.notify(said, title=f"logs in {self.engine.folder / 'logs'}", markup=False)
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield SystemCommand("New conversation", "Later requests do not see the earlier ones", self.action_new_session)
+        yield SystemCommand("Sessions", "Earlier conversations: open one and go on", self.action_sessions)
+        yield SystemCommand("Look for servers", "Ask every server what it serves, now", self.action_look_again)
+        yield SystemCommand("Try the demo", "Six pretend models, nothing is kept", self.action_try_demo)
+        yield SystemCommand("Stop the answer", "Close the connection and keep what came", self.chat.stop_newest)
+        yield SystemCommand("Use the next model", "Leave a model that does not answer", self.action_use_next_model)
+        yield SystemCommand("Ask again", "Send the selected request once more", self.chat.retry)
+        if self.options.feedback:
+            yield SystemCommand("Route was right", "Rate the newest turn", lambda: self.action_rate_newest("y"))
+            yield SystemCommand("Route was wrong", "Rate the newest turn, pick the right route", lambda: self.action_rate_newest("n"))
+            yield SystemCommand("Comment", "Wrong route, bad answer, or a note", lambda: self.action_rate_newest("c"))
+        yield SystemCommand("Write the routing logs", "One line a turn, one file a day", self.action_write_logs)
+        for name in self.available_themes:
+            if name.startswith("router-") and name != self.theme:
+                yield SystemCommand(f"Colours: {name}", "Change the theme", lambda name=name: self.action_set_theme(name))
+        yield SystemCommand("Help", "What every key does", self.action_help)
+        yield SystemCommand("Quit", "Leave tui-router", self.action_quit)
+
+    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+        """Links come from models: only web addresses open, and the address is shown."""
+        href = event.href
+        if href.startswith(("https://", "http://")):
+            self.notify(one_line(href, 200), title="opening", markup=False)
+            webbrowser.open(href)
+        else:
+            self.notify(one_line(href, 200), title="not opened: not a web address", severity="warning", markup=False)
+

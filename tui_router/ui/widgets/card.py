@@ -1,0 +1,329 @@
+"""A card: one turn of the conversation. A coloured edge says the verdict; then request, route, answer."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Markdown
+
+from tui_router.core.fleet import Fleet
+from tui_router.core.text import StreamCleaner, clean, one_line
+from tui_router.core.types import Turn
+from tui_router.ui.widgets.lines import Part, Rows, Split, bar, keys, line, percent
+
+if TYPE_CHECKING:
+    from textual.widgets.markdown import MarkdownStream
+
+_FLUSH_S = 1 / 30
+_LIVE = ("routed", "answering")
+
+
+class Card(Vertical):
+    """Shows a turn; keeps nothing of it but what is on the screen."""
+
+    DEFAULT_CSS = "Card { height: auto; }"
+
+    class Chosen(Message):
+        """The card was clicked."""
+
+        def __init__(self, turn_id: str) -> None:
+            super().__init__()
+            self.turn_id = turn_id
+
+    def __init__(self, turn: Turn, fleet: Fleet, threshold: float) -> None:
+        super().__init__(classes="card")
+        self.turn, self.fleet, self.threshold = turn, fleet, threshold
+        self.mark = ""
+        """A verdict that is shown but not written yet: `y`, `n` or `u`."""
+        self.saved = False
+        self.phase = ""
+        self.phase_model = ""
+        self.fraction: float | None = None
+        self.live = False
+        """This process is answering it."""
+        self.thoughts_open = False
+        self._began = time.monotonic()
+        self._head, self._route, self._notes = Split(classes="card-head"), Split(), Rows(classes="card-notes")
+        self._thoughts, self._ask = Rows(classes="card-thoughts"), Rows(classes="card-ask")
+        self._markdown: Markdown | None = None
+        self._stream: MarkdownStream | None = None
+        self._cleaner = StreamCleaner()
+        self._waiting: list[str] = []
+        self._reasoning = ""
+        self._flushing = False
+        self._written = False
+
+    def compose(self) -> ComposeResult:
+        yield from (self._head, self._route, self._notes, self._ask, self._thoughts)
+
+    def on_mount(self) -> None:
+        self.show(self.turn)
+
+    def on_click(self) -> None:
+        self.post_message(self.Chosen(self.turn.id))
+
+    # -- what it shows -------------------------------------------------------------------------------------------
+    def show(self, turn: Turn) -> None:
+        """Show the turn as it is now."""
+        self.turn = turn
+        if not self.is_mounted:
+            return
+        answer = turn.answer
+        if answer is not None and answer.reasoning:
+            self._reasoning = clean(answer.reasoning)
+        self.refresh_lines()
+        if answer is not None and turn.state not in _LIVE and not self.live:
+            self._finish(answer.text, answer.tool_calls)
+
+    def refresh_lines(self) -> None:
+        """Draw the lines above the answer again."""
+        turn = self.turn
+        self._head.put(line(("› ", "$muted"), (one_line(turn.request.text) or "(no text)", "$strong bold")), self._verdict())
+        self._route.put(self._route_line())
+        notes = self._note_lines()
+        self._notes.display = bool(notes)
+        self._notes.put(*notes)
+        self._ask.display = turn.state == "asking"
+        if turn.state == "asking":
+            self._ask.put(*self._ask_lines())
+        self._show_thoughts()
+        self.set_class(turn.state == "asking", "-ask")
+        edge = self.mark or self._edge()
+        self.set_class(edge in ("y", "right"), "-right")
+        self.set_class(edge in ("n", "wrong"), "-wrong")
+
+    def _edge(self) -> str:
+        verdict = self.turn.verdict
+        if self.mark == "u" or verdict is None or verdict.kind == "accepted":
+            return ""
+        return verdict.rating or ""
+
+    def _verdict(self) -> Content:
+        turn, verdict = self.turn, self.turn.verdict
+        if self.mark == "y":
+            return line(("✓ right", "$right"))
+        if self.mark == "u" or verdict is None:
+            return line((f"turn {turn.id.partition('-')[0]}", "$muted"))
+        if verdict.kind == "note":
+            return line(("note", "$muted"))
+        if verdict.kind == "answer":
+            return line(("✗ bad answer", "$wrong"))
+        if verdict.kind == "accepted":
+            return line(("accepted", "$muted"))
+        if verdict.rating == "right":
+            return line(("✓ right", "$right"))
+        return line((f"↻ {verdict.route}" if verdict.route else "✗ wrong", "$wrong"))
+
+    def _route_line(self) -> Content:
+        turn, dispatch, answer = self.turn, self.turn.dispatch, self.turn.answer
+        decision = turn.decision
+        if turn.state == "asking":
+            sure = f"not sure: {decision.route} {percent(decision.confidence)}, below your {percent(self.threshold)}"
+            return line(("? ", "$caution bold"), (sure, "$caution"))
+        served = dispatch.served if dispatch and dispatch.served else turn.pinned_model or self.fleet_model(turn.route)
+        p = decision.probability(turn.route)
+        parts: list[Part] = [turn.route, f" {percent(p)}" if not turn.pinned_route else " (your choice)", (" → ", "$muted"), served]
+        if answer is not None and answer.first_token_ms is not None:
+            parts.append((f"   {answer.first_token_ms / 1000:.1f} s", "$muted"))
+            if answer.tokens_per_second:
+                parts.append((f"  {answer.tokens_per_second:>4.0f} tok/s", "$muted"))
+        if turn.state in _LIVE and self.live:
+            parts.append((f"   {self._phase_words()}", "$accent"))
+        return line(*parts)
+
+    def fleet_model(self, route: str) -> str:
+        """The primary model of a route that may have left the fleet since."""
+        found = self.fleet.by_route.get(route)
+        return found.model if found else self.turn.decision.model
+
+    def _phase_words(self) -> str:
+        seconds = int(time.monotonic() - self._began)
+        clock = f" {seconds} s" if seconds else ""
+        words = {"streaming": "● answering", "loading": "… loading", "reading": "… reading", "queued": "… queued", "slow": "… waiting"}
+        word = words.get(self.phase, "… waiting")
+        if self.fraction is not None and self.phase in ("loading", "reading"):
+            word += f" {self.fraction:.0%}"
+        return word + clock
+
+    def _note_lines(self) -> list[Content]:
+        turn, dispatch, answer = self.turn, self.turn.dispatch, self.turn.answer
+        notes: list[str] = []
+        if dispatch is not None and dispatch.served and dispatch.served != dispatch.intended:
+            hop = next((h for h in dispatch.hops if h.model == dispatch.intended), None)
+            notes.append(f"served by {dispatch.served}: {dispatch.intended} {_reason(hop.reason) if hop else 'was not asked'}")
+        if dispatch is not None and dispatch.note:
+            notes.append(dispatch.note)
+        if self.phase == "slow" and self.live:
+            notes.append(f"no answer yet. ^S asks {self.phase_model} instead, esc esc stops")
+        if turn.state == "interrupted" and answer:
+            notes.append(f"interrupted: {answer.error}. What came is kept; esc, then r asks again")
+        elif turn.state == "stopped":
+            notes.append("stopped by you; what came is kept")
+        elif turn.state == "failed" and answer:
+            notes.append(f"{answer.error}")
+        elif turn.state == "cancelled":
+            notes.append("called off, not sent")
+        elif turn.state == "unanswered":
+            notes.append("not sent to any model")
+        elif turn.state in _LIVE and not self.live:
+            notes.append("no answer was kept")
+        if answer is not None and answer.finish == "length":
+            notes.append("the answer reached its longest length")
+        if turn.request.attachments:
+            notes.append("with " + ", ".join(one_line(a.path.rpartition("/")[2], 40) for a in turn.request.attachments))
+        if turn.source != "screen":
+            notes.append(f"from the {turn.source}")
+        if turn.verdict is not None and turn.verdict.comment:
+            notes.append(f"‘{one_line(turn.verdict.comment, 120)}’")
+        return [line(("! ", "$caution"), (one_line(note, 300), "$muted")) for note in notes]
+
+    def _ask_lines(self) -> list[Content]:
+        ranking = self.turn.decision.ranking
+        lines = [line("")]
+        for place, (name, p) in enumerate(ranking[:3]):
+            style = "$caution" if place == 0 else "$muted"
+            model = self.fleet_model(name) if name in self.fleet.by_route else ""
+            lines.append(
+                line(
+                    (f"{self.fleet.digit(name)}  ", "$accent bold"), (f"{name:<14}", "$strong" if place == 0 else "$text"),
+                    bar(p, 14, style), (f"{percent(p):>5}  ", "$strong" if place == 0 else "$muted"), (model, "$muted"),
+                )
+            )  # fmt: skip
+        rest = [name for name, _ in ranking[3:]]
+        if rest:
+            digits = " ".join(sorted(str(self.fleet.digit(name)) for name in rest))
+            most = percent(ranking[3][1])
+            lines.append(line((digits, "$accent bold"), (f"  {', '.join(rest)}: {most} or less", "$muted")))
+        return lines
+
+    # -- the answer ------------------------------------------------------------------------------------------------
+    def answering(self, phase: str, model: str, fraction: float | None) -> None:
+        """What the turn waits for."""
+        self.phase, self.phase_model, self.fraction = phase, model, fraction
+        self.refresh_lines()
+
+    def begin_live(self) -> None:
+        """This process starts to answer the turn."""
+        self.live, self._began = True, time.monotonic()
+
+    def feed(self, text: str, reasoning: str) -> None:
+        """A piece of the answer, drawn at most thirty times a second."""
+        if reasoning:
+            self._reasoning += clean(reasoning)
+        if text:
+            self._waiting.append(self._cleaner.feed(text))
+        if not self._flushing:
+            self._flushing = True
+            self.set_timer(_FLUSH_S, self._flush)
+
+    async def reset(self, into_thoughts: bool) -> None:
+        """Take back the text shown so far: it was reasoning, or it came from a model that failed."""
+        await self._end_stream()
+        if self._markdown is not None:
+            if into_thoughts:
+                self._reasoning += self._markdown.source
+            else:
+                self._reasoning = ""
+            await self._markdown.remove()
+            self._markdown = None
+        self._waiting.clear()
+        self._cleaner = StreamCleaner()
+        self.refresh_lines()
+
+    async def _flush(self) -> None:
+        self._flushing = False
+        text = "".join(self._waiting)
+        self._waiting.clear()
+        if text and self.is_mounted and not self._written:
+            if self._markdown is None:
+                self._markdown = Markdown(open_links=False)
+                await self.mount(self._markdown)
+            if self._stream is None:
+                self._stream = Markdown.get_stream(self._markdown)
+            await self._stream.write(text)
+        if self._reasoning:
+            self._show_thoughts()
+
+    async def _end_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await stream.stop()
+
+    def end_live(self, turn: Turn) -> None:
+        """The answer has ended."""
+        self._waiting.append(self._cleaner.close())
+        self.run_worker(self._settle(turn), group="card", description=f"end of turn {turn.id}", exit_on_error=False)
+
+    async def _settle(self, turn: Turn) -> None:
+        await self._flush()
+        await self._end_stream()
+        self.live, self.phase = False, ""
+        self._written = self._markdown is not None
+        self.show(turn)
+
+    def _finish(self, text: str, tool_calls: tuple[str, ...]) -> None:
+        """Show a whole answer, unless it was streamed here already."""
+        if self._written:
+            return
+        shown_text = clean(text)
+        if tool_calls:
+            calls = "\n".join(clean(call) for call in tool_calls)
+            shown_text += f"\n\nproposes, not executed:\n\n```json\n{calls}\n```"
+        if shown_text.strip():
+            self._written = True
+            self._markdown = Markdown(shown_text, open_links=False)
+            self.mount(self._markdown)
+
+    def toggle_thoughts(self) -> None:
+        """Fold or unfold the reasoning."""
+        self.thoughts_open = not self.thoughts_open
+        self._show_thoughts()
+
+    def _show_thoughts(self) -> None:
+        text = self._reasoning.strip()
+        self._thoughts.display = bool(text)
+        if not text:
+            return
+        words = len(text.split())
+        head = line((f"{'▾' if self.thoughts_open else '▸'} reasoning, {words:,} words", "$muted"))
+        if not self.thoughts_open:
+            self._thoughts.put(head)
+            return
+        self._thoughts.put(head, *(line((part, "$muted")) for part in text.splitlines()))
+        self._thoughts.styles.text_wrap = "wrap"
+
+
+def _reason(reason: str) -> str:
+    return reason if reason.startswith(("is ", "has ", "cannot ")) else f"failed ({reason})"
+
+
+def rate_line(mark: str, saved: bool, error: str, turn: Turn, *, rated: bool) -> tuple[Content, Content]:
+    """The strip above the prompt for a turn that can be rated."""
+    number = line((f"turn {turn.id.partition('-')[0]}", "$muted"))
+    if error:
+        return line(("✗ not saved   ", "$wrong bold"), (one_line(error, 120), "$muted")), number
+    if mark:
+        word = {"y": "✓ right", "n": "✗ wrong", "c": "comment", "u": "taken back"}[mark]
+        return line((f"{word} …  ", "$muted")), number
+    verdict = turn.verdict
+    if saved or rated:
+        words: dict[str, tuple[str, str]] = {
+            "note": ("note, saved", "$muted"), "answer": ("✗ bad answer, saved", "$wrong bold"),
+            "accepted": ("accepted, saved", "$muted"), "none": ("taken back, saved", "$muted"),
+        }  # fmt: skip
+        kind = verdict.kind if verdict else "none"
+        said = words.get(kind)
+        if said is None and verdict is not None:
+            target = f"↻ {verdict.route}, saved" if verdict.route and verdict.rating == "wrong" else "✗ wrong, saved"
+            said = ("✓ right, saved", "$right bold") if verdict.rating == "right" else (target, "$wrong bold")
+        text, style = said or ("saved", "$muted")
+        again = [("u", "undo")] if verdict else [("y", "right")]
+        other = ("n", "wrong after all") if verdict and verdict.rating == "right" else ("y", "right after all")
+        pairs = [*again, other, ("⏎", "next")] if verdict else [("y", "right"), ("n", "wrong"), ("⏎", "next")]
+        return line((f"{text}   ", style), keys(*pairs)), number
+    return line(("Right route?   ", "$strong"), keys(("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next"))), number

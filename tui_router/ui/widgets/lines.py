@@ -1,0 +1,129 @@
+"""The small parts that every screen is made of. Text in, a calm line out; never markup."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tui_router.ui.signs import shown
+
+Part = str | tuple[str, str] | Content
+
+
+def line(*parts: Part) -> Content:
+    """`line("plain", ("text", "$accent bold"), ...)`: the program's own words and cleaned text of others."""
+    return Content.assemble(
+        *(p if isinstance(p, Content) else shown(p) if isinstance(p, str) else (shown(p[0]), p[1]) for p in parts)
+    )
+
+
+def bar(p: float, width: int, style: str = "$accent", track: bool = False) -> Content:
+    """A half-height bar in half-cell steps, full only at 1; the number is always printed beside it."""
+    halves = min(round(p * width * 2), width * 2 - (p < 1))
+    if track:
+        halves = halves // 2 * 2  # a gap between bar and track would look broken
+    full, half = divmod(max(halves, int(p > 0)), 2)
+    rest = width - full - half
+    return line(("━" * full + "╸" * half, style), ("─" * rest if track else " " * rest, "$rule"))
+
+
+def keys(*pairs: tuple[str, str], gap: str = "   ", style: str = "$accent bold") -> Content:
+    """The keys of this moment: letter in the accent, word in muted."""
+    parts: list[Part] = []
+    for i, (key, word) in enumerate(pairs):
+        parts += [gap] if i else []
+        parts += [(key, style), (f" {word}", "$muted")]
+    return line(*parts)
+
+
+def percent(p: float) -> str:
+    """A probability: `81%`; `<1%` instead of `0%`, `>99%` instead of a certainty that it is not."""
+    return "<1%" if 0 < p < 0.005 else ">99%" if 0.995 <= p < 1 else f"{p:.0%}"
+
+
+def accuracy(right: int, rated: int, low: float, high: float) -> list[Part]:
+    """`87% [82-91] n=143`, or `no verdicts yet`."""
+    if not rated:
+        return [("no verdicts yet", "$muted")]
+    return [(f"{right / rated:.0%}", "$strong bold"), (f" [{low * 100:.0f}-{high * 100:.0f}] n={rated:,}", "$muted")]
+
+
+class Split(Widget):
+    """One line: left part, filler, right part. The left part gives way, with …, before the right does."""
+
+    DEFAULT_CSS = "Split { height: 1; width: 1fr; }"
+    fill = " "
+
+    def __init__(self, left: Content | str = "", right: Content | str = "", **more: Any) -> None:
+        super().__init__(**more)
+        self.left, self.right = _content(left), _content(right)
+
+    def put(self, left: Content | str, right: Content | str = "") -> None:
+        """Show something else."""
+        left, right = _content(left), _content(right)
+        if (left, right) != (self.left, self.right):
+            self.left, self.right = left, right
+            self.refresh()
+
+    def render(self) -> Content:
+        width = self.size.width
+        gap = 1 if self.right.cell_length else 0
+        left = self.left.truncate(max(0, width - self.right.cell_length - gap), ellipsis=True)
+        free = max(0, width - left.cell_length - self.right.cell_length)
+        filler = " " * free
+        if self.fill != " " and free >= 4:
+            filler = f" {self.fill * (free - 2)} " if gap else f" {self.fill * (free - 1)}"
+        return line(left, (filler, "$rule"), self.right)
+
+
+class Head(Split):
+    """A pane's header: NAME ────────── the one number that matters."""
+
+    fill = "─"
+
+    def __init__(self, title: str, right: Content | str = "", **more: Any) -> None:
+        super().__init__("", right, **more)
+        self.title = title.upper()
+
+    def render(self) -> Content:
+        pane = self.parent
+        focused = isinstance(pane, Widget) and pane.has_focus
+        self.left = line((self.title, "$accent bold" if focused else "$strong bold"))
+        return super().render()
+
+    def say(self, right: Content | str) -> None:
+        """Show another number."""
+        self.put(self.left, line((right, "$muted")) if isinstance(right, str) else right)
+
+
+class Rows(Static):
+    """Lines of aligned text, cut at the edge rather than wrapped."""
+
+    DEFAULT_CSS = "Rows { height: auto; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }"
+
+    def __init__(self, *lines: Content | str, **more: Any) -> None:
+        super().__init__(_joined(lines), markup=False, **more)
+
+    def put(self, *lines: Content | str) -> None:
+        """Show other lines."""
+        self.update(_joined(lines))
+
+
+class Words(Static):
+    """A paragraph that wraps."""
+
+    DEFAULT_CSS = "Words { height: auto; width: 1fr; }"
+
+    def __init__(self, *parts: Part, **more: Any) -> None:
+        super().__init__(line(*parts), markup=False, **more)
+
+
+def _content(value: Content | str) -> Content:
+    return line(value) if isinstance(value, str) else value
+
+
+def _joined(lines: tuple[Content | str, ...]) -> Content:
+    return Content("\n").join([_content(part) for part in lines])

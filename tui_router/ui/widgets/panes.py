@@ -1,0 +1,279 @@
+"""The panes at the side: decision, accuracy, models, observer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+
+from tui_router.core.clock import local
+from tui_router.core.fleet import Fleet
+from tui_router.core.statistics import wilson
+from tui_router.core.text import one_line
+from tui_router.core.types import Observation, Turn
+from tui_router.ui.widgets.chart import Chart, Scale, Series
+from tui_router.ui.widgets.lines import Head, Part, Rows, Split, accuracy, bar, line, percent
+
+if TYPE_CHECKING:
+    from tui_router.backends.health import ModelStatus
+    from tui_router.store.records import Counters
+
+
+class Pane(Vertical):
+    """A named part of the side column. Takes the focus, so that `z` can enlarge it."""
+
+    ALLOW_MAXIMIZE = True
+    can_focus = True
+    title = ""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(classes="pane", **more)
+        self.head = Head(self.title)
+
+    def on_focus(self) -> None:
+        self.head.refresh()
+
+    def on_blur(self) -> None:
+        self.head.refresh()
+
+
+class DecisionPane(Pane):
+    """A bar per route, the reasons, and the time it took."""
+
+    title = "Decision"
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self._chosen, self._bars, self._why = Split(), Rows(), Rows(classes="gap")
+        self._turn: Turn | None = None
+        self._fleet: Fleet | None = None
+        self._threshold = 0.0
+
+    def compose(self) -> ComposeResult:
+        yield from (self.head, self._chosen, self._bars, self._why)
+
+    def on_mount(self) -> None:
+        self._chosen.display = self._why.display = False
+        self._bars.put(
+            line(("The first request shows its route here: a bar", "$muted")),
+            line(("for each route, the reasons, the time it took.", "$muted")),
+        )
+
+    def on_resize(self) -> None:
+        if self._turn is not None and self._fleet is not None:
+            self.put(self._turn, self._fleet, self._threshold)
+
+    def put(self, turn: Turn, fleet: Fleet, threshold: float) -> None:
+        """Show the decision of a turn."""
+        self._turn, self._fleet, self._threshold = turn, fleet, threshold
+        decision = turn.decision
+        style = "$caution" if decision.confidence < threshold else "$accent"
+        name = f"{decision.router} {decision.version[:4]}"
+        self.head.say(line((name, "$muted"), (f"  {decision.elapsed_ms:.2f} ms", "$muted")))
+        self._chosen.display = self._why.display = True
+        self._chosen.put(
+            line((decision.route, f"{style} bold"), (" → ", "$muted"), (decision.model, "$strong bold")),
+            line((percent(decision.confidence), f"{style} bold")),
+        )
+        longest = max(len(name) for name, _ in decision.ranking)
+        width = max(8, self.size.width - longest - 10)
+        rows = []
+        for place, (route, p) in enumerate(decision.ranking):
+            first = place == 0
+            rows.append(
+                line(
+                    (f"{fleet.digit(route) or ' '} ", "$muted"), (f"{route:<{longest + 1}}", "$strong" if first else "$muted"),
+                    bar(p, width, style if first else "$muted"), (f"{percent(p):>5}", "$strong" if first else "$muted"),
+                )
+            )  # fmt: skip
+        self._bars.put(*rows)
+        self._why.put(*self._reasons(turn))
+
+    def _reasons(self, turn: Turn) -> list[Content]:
+        decision = turn.decision
+        width = max(20, self.size.width)
+        rows: list[Content] = []
+        said = {"because": False, "but": False}
+        for reason in decision.reasons[:6]:
+            word = "because" if reason.route == decision.route and reason.weight >= 0 else "but"
+            label = "" if said[word] else word
+            said[word] = True
+            route = "" if reason.route == decision.route else f" ({reason.route})"
+            weight = f"{reason.weight:+.1f}".replace("-", "−") if reason.weight else ""
+            text = one_line(reason.text, 200) + route
+            room = width - 9 - len(weight) - 1
+            text = text if len(text) <= room else text[: room - 1] + "…"
+            rows.append(line((f"{label:<9}", "$muted"), f"{text:<{room}} ", (weight, "$muted")))
+        if decision.classified:
+            rows.append(line(("looked at", "$muted"), (f" the two ends of {len(turn.request.text):,} characters", "$muted")))
+        if turn.route != decision.route:
+            rows.append(line((f"{'chosen':<9}", "$muted"), (turn.route, "$strong"), (" by you", "$muted")))
+        for shadow in turn.shadows:
+            agrees = shadow.route == decision.route
+            rows.append(
+                line(
+                    (f"{'shadow':<9}", "$muted"), f"{shadow.router} {shadow.route} {percent(shadow.confidence)}  ",
+                    ("agrees" if agrees else "differs", "$muted" if agrees else "$caution"),
+                )
+            )  # fmt: skip
+        return rows
+
+
+class AccuracyPane(Pane):
+    """How often the leader was right on the rated turns, with its interval."""
+
+    title = "Accuracy"
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self.chart = Chart(id="chart")
+        self._empty = Rows(
+            line(("Rate a turn with ", "$muted"), ("y", "$text"), (" or ", "$muted"), ("n", "$text"), (" and the line starts.", "$muted")),
+            line(("Unrated turns never count as right.", "$muted")),
+        )
+        self._legend = Rows()
+
+    def compose(self) -> ComposeResult:
+        yield from (self.head, self._empty, self.chart, self._legend)
+
+    def on_mount(self) -> None:
+        self.chart.display = self._legend.display = False
+        self.head.say("no verdicts yet")
+
+    def put(self, counters: Counters, graded: Sequence[tuple[int, bool]], router: str) -> None:
+        """Show the running accuracy; `graded` holds the newest rated turns, oldest first."""
+        rated, right = counters.rated, counters.right
+        low, high = wilson(right, rated)
+        parts: list[Part] = [(f"━ {router} ", "$s1"), *accuracy(right, rated, low, high)] if rated else [("no verdicts yet", "$muted")]
+        self.head.say(line(*parts))
+        self._empty.display = not rated
+        self.chart.display = self._legend.display = bool(rated)
+        if not rated:
+            return
+        n, hits = rated - len(graded), right - sum(hit for _, hit in graded)
+        first = n + 1
+        xs, ys, lows, highs = list[float](), list[float](), list[float](), list[float]()
+        for _, hit in graded:
+            n, hits = n + 1, hits + hit
+            band = wilson(hits, n)
+            xs.append(n)
+            ys.append(100 * hits / n)
+            lows.append(100 * band[0])
+            highs.append(100 * band[1])
+        floor = max(0.0, min(90.0, min(lows) // 10 * 10)) if lows else 0.0
+        ticks = {floor: f"{floor:.0f}", (floor + 100) / 2: f"{(floor + 100) / 2:.0f}", 100.0: "100"}
+        last = max(first + 1, rated, 10)
+        middle = (first + rated) // 2
+        x_ticks = {float(first): str(first), **({float(middle): str(middle)} if rated - first > 20 else {}), float(rated): f"{rated} rated"}
+        self.chart.put(
+            [Series(xs, ys, "s1", low=lows, high=highs)], Scale(first, last, x_ticks), Scale(floor, 100, ticks)
+        )  # fmt: skip
+        rates = {route: tally for route, tally in counters.by_route.items() if tally.rated}
+        worst = sorted(rates.items(), key=lambda item: item[1].right / item[1].rated)[: int(len(rates) > 1)]
+        shown: list[Content] = []
+        for route, tally in worst:
+            lo, hi = wilson(tally.right, tally.rated)
+            shown.append(line((f"lowest: {route} ", "$muted"), *accuracy(tally.right, tally.rated, lo, hi)))
+        self._legend.put(*shown)
+
+
+class ModelsPane(Pane):
+    """State, context and speed of every model of the fleet."""
+
+    title = "Models"
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self._rows = Rows()
+
+    def compose(self) -> ComposeResult:
+        yield from (self.head, self._rows)
+
+    def on_mount(self) -> None:
+        self.head.say("… looking")
+
+    def put(self, models: Mapping[str, ModelStatus], fleet: Fleet, checked: bool) -> None:
+        """Show the states."""
+        ready = sum(m.ready for m in models.values())
+        self.head.say("not checked" if not checked else "ctx  tok/s" if ready else f"0 of {len(models)}")
+        longest = max((len(name) for name in models), default=10) + 1
+        self._rows.put(*(self._row(m, fleet, longest) for m in models.values()))
+
+    def _row(self, model: ModelStatus, fleet: Fleet, longest: int) -> Content:
+        sign, style, word = _STATES[model.state]
+        if model.state == "busy" and model.answering:
+            word = "answering"
+        if model.state == "loading" and model.since:
+            word = f"loading {model.progress:.0%}" if model.progress else f"loading {time.monotonic() - model.since:.0f} s"
+        name_style = "$muted" if model.state in ("down", "unknown") else "$text"
+        parts: list[Part] = [(f"{sign} ", style), (f"{model.name:<{longest}}", name_style)]
+        if model.state == "down":
+            why = one_line(model.error, 60) or "down"
+            parts.append((why, "$muted" if why == "no server" else "$wrong"))
+            return line(*parts)
+        context = f"{model.context // 1024}k" if model.context >= 1024 else str(model.context or "")
+        speed = f"{model.tokens_per_second:.0f}" if model.tokens_per_second else ""
+        room = max(10, self.size.width - longest - 2 - 11)
+        parts += [(f"{word:<{room}}", style if model.state in ("busy", "loading") else "$muted"), (f"{context:>5}{speed:>6}", "$muted")]
+        return line(*parts)
+
+
+_STATES = {
+    "loaded": ("●", "$right", "ready"),
+    "loadable": ("◐", "$right", "not loaded"),
+    "loading": ("…", "$caution", "loading"),
+    "busy": ("●", "$accent", "busy"),
+    "down": ("○", "$wrong", "down"),
+    "unknown": ("…", "$muted", "not looked at"),
+}
+
+_LEVELS = {"info": ("·", "$muted"), "good": ("✓", "$right"), "caution": ("!", "$caution"), "wrong": ("✗", "$wrong")}
+
+
+class ObserverPane(Pane):
+    """What happened beside the turns, newest first."""
+
+    title = "Observer"
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self._rows = Rows()
+        self._seen: list[Observation] = []
+
+    def compose(self) -> ComposeResult:
+        yield from (self.head, self._rows)
+
+    def on_mount(self) -> None:
+        self.head.say("events")
+        self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def add(self, observation: Observation) -> None:
+        """A new event."""
+        self.fill([observation, *self._seen])
+
+    def fill(self, observations: Sequence[Observation]) -> None:
+        """Show these, newest first."""
+        self._seen = list(observations)[:30]
+        if self.is_mounted:
+            self._draw()
+
+    def _draw(self) -> None:
+        rows: list[Content] = []
+        width = max(20, self.size.width)
+        for seen in self._seen:
+            sign, style = _LEVELS[seen.level]
+            clock = f"{local(seen.at):%H:%M}"
+            tag = one_line(seen.tag, 40)
+            rows.append(line((f"{sign} ", style), f"{tag:<{max(1, width - 8)}}", (clock, "$muted")))
+            rows += [line((f"  {part}", "$muted")) for part in wrap(one_line(seen.text, 400), width - 2)]
+        if not rows:
+            rows = [line(("Servers that come and go, fallbacks and", "$muted")), line(("repairs are told here.", "$muted"))]
+        self._rows.put(*rows)

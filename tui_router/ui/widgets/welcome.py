@@ -1,0 +1,74 @@
+"""What an empty conversation shows: what to do first, or what was looked for when no server answered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+
+from tui_router.core.text import one_line
+from tui_router.ui.widgets.lines import Part, Rows, Words, keys, line
+
+if TYPE_CHECKING:
+    from tui_router.backends.health import BackendStatus
+
+_STARTS = {"LM Studio": "lms server start", "Ollama": "ollama serve", "llama-server": "llama-server -m MODEL"}
+
+
+class Welcome(Vertical):
+    """Stands in the place of the conversation until there is one."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self._title, self._text = Rows(), Words()
+        self._servers, self._keys = Rows(classes="gap"), Rows(classes="gap")
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield from (self._title, self._text, self._servers, self._keys)
+
+    def on_mount(self) -> None:
+        self.ready()
+
+    def ready(self, note: str = "") -> None:
+        """Something can be asked."""
+        self._title.put(line(("Ask anything.", "$strong bold")))
+        text: list[Part] = [
+            ("The request goes to the model that it belongs to. You see which one and why; one key says whether that was right.", "$muted")
+        ]
+        if note:
+            text = [(note, "$caution")]
+        self._text.update(line(*text))
+        self._servers.put(
+            line(("goto amazon.com", "$text"), ("                an action", "$muted")),
+            line(("write a python function", "$text"), ("        code", "$muted")),
+            line(("explain transformers", "$text"), ("           an explanation", "$muted")),
+            line(("@image photo.jpg what is it?", "$text"), ("   a picture", "$muted")),
+        )
+        self._keys.put(keys(("F1", "help"), ("^O", "sessions"), ("^P", "all actions")))
+
+    def no_server(self, backends: Sequence[BackendStatus]) -> None:
+        """Nobody answered: what was looked for, and three ways on."""
+        self._title.put(line(("No model server answered.", "$strong bold")))
+        self._text.update(
+            line(("tui-router sends requests to models that you run. Start one of these, or look around first.", "$muted"))
+        )
+        rows: list[Content] = []
+        for backend in backends:
+            why = "refused" if "refused" in backend.error else one_line(backend.error, 40)
+            where = backend.url.removeprefix("http://")
+            start = _STARTS.get(backend.name, "")
+            rows.append(
+                line(
+                    ("○ ", "$wrong"), (f"{backend.name:<13}", "$text"), (f"{where:<17} ", "$muted"), (f"{why}   ", "$wrong"), (start, "$text"),
+                )
+            )  # fmt: skip
+        self._servers.put(*rows)
+        self._keys.put(
+            line(("^R   ", "$accent bold"), "look again", ("  also every 5 s", "$muted")),
+            line(("^T   ", "$accent bold"), "try the demo", ("  six pretend models, nothing kept", "$muted")),
+            line(("esc  ", "$accent bold"), "go on without answers", ("  routing and rating work", "$muted")),
+        )
