@@ -144,6 +144,7 @@ async def ask(pilot: Pilot[None], text: str, keys: tuple[str, ...] = (), *, fini
     shown = len(chat.cards)
     await pilot.press("enter")
     await until(pilot, lambda: len(chat.cards) > shown, text)
+    await pilot.pause(0.1)
     if finish:
         await until(pilot, lambda: not any(c.live for c in chat.cards.values()), f"the answer to {text}")
         await pilot.pause(0.2)
@@ -190,8 +191,8 @@ async def main_screen(pilot: Pilot[None]) -> None:
     assert isinstance(app, RouterApp)
     await past(pilot)
     await ask(pilot, "goto amazon.com", ("y",))
-    await ask(pilot, "paint me a picture of the economy", ("n", "3"))
-    await ask(pilot, "write a python function to parse ISO 8601 dates", finish=False)
+    await ask(pilot, "translate this into Japanese: good morning", ("n", "6"))
+    await ask(pilot, "write a python function that parses ISO 8601 dates", finish=False)
     newest = app.chat.cards[app.chat.newest]
     await until(pilot, lambda: len(newest.query("MarkdownFence")) > 0, "the code")
     await pilot.pause(0.6)

@@ -269,8 +269,19 @@ class Engine:
     def send(self, turn_id: str) -> asyncio.Task[Turn]:
         """Have a routed turn answered; the task's result is the finished turn. Cancel it with `stop`."""
         live = self.live[turn_id]
-        live.task = asyncio.create_task(self._answer(live), name=f"turn {turn_id}")
+        live.task = asyncio.create_task(self._answer_or_fail(live), name=f"turn {turn_id}")
         return live.task
+
+    async def _answer_or_fail(self, live: LiveTurn) -> Turn:
+        """`_answer`; a fault of this program ends the turn with a sentence, and is told to the event loop's handler."""
+        try:
+            return await self._answer(live)
+        except Exception as error:
+            context = {"message": f"turn {live.turn.id} failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+            said = f"a fault of tui-router itself: {type(error).__name__}: {one_line(str(error), 200)}"
+            await self._end(live, replace(live.turn, state="failed", answer=Answer(text="".join(live.text), error=said)))
+            return live.turn
 
     async def _answer(self, live: LiveTurn) -> Turn:
         turn = live.turn

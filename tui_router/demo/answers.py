@@ -18,7 +18,7 @@ _ANSWERS: dict[str, Sequence[str]] = {
     ),
     "qwen/qwen3-coder-30b": (
         "A sketch, from the demo and not from a model:\n\n```python\ndef parse(line: str) -> dict[str, str]:\n"
-        '    """Split `key=value` pairs; a key without a value maps to an empty string."""\n'
+        '    """Split `key=value` pairs into a dictionary."""\n'
         '    pairs = (part.partition("=") for part in line.split())\n    return {{key: value for key, _, value in pairs}}\n'
         "```\n\nFor *{topic}* a real coder model would ask for the input format first.",
         "The usual order for **{topic}**:\n\n- write the smallest failing test\n- make it pass\n- then look at the names\n\n"

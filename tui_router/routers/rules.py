@@ -7,6 +7,7 @@ conversation the turn before lends a part of its evidence, more when the request
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -31,12 +32,15 @@ _FOLLOW_UP = re.compile(
     re.IGNORECASE,
 )
 _POINTS_BACK = re.compile(
-    r"\b(?:it|that|them|those|these|this one|the (?:first|second|third|last|other|previous|above) (?:one|part|line|paragraph)?"
+    r"\b(?:it|them|those|that(?= one\b|\W*\Z|[,.;!?]| (?:again|instead|please|too|to|into|with|as|in)\b)|these(?!\s+\w+s\b)"
+    r"|this one|the (?:first|second|third|last|other|previous|above) (?:one|part|line|paragraph)?"
     r"|your (?:answer|response|previous|last|own)|previous|above|earlier|same)\b",
     re.IGNORECASE,
 )
 _HOLD_FOLLOW_UP, _HOLD_POINTING, _HOLD_PLAIN = 0.9, 0.7, 0.15
 _DECAY = 0.5
+_CLEAR = 3.0
+"""A lead over the second route, in score, from which on a request speaks for itself."""
 
 
 class _Phrase(NamedTuple):
@@ -177,7 +181,9 @@ class RulesRouter:
             hold = _HOLD_POINTING
         else:
             hold = _HOLD_PLAIN
-        decided = max(range(len(scores)), key=scores.__getitem__)
+        first, second = sorted(scores, reverse=True)[:2]
+        hold *= math.exp(-max(0.0, first - second - _CLEAR) / _CLEAR)  # what speaks for itself is held less
+        decided = scores.index(first)
         lent = [0.0] * len(scores)
         for age, content in enumerate(reversed(earlier)):
             past = self._scores(self._evidence(Look(Request(text=content))))
@@ -185,13 +191,13 @@ class RulesRouter:
             weight = hold * _DECAY**age
             for place, score in enumerate(past):
                 lent[place] += weight * min(_CAP, score - mean)
-        if hold >= _HOLD_POINTING:  # what the words of a follow-up say about its own length or tone counts less
+        if hold >= 0.5:  # what the words of a follow-up say about its own length or tone counts less
             mean = sum(scores) / len(scores)
             scores[:] = [mean + (s - mean) * 0.5 for s in scores]
         for place, gain in enumerate(lent):
             scores[place] += gain
         now = max(range(len(scores)), key=scores.__getitem__)
-        if now == decided and hold < _HOLD_POINTING:
+        if now == decided and hold < 0.5:
             return None
         return Reason(
             f"held from the turn before: ‘{one_line(earlier[-1], 40)}’", self.fleet.routes[now].name, round(lent[now], 2)

@@ -278,7 +278,7 @@ class ChatScreen(Screen[None]):
             return
         if turn.id == self.desk.asking:
             self.rate.display = True
-            pairs = (("⏎", f"send to {turn.decision.route}"), (f"1-{len(engine.config.fleet.routes)}", "another"), ("esc", "cancel"))
+            pairs = (("⏎", "send"), (f"1-{len(engine.config.fleet.routes)}", "another"), ("esc", "cancel"))
             self.rate.put(line(("Not sent yet   ", "$caution bold"), keys(*pairs)), line((f"turn {turn.id.partition('-')[0]}", "$muted")))
             return
         shows = self.feedback and (self.desk.mode == "browse" or self.desk.target == turn.id) and turn.state != "cancelled"
@@ -383,6 +383,8 @@ class ChatScreen(Screen[None]):
             return [*pairs, ("j k", "turns"), ("i", "write"), ("z", "enlarge"), ("?", "help"), ("^P", "all actions")]
         if engine is not None and not self.cards and not self._went_on and self._no_server():
             return [("^R", "look again"), ("^T", "try the demo"), ("esc", "go on"), *ends]
+        if desk.asking and desk.mode == "rating":
+            return [("⏎", "send"), ("1-6", "another route"), ("esc", "cancel"), *ends]
         pairs = [("⏎", "send" if self.prompt.area.text else "next" if desk.mode == "rating" else "send")]
         pairs.append(("esc", "browse, stop" if running else "browse"))
         return [*pairs, ("^O", "sessions"), *ends]

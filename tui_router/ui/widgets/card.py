@@ -57,11 +57,13 @@ class Card(Vertical):
         self._reasoning = ""
         self._flushing = False
         self._written = False
+        self._there = False
 
     def compose(self) -> ComposeResult:
         yield from (self._head, self._route, self._notes, self._ask, self._thoughts)
 
     def on_mount(self) -> None:
+        self._there = True
         self.show(self.turn)
 
     def on_click(self) -> None:
@@ -71,7 +73,7 @@ class Card(Vertical):
     def show(self, turn: Turn) -> None:
         """Show the turn as it is now."""
         self.turn = turn
-        if not self.is_mounted:
+        if not self._there:
             return
         answer = turn.answer
         if answer is not None and answer.reasoning:
@@ -82,6 +84,8 @@ class Card(Vertical):
 
     def refresh_lines(self) -> None:
         """Draw the lines above the answer again."""
+        if not self._there:
+            return
         turn = self.turn
         self._head.put(line(("› ", "$muted"), (one_line(turn.request.text) or "(no text)", "$strong bold")), self._verdict())
         self._route.put(self._route_line())

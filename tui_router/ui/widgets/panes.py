@@ -81,7 +81,7 @@ class DecisionPane(Pane):
             line((percent(decision.confidence), f"{style} bold")),
         )
         longest = max(len(name) for name, _ in decision.ranking)
-        width = max(8, self.size.width - longest - 10)
+        width = max(8, self.size.width - longest - 8)
         rows = []
         for place, (route, p) in enumerate(decision.ranking):
             first = place == 0
@@ -99,16 +99,16 @@ class DecisionPane(Pane):
         width = max(20, self.size.width)
         rows: list[Content] = []
         said = {"because": False, "but": False}
-        for reason in decision.reasons[:6]:
+        for reason in decision.reasons[:5]:
             word = "because" if reason.route == decision.route and reason.weight >= 0 else "but"
             label = "" if said[word] else word
             said[word] = True
             route = "" if reason.route == decision.route else f" ({reason.route})"
             weight = f"{reason.weight:+.1f}".replace("-", "−") if reason.weight else ""
-            text = one_line(reason.text, 200) + route
-            room = width - 9 - len(weight) - 1
-            text = text if len(text) <= room else text[: room - 1] + "…"
-            rows.append(line((f"{label:<9}", "$muted"), f"{text:<{room}} ", (weight, "$muted")))
+            room = width - 9 - 5
+            first, *more = wrap(one_line(reason.text, 200) + route, room) or [""]
+            rows.append(line((f"{label:<9}", "$muted"), f"{first:<{room}} ", (f"{weight:>4}", "$muted")))
+            rows += [line(f"{'':<9}{part}") for part in more]
         if decision.classified:
             rows.append(line(("looked at", "$muted"), (f" the two ends of {len(turn.request.text):,} characters", "$muted")))
         if turn.route != decision.route:
