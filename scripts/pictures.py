@@ -21,7 +21,13 @@ from tui_router.ui.app import RouterApp
 from tui_router.ui.start import Options
 
 CELL_W, CELL_H, SIZE = 10, 21, 16
-FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/Library/Fonts", "/Library/Fonts")
+FOLDERS = (
+    "/usr/share/fonts",
+    "/usr/local/share/fonts",
+    "~/.local/share/fonts",
+    "~/Library/Fonts",
+    "/Library/Fonts",
+)
 FAMILIES = ("JetBrainsMono-{}.ttf", "DejaVuSansMono{}.ttf")
 STYLES = (("Regular", ""), ("Bold", "-Bold"), ("Italic", "-Oblique"), ("BoldItalic", "-BoldOblique"))
 RGB = tuple[int, int, int]
@@ -33,11 +39,18 @@ def font_files() -> list[dict[str, Path]]:
     files = {p.name: p for folder in FOLDERS for p in Path(folder).expanduser().rglob("*.ttf")}
     found = []
     for at, family in enumerate(FAMILIES):
-        styles = {jet: files[family.format(names[at])] for names in STYLES if family.format(names[at]) in files for jet in [names[0]]}
+        styles = {
+            jet: files[family.format(names[at])]
+            for names in STYLES
+            if family.format(names[at]) in files
+            for jet in [names[0]]
+        }
         if "Regular" in styles:
             found.append(styles)
     if not found:
-        sys.exit("no font found: install JetBrains Mono or DejaVu Sans Mono (Debian: fonts-jetbrains-mono, fonts-dejavu)")
+        sys.exit(
+            "no font found: install JetBrains Mono or DejaVu Sans Mono (Debian: fonts-jetbrains-mono, fonts-dejavu)"
+        )
     return found
 
 
@@ -57,7 +70,7 @@ def family_of(char: str) -> int:
     return len(font_files()) - 1
 
 
-def draw_block(draw: ImageDraw.ImageDraw, char: str, x: int, y: int, color: RGB) -> bool:  # noqa: PLR0912
+def draw_block(draw: ImageDraw.ImageDraw, char: str, x: int, y: int, color: RGB) -> bool:
     """Draw characters that must fill their cell exactly; False for all others."""
     code, middle, right, bottom = ord(char), y + CELL_H // 2, x + CELL_W - 1, y + CELL_H - 1
     if 0x2800 <= code <= 0x28FF:
@@ -114,7 +127,13 @@ def paint(app: RouterApp, path: Path) -> None:
             for char in segment.text:
                 if char != " " and not draw_block(draw, char, at, y, ink):
                     font = face(family_of(char), name)
-                    draw.text((at + (CELL_W - font.getlength(char)) / 2, y + 16), char, fill=ink, font=font, anchor="ls")
+                    draw.text(
+                        (at + (CELL_W - font.getlength(char)) / 2, y + 16),
+                        char,
+                        fill=ink,
+                        font=font,
+                        anchor="ls",
+                    )
                 at += CELL_W
             if style and style.underline:
                 draw.line((x, y + CELL_H - 3, x + cells * CELL_W - 1, y + CELL_H - 3), fill=ink)
@@ -166,7 +185,14 @@ async def past(pilot: Pilot[None]) -> None:
     engine = app.engine
     assert engine is not None and engine.store is not None
     store, dice = engine.store, random.Random(8)
-    texts = ["write a python function", "hello", "goto amazon.com", "explain transformers", "translate this into French", "solve x^2 = 2"]
+    texts = [
+        "write a python function",
+        "hello",
+        "goto amazon.com",
+        "explain transformers",
+        "translate this into French",
+        "solve x^2 = 2",
+    ]
 
     def fill() -> None:
         session = ""
@@ -179,7 +205,15 @@ async def past(pilot: Pilot[None]) -> None:
             )  # fmt: skip
             session = turn.session
             right = dice.random() < 0.7 + i / 250
-            store.rate(turn.id, Verdict(kind="route", at=now(), rating="right" if right else "wrong", route=decision.route if right else None))
+            store.rate(
+                turn.id,
+                Verdict(
+                    kind="route",
+                    at=now(),
+                    rating="right" if right else "wrong",
+                    route=decision.route if right else None,
+                ),
+            )
         store.poll()
 
     await engine.in_store(fill)

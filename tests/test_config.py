@@ -20,7 +20,14 @@ def faults(text: str) -> list[str]:
 
 def test_the_shipped_fleet_has_six_models_and_six_routes_in_order():
     fleet = parse("").fleet
-    assert [r.name for r in fleet.routes] == ["tool_use", "code", "reasoning", "vision", "general_chat", "simple_chat"]
+    assert [r.name for r in fleet.routes] == [
+        "tool_use",
+        "code",
+        "reasoning",
+        "vision",
+        "general_chat",
+        "simple_chat",
+    ]
     assert len(fleet.models) == 6
     assert fleet.chain("tool_use") == ("gpt-oss-20b", "qwen3-coder-30b", "ministral-14b-reasoning")
     assert fleet.chain("vision") == ("qwen3-vl-8b",)
@@ -70,7 +77,13 @@ def test_every_fault_is_reported_with_its_line():
         '[settings]\nconfidence_threshold = 7\nthemes = "x"\n\n[routes.code]\nmodel = "nope"\npriority = "high"\n'
         '[routes.code.triggers.mine]\npattern = "("\nweight = 1\n'
     )
-    assert [s.split(": ")[0] for s in said] == ["my.toml:7", "my.toml:9", "my.toml:6", "my.toml:2", "my.toml:3"] or len(said) == 5
+    assert [s.split(": ")[0] for s in said] == [
+        "my.toml:7",
+        "my.toml:9",
+        "my.toml:6",
+        "my.toml:2",
+        "my.toml:3",
+    ] or len(said) == 5
     text = "\n".join(said)
     assert "my.toml:2: settings.confidence_threshold: expected a number from 0 to 1, found 7" in text
     assert "did you mean 'theme'?" in text

@@ -83,9 +83,7 @@ class Checker:
         self.wrong((*at, name), "true or false", value)
         return default
 
-    def number(
-        self, data: Mapping[str, Any], at: Key, name: str, default: float, low: float, high: float
-    ) -> float:
+    def number(self, data: Mapping[str, Any], at: Key, name: str, default: float, low: float, high: float) -> float:
         """A number from low to high."""
         value = data.get(name, default)
         if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:

@@ -26,8 +26,16 @@ THEMES = ("router-dark", "router-light", "router-high")
 
 _TOP = ("settings", "rules", "models", "routes", "backends", "tools")
 _SETTINGS = (
-    "confidence_threshold", "theme", "prefer_loaded", "health_interval_s", "first_byte_s", "load_s",
-    "idle_s", "switch_when_slow", "ascii", "system",
+    "confidence_threshold",
+    "theme",
+    "prefer_loaded",
+    "health_interval_s",
+    "first_byte_s",
+    "load_s",
+    "idle_s",
+    "switch_when_slow",
+    "ascii",
+    "system",
 )
 _BACKEND = ("url", "kind", "api_key", "api_key_env", "parallel", "remove")
 

@@ -183,7 +183,11 @@ class Engine:
             first = not self.unsaved
             self.unsaved = f"{what} is not saved: {one_line(str(error), 160)}"
             if first:
-                self.notice("wrong", "not_saved", f"{self.unsaved}. What was saved before is safe; free some space and go on.")
+                self.notice(
+                    "wrong",
+                    "not_saved",
+                    f"{self.unsaved}. What was saved before is safe; free some space and go on.",
+                )
             return None
         if self.unsaved:
             self.unsaved = ""
@@ -248,7 +252,11 @@ class Engine:
         decided = live.turn.decision.route
         accepted = route == decided
         verdict = Verdict(
-            kind="accepted" if accepted else "chosen", at=now(), rating="right" if accepted else "wrong", route=route, source="ask"
+            kind="accepted" if accepted else "chosen",
+            at=now(),
+            rating="right" if accepted else "wrong",
+            route=route,
+            source="ask",
         )
         await self._change(live, replace(live.turn, route=route, state="routed"))
         await self.rate(turn_id, verdict)
@@ -280,16 +288,16 @@ class Engine:
             context = {"message": f"turn {live.turn.id} failed", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
             said = f"a fault of tui-router itself: {type(error).__name__}: {one_line(str(error), 200)}"
-            await self._end(live, replace(live.turn, state="failed", answer=Answer(text="".join(live.text), error=said)))
+            await self._end(
+                live, replace(live.turn, state="failed", answer=Answer(text="".join(live.text), error=said))
+            )
             return live.turn
 
     async def _answer(self, live: LiveTurn) -> Turn:
         turn = live.turn
         history = turn.request.history or await self._history_before(turn)
         message = Message("user", turn.request.text, turn.request.attachments)
-        order = Order(
-            route=self.config.fleet.route(turn.route), messages=(*history, message), pinned=turn.pinned_model
-        )
+        order = Order(route=self.config.fleet.route(turn.route), messages=(*history, message), pinned=turn.pinned_model)
         live.turn = turn = replace(turn, state="answering")
         self.emit(TurnEvent(turn))
         try:
@@ -298,7 +306,9 @@ class Engine:
             )
         except asyncio.CancelledError:
             answer = Answer(text="".join(live.text), reasoning="".join(live.reasoning), error="stopped by you")
-            await asyncio.shield(self._end(live, replace(turn, state="stopped", answer=answer, dispatch=self._partial(live))))
+            await asyncio.shield(
+                self._end(live, replace(turn, state="stopped", answer=answer, dispatch=self._partial(live)))
+            )
             return live.turn
         state: TurnState = "interrupted" if outcome.interrupted else "failed" if outcome.failed else "done"
         await self._end(live, replace(turn, state=state, answer=outcome.answer, dispatch=outcome.dispatch))
@@ -349,7 +359,12 @@ class Engine:
         dispatch = outcome.dispatch
         if dispatch.served and dispatch.served != dispatch.intended:
             why = next((h.reason for h in dispatch.hops if h.model == dispatch.intended), "another was asked for")
-            self.notice("caution", "fallback", f"{dispatch.served} served instead of {dispatch.intended}: {why}", (turn.id,))
+            self.notice(
+                "caution",
+                "fallback",
+                f"{dispatch.served} served instead of {dispatch.intended}: {why}",
+                (turn.id,),
+            )
         elif outcome.failed:
             self.notice("wrong", "no_answer", outcome.answer.error, (turn.id,))
         if dispatch.note:
@@ -395,7 +410,11 @@ class Engine:
         """
         store = self._opened()
         if turn_id in self._memory:
-            self.notice("wrong", "not_saved", "the turn itself could not be saved, so its verdict cannot be kept either")
+            self.notice(
+                "wrong",
+                "not_saved",
+                "the turn itself could not be saved, so its verdict cannot be kept either",
+            )
             return False
         latest: list[Verdict | None] = []
 

@@ -13,7 +13,18 @@ from tui_router.routers.patterns import dangerous
 from tui_router.routers.shape import SHAPES
 
 _MODEL_KEYS = ("aliases", "backend", "size_bytes", "context", "vision", "tools", "max_tokens", "system")
-_ROUTE_KEYS = ("description", "model", "fallbacks", "needs", "priority", "bias", "order", "triggers", "negatives", "on_partial")
+_ROUTE_KEYS = (
+    "description",
+    "model",
+    "fallbacks",
+    "needs",
+    "priority",
+    "bias",
+    "order",
+    "triggers",
+    "negatives",
+    "on_partial",
+)
 _TRIGGER_KEYS = ("weight", "words", "pattern", "shape", "says")
 _TRIGGER_GROUPS = ("triggers", "negatives")
 
@@ -44,7 +55,10 @@ def overlay(base: Table, own: Mapping[str, Any], check: Checker) -> Table:
 
 
 def _merge(old: Table, changes: Mapping[str, Any]) -> Table:
-    new = {**old, **{k: v for k, v in changes.items() if k not in (*_TRIGGER_GROUPS, "remove", "was", "needs")}}
+    new = {
+        **old,
+        **{k: v for k, v in changes.items() if k not in (*_TRIGGER_GROUPS, "remove", "was", "needs")},
+    }
     if isinstance(changes.get("needs"), dict):
         new["needs"] = {**old.get("needs", {}), **changes["needs"]}
     elif "needs" in changes:
@@ -88,7 +102,10 @@ def build(data: Table, check: Checker) -> Fleet:
             for name in names:
                 if name not in models:
                     known = ", ".join(models) or "none"
-                    check.fault(("routes", route.name, key), f"expected a model of the fleet ({known}), found {name!r}")
+                    check.fault(
+                        ("routes", route.name, key),
+                        f"expected a model of the fleet ({known}), found {name!r}",
+                    )
         if route.needs.vision and route.model in models and not models[route.model].vision:
             check.fault(("routes", route.name, "model"), f"needs vision, but {route.model!r} has vision = false")
     rules = check.table(data, ("rules",))

@@ -58,9 +58,7 @@ def find(lines: dict[Key, int], key: Key) -> int | None:
 
 
 def _split(dotted: str) -> Key:
-    return tuple(
-        part[1:-1] if part[0] in "\"'" else part for part in re.findall(_PART, dotted)
-    )
+    return tuple(part[1:-1] if part[0] in "\"'" else part for part in re.findall(_PART, dotted))
 
 
 def _brackets(line: str) -> int:

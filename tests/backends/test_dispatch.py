@@ -30,7 +30,11 @@ class World:
         return self
 
     def order(self, text="write a function", route="code", pinned="", **message):
-        return Order(route=self.dispatcher.fleet.route(route), messages=(Message("user", text, **message),), pinned=pinned)
+        return Order(
+            route=self.dispatcher.fleet.route(route),
+            messages=(Message("user", text, **message),),
+            pinned=pinned,
+        )
 
     async def serve(self, *args, switch=None, **kwargs):
         async with asyncio.timeout(20):
@@ -54,7 +58,9 @@ async def test_an_answer_is_streamed_and_measured(world):
     assert outcome.dispatch.served == "qwen3-coder-30b" and outcome.dispatch.served_as == CODER
     assert outcome.answer.text == world.shown() and outcome.answer.finish == "stop"
     assert outcome.answer.completion_tokens > 10 and outcome.answer.tokens_per_second > 0
-    assert world.health.models["qwen3-coder-30b"].tokens_per_second == pytest.approx(outcome.answer.tokens_per_second, rel=0.1)
+    assert world.health.models["qwen3-coder-30b"].tokens_per_second == pytest.approx(
+        outcome.answer.tokens_per_second, rel=0.1
+    )
     body = next(r.body for r in world.server.requests if r.path == "/v1/chat/completions")
     assert body["stream"] is True and body["max_tokens"] == 4096
 

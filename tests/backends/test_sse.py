@@ -11,7 +11,12 @@ STREAM = (
     '\ufeffdata: {"a":"日🦊\u2028\x85z"}\r\n\r\n: ping\n\n\n\nevent: error\rdata:{"b":\rdata: 1}\r\rid: 7\n'
     "data: 2\n\n: c\n\ndata: [DONE]"
 ).encode()
-EVENTS = [("message", '{"a":"日🦊\u2028\x85z"}'), ("error", '{"b":\n1}'), ("message", "2"), ("message", "[DONE]")]
+EVENTS = [
+    ("message", '{"a":"日🦊\u2028\x85z"}'),
+    ("error", '{"b":\n1}'),
+    ("message", "2"),
+    ("message", "[DONE]"),
+]
 
 
 def run(parts):

@@ -30,23 +30,38 @@ def test_a_plain_answer_with_usage_after_the_end():
         frame({"role": "assistant", "content": None}), frame({"content": "Hel"}), frame({"content": "lo"}), frame({}, "stop"),
         b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":9}}\n\ndata: [DONE]\n\n',
     )  # fmt: skip
-    assert (text, stream.finish, stream.prompt_tokens, stream.completion_tokens, stream.model) == ("Hello", "stop", 5, 9, "m")
+    assert (text, stream.finish, stream.prompt_tokens, stream.completion_tokens, stream.model) == (
+        "Hello",
+        "stop",
+        5,
+        9,
+        "m",
+    )
 
 
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 def test_reasoning_in_a_field_of_its_own(field):
-    assert read(frame({field: "Let me see"}), frame({"content": "42"}), frame({}, "stop"))[:2] == ("42", "Let me see")
+    assert read(frame({field: "Let me see"}), frame({"content": "42"}), frame({}, "stop"))[:2] == (
+        "42",
+        "Let me see",
+    )
 
 
 @pytest.mark.parametrize("cut", range(1, 30))
 def test_reasoning_between_tags_however_it_is_cut(cut):
     whole = "<think>Let me see</think>\nAnswer <think> is 42"
     parts = [whole[i : i + cut] for i in range(0, len(whole), cut)]
-    assert read(*(frame({"content": p}) for p in parts), frame({}, "stop"))[:2] == ("Answer <think> is 42", "Let me see")
+    assert read(*(frame({"content": p}) for p in parts), frame({}, "stop"))[:2] == (
+        "Answer <think> is 42",
+        "Let me see",
+    )
 
 
 def test_a_closing_tag_alone_turns_what_came_before_into_reasoning():
-    assert read(frame({"content": "Hm, so "}), frame({"content": "</think>42"}), frame({}, "stop"))[:2] == ("42", "Hm, so ")
+    assert read(frame({"content": "Hm, so "}), frame({"content": "</think>42"}), frame({}, "stop"))[:2] == (
+        "42",
+        "Hm, so ",
+    )
 
 
 def test_less_than_signs_are_not_swallowed():
@@ -92,7 +107,11 @@ def test_endings():
         (401, "An LM Studio API token is required", "auth"),
         (404, "No models loaded. Please load a model", "not_found"),
         (400, "model 'nope' not found", "not_found"),
-        (400, "request (15003 tokens) exceeds the available context size (1024 tokens), try increasing it", "overflow"),
+        (
+            400,
+            "request (15003 tokens) exceeds the available context size (1024 tokens), try increasing it",
+            "overflow",
+        ),
         (200, "Trying to keep the first 8000 tokens when context the overflows", "overflow"),
         (400, "This model's maximum context length is 4096", "overflow"),
         (500, "image input is not supported - hint: you may need to provide the mmproj", "capability"),

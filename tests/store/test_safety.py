@@ -64,7 +64,7 @@ def test_any_damage_ends_in_a_sound_store_with_what_the_backup_held(tmp_path, se
 
 
 def test_a_file_that_was_emptied_is_not_taken_for_a_new_store(tmp_path):
-    path, turns = fill(tmp_path)
+    path, _ = fill(tmp_path)
     path.write_bytes(b"")
     store = Store(tmp_path)
     assert "is empty although backups exist" in store.repaired

@@ -58,7 +58,9 @@ def test_counters_equal_a_recount_after_any_history(store):
     for i in range(40):
         turn = store.record(a_turn(f"write a function {i}" if i % 2 else "hello"))
         for _ in range(dice.randrange(4)):
-            verdict = dice.choice([right(), wrong(), wrong("vision"), Verdict(kind="note", at=turn.at, comment="x"), None])
+            verdict = dice.choice(
+                [right(), wrong(), wrong("vision"), Verdict(kind="note", at=turn.at, comment="x"), None]
+            )
             try:
                 store.rate(turn.id, verdict)
             except UnknownTurnError:

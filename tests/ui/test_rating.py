@@ -36,7 +36,19 @@ def test_y_is_written_only_after_half_a_second(desk):
     assert desk.tick(11.0) == []
 
 
-@pytest.mark.parametrize("text", ["yes, but make it shorter", "no, the other one", "can you also add tests", "useless", "yy", "nn", "cc", "y "])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "yes, but make it shorter",
+        "no, the other one",
+        "can you also add tests",
+        "useless",
+        "yy",
+        "nn",
+        "cc",
+        "y ",
+    ],
+)
 def test_typing_never_becomes_a_label_and_loses_no_character(desk, text):
     desk.rated = True
     shown, actions = type_in(desk, text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from ipaddress import ip_address
 from typing import Any
@@ -93,7 +93,10 @@ class Client:
         try:
             try:
                 return await self._http.send(self._http.build_request(method, path, json=body), stream=True)
-            except (httpx.RemoteProtocolError, httpx.ReadError):  # a kept connection that the server had dropped
+            except (
+                httpx.RemoteProtocolError,
+                httpx.ReadError,
+            ):  # a kept connection that the server had dropped
                 return await self._http.send(self._http.build_request(method, path, json=body), stream=True)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise BackendError("down", f"nothing answers at {self.url}: {_why(error)}") from error
@@ -104,7 +107,7 @@ class Client:
 
     async def stream(
         self, path: str, body: dict[str, Any], *, first_byte_s: float, idle_s: float
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """POST and yield the bytes of an event stream as they come.
 
         Raises:
@@ -124,7 +127,7 @@ class Client:
             if response.status_code != 200 or not kind.startswith("text/event-stream"):
                 async with asyncio.timeout_at(deadline):
                     raise _refused(response, await _read(response))
-            async with aclosing(response.aiter_raw()) as chunks:
+            async with aclosing(response.aiter_raw()) as chunks:  # type: ignore[type-var]  # it is an async generator
                 while True:
                     async with asyncio.timeout_at(loop.time() + idle_s if started else deadline):
                         chunk = await anext(chunks, None)

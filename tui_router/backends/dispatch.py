@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from msgspec import Struct
@@ -270,7 +270,11 @@ class _Serving:
                         raise
                     self.emit(Progress("loading" if error.failure == "loading" else "queued"))
                     await asyncio.sleep(wait)
-                elif error.failure == "bad_request" and error.optional and error.optional not in candidate.backend.without_optional:
+                elif (
+                    error.failure == "bad_request"
+                    and error.optional
+                    and error.optional not in candidate.backend.without_optional
+                ):
                     candidate.backend.without_optional.add(error.optional)
                 elif error.failure == "no_bytes" and not retried:
                     retried = True
@@ -329,7 +333,7 @@ class _Serving:
                 if stream.done:
                     break
         finally:
-            await chunks.aclose()  # type: ignore[attr-defined]
+            await chunks.aclose()
         take(stream.close())
         return _Served(stream, sent, first, last, None)
 
@@ -420,5 +424,3 @@ class _Serving:
 
 def _round(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
-
-

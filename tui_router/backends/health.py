@@ -178,7 +178,9 @@ class Health:
                 tokens_per_second=old.tokens_per_second, answering=old.answering,
             )  # fmt: skip
         backend, served, how = found
-        state = {"loaded": "loaded", "loading": "loading", "failed": "down", "unknown": "loaded"}.get(served.state, "loadable")  # type: ignore[assignment]
+        state = {"loaded": "loaded", "loading": "loading", "failed": "down", "unknown": "loaded"}.get(
+            served.state, "loadable"
+        )  # type: ignore[assignment]
         if old.answering and old.progress is not None:
             state = "loading"
         elif old.answering or served.busy:
@@ -269,6 +271,11 @@ async def look_for_tool(tool: ToolSetting) -> dict[str, object]:
         return {"name": tool.name, "url": tool.url, "reachable": True, "error": ""}
     except BackendError as error:
         reachable = error.failure in ("broken", "no_bytes")
-        return {"name": tool.name, "url": tool.url, "reachable": reachable, "error": "" if reachable else str(error)}
+        return {
+            "name": tool.name,
+            "url": tool.url,
+            "reachable": reachable,
+            "error": "" if reachable else str(error),
+        }
     finally:
         await client.close()

@@ -100,7 +100,9 @@ async def parts(message: Message) -> list[dict[str, Any]]:
         try:
             data = await asyncio.to_thread(Path(attachment.path).read_bytes)
         except OSError as error:
-            raise BackendError("image", f"the image {attachment.path} cannot be read any more: {error.strerror}") from error
+            raise BackendError(
+                "image", f"the image {attachment.path} cannot be read any more: {error.strerror}"
+            ) from error
         url = f"data:{attachment.media_type};base64,{base64.b64encode(data).decode()}"
         found.append({"type": "image_url", "image_url": {"url": url}})
     return found
@@ -119,7 +121,12 @@ def _path(name: str, folder: Path | None) -> Path:
 
 
 def _media_type(data: bytes, path: Path) -> str | None:
-    for magic, media in ((b"\x89PNG", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"), (b"BM", "image/bmp")):
+    for magic, media in (
+        (b"\x89PNG", "image/png"),
+        (b"\xff\xd8\xff", "image/jpeg"),
+        (b"GIF8", "image/gif"),
+        (b"BM", "image/bmp"),
+    ):
         if data.startswith(magic):
             return media
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":

@@ -68,7 +68,9 @@ async def detect(client: Client) -> Listing:
         raise BackendError("auth", f"{client.url} wants an API key ({first.status})")
     if isinstance(first.json, dict) and isinstance(first.json.get("data"), list):
         return await LISTERS["openai"](client)
-    raise BackendError("server", f"{client.url} answers, but not like a model server (HTTP {first.status} to /v1/models)")
+    raise BackendError(
+        "server", f"{client.url} answers, but not like a model server (HTTP {first.status} to /v1/models)"
+    )
 
 
 async def lmstudio(client: Client) -> Listing:
@@ -121,7 +123,7 @@ async def llama_server(client: Client) -> Listing:
     all_slots = slots.json if isinstance(slots.json, list) else []
     found = []
     for entry in data or ([{"id": _str(about.get("model_alias")) or "model"}] if loading else []):
-        meta = entry.get("meta") if isinstance(entry.get("meta"), dict) else {}
+        meta = _table(entry, "meta")
         found.append(
             ServedModel(
                 id=_str(entry.get("id")),
@@ -154,9 +156,12 @@ async def openai(client: Client) -> Listing:
     listed = await client.get("/v1/models")
     _check_key(client, listed)
     if not isinstance(listed.json, dict) or not isinstance(listed.json.get("data"), list):
-        raise BackendError("server", f"{client.url} has no model list: {message_of(listed.json) or f'HTTP {listed.status}'}")
+        raise BackendError(
+            "server", f"{client.url} has no model list: {message_of(listed.json) or f'HTTP {listed.status}'}"
+        )
     models = [
-        ServedModel(id=_str(d.get("id")), chat=not _str(d.get("id")).startswith("text-embedding-")) for d in _data(listed.json)
+        ServedModel(id=_str(d.get("id")), chat=not _str(d.get("id")).startswith("text-embedding-"))
+        for d in _data(listed.json)
     ]
     return Listing("openai", tuple(models))
 
@@ -182,11 +187,18 @@ async def _quiet(client: Client, path: str) -> Reply:
 
 def _check_key(client: Client, reply: Reply) -> None:
     if reply.status in (401, 403):
-        raise BackendError("auth", f"{client.url} wants an API key ({reply.status}): {message_of(reply.json) or 'no reason given'}")
+        raise BackendError(
+            "auth",
+            f"{client.url} wants an API key ({reply.status}): {message_of(reply.json) or 'no reason given'}",
+        )
 
 
 def _is_lmstudio_v1(body: Any) -> bool:
-    return isinstance(body, dict) and isinstance(body.get("models"), list) and all("key" in m for m in _list(body, "models"))
+    return (
+        isinstance(body, dict)
+        and isinstance(body.get("models"), list)
+        and all("key" in m for m in _list(body, "models"))
+    )
 
 
 def _is_lmstudio_v0(body: Any) -> bool:
@@ -230,10 +242,10 @@ def _lmstudio_v0(entry: dict[str, Any]) -> ServedModel:
 
 
 def _llama_router(entry: dict[str, Any]) -> ServedModel:
-    status = entry["status"] if isinstance(entry.get("status"), dict) else {}
+    status = _table(entry, "status")
     value = status.get("value")
     state: State = "loaded" if value in ("loaded", "sleeping") else "loading" if value == "loading" else "loadable"
-    meta = entry.get("meta") if isinstance(entry.get("meta"), dict) else {}
+    meta = _table(entry, "meta")
     return ServedModel(
         id=_str(entry.get("id")),
         state="failed" if status.get("failed") else state,
@@ -250,6 +262,11 @@ def _data(body: Any) -> list[dict[str, Any]]:
 def _list(body: Any, key: str) -> list[dict[str, Any]]:
     value = body.get(key) if isinstance(body, dict) else None
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def _table(body: dict[str, Any], key: str) -> dict[str, Any]:
+    value = body.get(key)
+    return value if isinstance(value, dict) else {}
 
 
 def _int(value: Any) -> int:

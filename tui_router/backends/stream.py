@@ -135,7 +135,9 @@ class ChatStream:
         if isinstance(function, dict):
             merged["name"] = merged["name"] or _text(function.get("name"))
             arguments = function.get("arguments")
-            merged["arguments"] += arguments if isinstance(arguments, str) else json.dumps(arguments) if arguments else ""
+            merged["arguments"] += (
+                arguments if isinstance(arguments, str) else json.dumps(arguments) if arguments else ""
+            )
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from tui_router.backends.errors import BackendError, classify, message_of
 from tui_router.backends.health import Backend
@@ -19,7 +19,7 @@ from tui_router.backends.sse import SSEDecoder
 _POLL_S = 0.2
 
 
-async def warm_up(backend: Backend, model_id: str, load_s: float) -> AsyncIterator[float]:
+async def warm_up(backend: Backend, model_id: str, load_s: float) -> AsyncGenerator[float, None]:
     """Load a model; yields the fraction that is loaded, as far as the server says.
 
     Raises:
@@ -30,11 +30,10 @@ async def warm_up(backend: Backend, model_id: str, load_s: float) -> AsyncIterat
         async for fraction in _lmstudio(backend, model_id, load_s):
             yield fraction
     elif api == "router":
-        async for fraction in _llama_router(backend, model_id, load_s):
-            yield fraction
+        await _llama_router(backend, model_id, load_s)
 
 
-async def _lmstudio(backend: Backend, model_id: str, load_s: float) -> AsyncIterator[float]:
+async def _lmstudio(backend: Backend, model_id: str, load_s: float) -> AsyncGenerator[float, None]:
     body = {"model": model_id, "input": "hi", "stream": True, "store": False, "max_output_tokens": 1}
     decoder = SSEDecoder()
     chunks = backend.client.stream("/api/v1/chat", body, first_byte_s=load_s, idle_s=load_s)
@@ -57,10 +56,10 @@ async def _lmstudio(backend: Backend, model_id: str, load_s: float) -> AsyncIter
             return  # an older build without this endpoint: the request itself will load the model
         raise
     finally:
-        await chunks.aclose()  # type: ignore[attr-defined]
+        await chunks.aclose()
 
 
-async def _llama_router(backend: Backend, model_id: str, load_s: float) -> AsyncIterator[float]:
+async def _llama_router(backend: Backend, model_id: str, load_s: float) -> None:
     reply = await backend.client.post("/models/load", {"model": model_id}, timeout=30.0)
     message = message_of(reply.json)
     if message is not None and "already" not in message:

@@ -22,17 +22,17 @@ _PARTIAL = re.compile(
     rf"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f]){_STRING_BODY}\x1b?)\Z"
 )
 _LONGEST_SEQUENCE = 4096
-_REPLACED = {
-    c: "\ufffd"
-    for c in (
+_REPLACED = dict.fromkeys(
+    (
         *(c for c in range(32) if c not in (9, 10)),
         127,
-        *range(0x80, 0xA0),
-        *range(0x202A, 0x202F),
-        *range(0x2066, 0x206A),
-        *range(0xD800, 0xE000),
-    )
-}
+        *range(128, 160),
+        *range(8234, 8239),
+        *range(8294, 8298),
+        *range(55296, 57344),
+    ),
+    "�",
+)
 
 
 def clean(text: str) -> str:

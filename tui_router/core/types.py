@@ -21,7 +21,9 @@ VerdictKind = Literal["route", "answer", "note", "accepted", "chosen"]
 `chosen`: asked before sending, the person picked another route.
 """
 
-TurnState = Literal["asking", "routed", "answering", "done", "stopped", "interrupted", "failed", "unanswered", "cancelled"]
+TurnState = Literal[
+    "asking", "routed", "answering", "done", "stopped", "interrupted", "failed", "unanswered", "cancelled"
+]
 """`asking` waits for the person; `stopped` was stopped by the person; `interrupted` broke after text was shown;
 `failed` broke before; `unanswered` was never sent on purpose; `cancelled` was called off before it was sent."""
 

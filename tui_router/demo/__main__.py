@@ -25,7 +25,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tui_router.demo", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--speed", type=float, default=1.0)
-    parser.add_argument("--fault", action="append", default=[], help=f"one of {', '.join(f for f in get_args(Fault) if f)}")
+    parser.add_argument(
+        "--fault", action="append", default=[], help=f"one of {', '.join(f for f in get_args(Fault) if f)}"
+    )
     args = parser.parse_args()
     unknown = [f for f in args.fault if f.rpartition("=")[2] not in get_args(Fault)]
     if unknown:

@@ -30,9 +30,9 @@ class HttpReply:
     async def json(self, body: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
         """A whole reply."""
         data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-        await self.bytes(data, status, {"Content-Type": "application/json; charset=utf-8", **(headers or {})})
+        await self.whole(data, status, {"Content-Type": "application/json; charset=utf-8", **(headers or {})})
 
-    async def bytes(self, data: bytes, status: int, headers: dict[str, str]) -> None:
+    async def whole(self, data: bytes, status: int, headers: dict[str, str]) -> None:
         """A whole reply of any type."""
         self._head(status, {**headers, "Content-Length": str(len(data))})
         self.writer.write(data)
@@ -40,7 +40,14 @@ class HttpReply:
 
     async def start_stream(self) -> None:
         """The head of an event stream."""
-        self._head(200, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked", "Cache-Control": "no-cache"})
+        self._head(
+            200,
+            {
+                "Content-Type": "text/event-stream",
+                "Transfer-Encoding": "chunked",
+                "Cache-Control": "no-cache",
+            },
+        )
         await self.writer.drain()
 
     async def chunk(self, data: bytes) -> None:
@@ -92,7 +99,7 @@ async def serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamW
 
 async def _closed(reader: asyncio.StreamReader) -> None:
     """Return when the other side has closed. What it sends meanwhile stays in the buffer."""
-    while not reader.at_eof():
+    while not reader.at_eof():  # noqa: ASYNC110  # StreamReader tells nobody
         await asyncio.sleep(0.02)
 
 
@@ -102,7 +109,7 @@ async def _read(reader: asyncio.StreamReader) -> HttpRequest | None:
         return None
     method, path, _ = head.decode("latin-1").split(" ", 2)
     headers: dict[str, str] = {}
-    while (line := (await reader.readline()).decode("latin-1").strip()):
+    while line := (await reader.readline()).decode("latin-1").strip():
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
     length = int(headers.get("content-length", "0"))

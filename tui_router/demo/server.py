@@ -41,14 +41,39 @@ class DemoModel(Struct, frozen=True, kw_only=True):
 
 
 MODELS = (
-    DemoModel(key="openai/gpt-oss-20b", size_bytes=12_109_565_632, context=131_072, reasons=True, tokens_per_second=61, load_s=1.6),
+    DemoModel(
+        key="openai/gpt-oss-20b",
+        size_bytes=12_109_565_632,
+        context=131_072,
+        reasons=True,
+        tokens_per_second=61,
+        load_s=1.6,
+    ),
     DemoModel(key="qwen/qwen3-coder-30b", size_bytes=18_630_000_000, tokens_per_second=58, load_s=2.2),
     DemoModel(
-        key="mistralai/ministral-3-14b-reasoning", size_bytes=9_120_000_000, reasons=True, tokens_per_second=47, load_s=1.4
+        key="mistralai/ministral-3-14b-reasoning",
+        size_bytes=9_120_000_000,
+        reasons=True,
+        tokens_per_second=47,
+        load_s=1.4,
     ),
     DemoModel(key="qwen/qwen3-vl-8b", size_bytes=6_190_000_000, vision=True, tokens_per_second=44, load_s=1.1),
-    DemoModel(key="google/gemma-3n-e4b", size_bytes=4_240_000_000, context=8_192, tools=False, tokens_per_second=80, load_s=0.8),
-    DemoModel(key="google/gemma-3-1b", size_bytes=720_425_472, context=8_192, tools=False, tokens_per_second=140, load_s=0.3),
+    DemoModel(
+        key="google/gemma-3n-e4b",
+        size_bytes=4_240_000_000,
+        context=8_192,
+        tools=False,
+        tokens_per_second=80,
+        load_s=0.8,
+    ),
+    DemoModel(
+        key="google/gemma-3-1b",
+        size_bytes=720_425_472,
+        context=8_192,
+        tools=False,
+        tokens_per_second=140,
+        load_s=0.3,
+    ),
 )
 PRELOADED = ("google/gemma-3-1b", "google/gemma-3n-e4b", "qwen/qwen3-coder-30b")
 
@@ -64,7 +89,7 @@ class DemoServer:
     def __init__(self, *, speed: float = 1.0, keep_one: bool = False, preloaded: tuple[str, ...] = PRELOADED) -> None:
         self.models = {m.key: m for m in MODELS}
         self.speed, self.keep_one = speed, keep_one
-        self.loaded: dict[str, bool] = {key: False for key in preloaded}
+        self.loaded: dict[str, bool] = dict.fromkeys(preloaded, False)
         """Loaded models, and whether a request loaded them."""
         self.faults: dict[str, Fault] = {}
         self.api_key = ""
@@ -125,7 +150,9 @@ class DemoServer:
             self.loaded.pop(key, None)
             await reply.json({"instance_id": key})
         else:
-            await reply.json({"error": f"Unexpected endpoint or method. ({request.method} {path}). Returning 200 anyway"})
+            await reply.json(
+                {"error": f"Unexpected endpoint or method. ({request.method} {path}). Returning 200 anyway"}
+            )
 
     def _v1(self, model: DemoModel) -> dict[str, Any]:
         config = {"context_length": model.context, "parallel": 4, "flash_attention": True}
@@ -227,7 +254,7 @@ class DemoServer:
         finally:
             self._streaming[key].discard(task)
 
-    async def _refused(self, fault: Fault, key: str, reply: HttpReply) -> bool:  # noqa: PLR0912
+    async def _refused(self, fault: Fault, key: str, reply: HttpReply) -> bool:
         """Faults that show before any answer."""
         match fault:
             case "hang":
@@ -237,7 +264,13 @@ class DemoServer:
             case "refuse_key":
                 await reply.json(_error("invalid key", "invalid_request", "invalid_api_key"), 401)
             case "status_500":
-                await reply.json(_error("The model has crashed without additional information. (Exit code: 6)", "internal_error"), 500)
+                await reply.json(
+                    _error(
+                        "The model has crashed without additional information. (Exit code: 6)",
+                        "internal_error",
+                    ),
+                    500,
+                )
             case "status_503":
                 await reply.json(_error("Loading model", "unavailable_error"), 503, {"Retry-After": "0.05"})
             case "status_503_once" if key not in self._once:
@@ -246,7 +279,10 @@ class DemoServer:
             case "status_429":
                 await reply.json(_error("Too many requests", "rate_limit"), 429, {"Retry-After": "0.05"})
             case "not_found":
-                await reply.json(_error("No models loaded. Please load a model in the developer page", "invalid_request_error"), 404)
+                await reply.json(
+                    _error("No models loaded. Please load a model in the developer page", "invalid_request_error"),
+                    404,
+                )
             case "hang_after_headers":
                 await reply.start_stream()
                 await asyncio.sleep(3600)
@@ -281,7 +317,13 @@ class DemoServer:
 
         async def say(delta: dict[str, Any], finish: str | None = None, **more: Any) -> None:
             choices = [] if "usage" in more else [{"index": 0, "delta": delta, "finish_reason": finish}]
-            frame = {"id": "chatcmpl-demo", "object": "chat.completion.chunk", "model": name, "choices": choices, **more}
+            frame = {
+                "id": "chatcmpl-demo",
+                "object": "chat.completion.chunk",
+                "model": name,
+                "choices": choices,
+                **more,
+            }
             data = f"data: {json.dumps(frame, ensure_ascii=False)}{end}{end}".encode("utf-8", "replace")
             if fault == "drip":
                 for i in range(0, len(data), 7):
@@ -318,7 +360,13 @@ class DemoServer:
         said = [("content", p) for p in _PIECE.findall(answers.answer(model.key, text))]
         thoughts = answers.reasoning(text)
         if fault == "think_tags":
-            return [("content", "<thi"), ("content", "nk>"), *(("content", t) for t in thoughts), ("content", "</think>"), *said]
+            return [
+                ("content", "<thi"),
+                ("content", "nk>"),
+                *(("content", t) for t in thoughts),
+                ("content", "</think>"),
+                *said,
+            ]
         if model.reasons:
             field = "reasoning" if "gpt-oss" in model.key else "reasoning_content"
             return [(field, p) for t in thoughts for p in _PIECE.findall(t)] + said
@@ -338,7 +386,9 @@ def _frame_error(message: str) -> bytes:
 _BROKEN: dict[str, tuple[bytes, ...]] = {
     "error_frame": (_frame_error("Compute error."),),
     "string_error": (b'data: {"error":"Channel Error"}\n\n',),
-    "overflow": (_frame_error("Trying to keep the first 9000 tokens when context the overflows. However, the model is loaded"),),
+    "overflow": (
+        _frame_error("Trying to keep the first 9000 tokens when context the overflows. However, the model is loaded"),
+    ),
     "empty": (),
     "garbage": (b"data: \xff\xfe\x00{]]\n\n",),
 }

@@ -35,6 +35,7 @@ def ranked(fleet: Fleet, scores: Sequence[float], temperature: float) -> tuple[t
     weights = [math.exp(logit - top) for logit in logits]
     total = sum(weights)
     pairs = sorted(
-        zip(fleet.routes, weights, strict=True), key=lambda pair: (-pair[1], -pair[0].priority, fleet.digit(pair[0].name))
+        zip(fleet.routes, weights, strict=True),
+        key=lambda pair: (-pair[1], -pair[0].priority, fleet.digit(pair[0].name)),
     )
     return tuple((route.name, weight / total) for route, weight in pairs)

@@ -46,11 +46,11 @@ _CLEAR = 3.0
 class _Phrase(NamedTuple):
     rest: tuple[str, ...]
     last_is_prefix: bool
-    index: int
+    trigger: int
 
 
 class _Pattern(NamedTuple):
-    index: int
+    trigger: int
     compiled: re.Pattern[str]
     starts: Starts | None
     needs: frozenset[str]
@@ -75,7 +75,7 @@ class _Pattern(NamedTuple):
 
 
 class _Hit(NamedTuple):
-    index: int
+    trigger: int
     matched: str
 
 
@@ -145,9 +145,9 @@ class RulesRouter:
         words, prefixes = self._words, self._prefixes
         for at, token in enumerate(tokens):
             for phrase in words.get(token, ()):
-                if phrase.index not in seen and _continues(tokens, at + 1, phrase):
-                    seen.add(phrase.index)
-                    hits.append(_Hit(phrase.index, _spell(tokens, at, len(phrase.rest) + 1)))
+                if phrase.trigger not in seen and _continues(tokens, at + 1, phrase):
+                    seen.add(phrase.trigger)
+                    hits.append(_Hit(phrase.trigger, _spell(tokens, at, len(phrase.rest) + 1)))
             for stem, index in prefixes.get(token[:_PREFIX], ()):
                 if index not in seen and token.startswith(stem):
                     seen.add(index)
@@ -155,9 +155,9 @@ class RulesRouter:
         text = look.text
         if text.isascii():
             places, characters = patterns.stem_places(text), set(text)
-            found = [(p.index, p.find(text, places, characters)) for p in self._patterns]
+            found = [(p.trigger, p.find(text, places, characters)) for p in self._patterns]
         else:  # letters that only look alike would slip past the quick looks
-            found = [(p.index, p.compiled.search(text)) for p in self._patterns]
+            found = [(p.trigger, p.compiled.search(text)) for p in self._patterns]
         hits += [_Hit(index, match[0].strip()) for index, match in found if match]
         hits += [_Hit(i, shown) for shape, i in self._shapes if (shown := shape(look)) is not None]
         return hits
@@ -200,7 +200,9 @@ class RulesRouter:
         if now == decided and hold < 0.5:
             return None
         return Reason(
-            f"held from the turn before: ‘{one_line(earlier[-1], 40)}’", self.fleet.routes[now].name, round(lent[now], 2)
+            f"held from the turn before: ‘{one_line(earlier[-1], 40)}’",
+            self.fleet.routes[now].name,
+            round(lent[now], 2),
         )
 
     def _reasons(self, hits: list[_Hit], route: str, most: int = 6) -> tuple[Reason, ...]:

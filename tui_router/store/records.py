@@ -122,9 +122,9 @@ class _Ranking(Struct, frozen=True):
     ranking: tuple[tuple[str, float], ...]
 
 
-def decoder(kind: type) -> Callable[[bytes], Any]:
+def decoder(kind: type[Any]) -> Callable[[bytes], Any]:
     """A function from stored bytes to a record; text that is not UTF-8 clean takes the slow way round."""
-    fast = msgspec.json.Decoder(kind).decode
+    fast: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode
 
     def decode(raw: bytes) -> Any:
         try:

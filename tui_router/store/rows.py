@@ -32,7 +32,13 @@ _SCHEMA = (
     f"PRAGMA application_id={APPLICATION_ID}",
     f"PRAGMA user_version={FORMAT}",
 )
-_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "fullfsync=1", "checkpoint_fullfsync=1", "journal_size_limit=16777216")
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "fullfsync=1",
+    "checkpoint_fullfsync=1",
+    "journal_size_limit=16777216",
+)
 LOG_KEEP = 10_000
 LAST_ID = 2**63 - 1
 _ROW = "SELECT id, crc, CAST(doc AS BLOB) FROM docs"

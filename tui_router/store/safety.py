@@ -162,7 +162,8 @@ def _readable(store: Path) -> Iterator[tuple[Key, bytes | None]]:
         while at <= top:
             try:
                 rows = conn.execute(
-                    "SELECT rowid, tab, id, crc, CAST(doc AS BLOB) FROM docs WHERE rowid>=? ORDER BY rowid LIMIT 1", (at,)
+                    "SELECT rowid, tab, id, crc, CAST(doc AS BLOB) FROM docs WHERE rowid>=? ORDER BY rowid LIMIT 1",
+                    (at,),
                 ).fetchall()
             except sqlite3.Error:
                 at += 1  # this page is gone; the next row may lie on another
@@ -219,7 +220,11 @@ def wal_damage(store: Path) -> str:
         sums = _wal_sum(frame[24:], _wal_sum(frame[:8], sums, order), order)
         if sums != struct.unpack(">II", frame[16:24]):
             behind = sum(data[later + 8 : later + 16] == salt for later in frames[number + 1 :])
-            return f"a write in the log of the last run is damaged; up to {behind + 1} pages after it are lost" if behind else ""
+            return (
+                f"a write in the log of the last run is damaged; up to {behind + 1} pages after it are lost"
+                if behind
+                else ""
+            )
     return ""
 
 

@@ -148,7 +148,12 @@ class Store:
             session = self._session(turn.session) if turn.session else None
             if session is None:
                 session = self._new_session(turn)
-            fields = {**asdict(turn), "id": f"{number}-{secrets.token_hex(3)}", "session": session.id, "verdict": None}
+            fields = {
+                **asdict(turn),
+                "id": f"{number}-{secrets.token_hex(3)}",
+                "session": session.id,
+                "verdict": None,
+            }
             stored = StoredTurn(**fields, previous=session.last_turn)
             self._put(TURNS, number, _document(stored))
             title = session.title or turn.request.text[:80]
@@ -162,7 +167,9 @@ class Store:
 
     def update(self, turn: Turn) -> None:
         """Keep what became of a turn (dispatch, answer, state, route); its verdict and its id stay."""
-        fields = msgspec.to_builtins({"state": turn.state, "route": turn.route, "dispatch": turn.dispatch, "answer": turn.answer})
+        fields = msgspec.to_builtins(
+            {"state": turn.state, "route": turn.route, "dispatch": turn.dispatch, "answer": turn.answer}
+        )
         number = _number(turn.id)
         with self.db.transaction():
             raw = self.db.storage.one(TURNS, number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import webbrowser
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from textual.app import App, SystemCommand
@@ -40,12 +40,47 @@ class RouterApp(App[None]):
         Binding("f1", "help", "help", id="help", tooltip="What every key does", priority=True),
         Binding("f2", "chat", "Chat", id="chat", tooltip="The conversation"),
         Binding("ctrl+o", "sessions", "sessions", id="sessions", tooltip="Earlier conversations", priority=True),
-        Binding("ctrl+r", "look_again", "look again", id="look_again", tooltip="Look for servers now", priority=True),
+        Binding(
+            "ctrl+r",
+            "look_again",
+            "look again",
+            id="look_again",
+            tooltip="Look for servers now",
+            priority=True,
+        ),
         Binding("ctrl+t", "try_demo", "demo", id="try_demo", tooltip="Six pretend models", priority=True),
-        Binding("ctrl+s", "use_next_model", "next model", id="use_next_model", tooltip="Leave a slow model", priority=True),
-        Binding("alt+y", "rate_newest('y')", "right", id="rate_right", tooltip="The newest route was right", priority=True),
-        Binding("alt+n", "rate_newest('n')", "wrong", id="rate_wrong", tooltip="The newest route was wrong", priority=True),
-        Binding("alt+c", "rate_newest('c')", "comment", id="rate_comment", tooltip="Comment on the newest turn", priority=True),
+        Binding(
+            "ctrl+s",
+            "use_next_model",
+            "next model",
+            id="use_next_model",
+            tooltip="Leave a slow model",
+            priority=True,
+        ),
+        Binding(
+            "alt+y",
+            "rate_newest('y')",
+            "right",
+            id="rate_right",
+            tooltip="The newest route was right",
+            priority=True,
+        ),
+        Binding(
+            "alt+n",
+            "rate_newest('n')",
+            "wrong",
+            id="rate_wrong",
+            tooltip="The newest route was wrong",
+            priority=True,
+        ),
+        Binding(
+            "alt+c",
+            "rate_newest('c')",
+            "comment",
+            id="rate_comment",
+            tooltip="Comment on the newest turn",
+            priority=True,
+        ),
         Binding("ctrl+q", "quit", "quit", id="quit", tooltip="Leave", priority=True),
     ]
 
@@ -54,7 +89,7 @@ class RouterApp(App[None]):
         self.options = options
         self.engine: Engine | None = None
         self.demo: DemoServer | None = None
-        self._stop_listening = lambda: None
+        self._stop_listening: Callable[[], None] = lambda: None
         for one in theme.THEMES:
             self.register_theme(one)
         self.theme = "router-dark"
@@ -94,7 +129,13 @@ class RouterApp(App[None]):
         if self.theme == "router-dark":
             self.theme = config.settings.theme
         for problem in config.problems[:6]:
-            self.notify(str(problem), title="fleet.toml is wrong; the last good one is used", severity="error", markup=False, timeout=20)
+            self.notify(
+                str(problem),
+                title="fleet.toml is wrong; the last good one is used",
+                severity="error",
+                markup=False,
+                timeout=20,
+            )
         try:
             await self._run_engine(config, demo)
         except (StoreError, OSError) as error:
@@ -234,12 +275,18 @@ class RouterApp(App[None]):
         yield SystemCommand("Ask again", "Send the selected request once more", self.chat.retry)
         if self.options.feedback:
             yield SystemCommand("Route was right", "Rate the newest turn", lambda: self.action_rate_newest("y"))
-            yield SystemCommand("Route was wrong", "Rate the newest turn, pick the right route", lambda: self.action_rate_newest("n"))
+            yield SystemCommand(
+                "Route was wrong",
+                "Rate the newest turn, pick the right route",
+                lambda: self.action_rate_newest("n"),
+            )
             yield SystemCommand("Comment", "Wrong route, bad answer, or a note", lambda: self.action_rate_newest("c"))
         yield SystemCommand("Write the routing logs", "One line a turn, one file a day", self.action_write_logs)
         for name in self.available_themes:
             if name.startswith("router-") and name != self.theme:
-                yield SystemCommand(f"Colours: {name}", "Change the theme", lambda name=name: self.action_set_theme(name))
+                yield SystemCommand(
+                    f"Colours: {name}", "Change the theme", lambda name=name: self.action_set_theme(name)
+                )
         yield SystemCommand("Help", "What every key does", self.action_help)
         yield SystemCommand("Quit", "Leave tui-router", self.action_quit)
 
@@ -251,4 +298,3 @@ class RouterApp(App[None]):
             webbrowser.open(href)
         else:
             self.notify(one_line(href, 200), title="not opened: not a web address", severity="warning", markup=False)
-

@@ -17,11 +17,17 @@ def store_folder(wanted: Path | None, demo: bool) -> tuple[Path, str]:
     """The folder of the store, and what to tell the person when it is not the one that was asked for."""
     if demo:
         folder = demo_folder(wanted)
-        return folder, "" if wanted in (None, folder) else f"{wanted} is not a demo's folder; the demo uses a throw-away one"
+        return folder, "" if wanted in (
+            None,
+            folder,
+        ) else f"{wanted} is not a demo's folder; the demo uses a throw-away one"
     if wanted is None:
         return data_dir(), ""
     try:
         wanted.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        return data_dir(), f"--data-dir {wanted} cannot be used ({error.strerror}); {data_dir()} is used instead"
+        return (
+            data_dir(),
+            f"--data-dir {wanted} cannot be used ({error.strerror}); {data_dir()} is used instead",
+        )
     return wanted, ""

@@ -72,8 +72,25 @@ class Do(Struct, frozen=True):
 
 Action = Insert | Show | Commit | Open | Close | InOverlay | Answer | Do
 
-_SELECT = {"j": "next", "down": "next", "k": "previous", "up": "previous", "g": "first", "G": "last", "home": "first", "end": "last"}
-_BROWSE = {"i": "write", "/": "find", "z": "enlarge", "?": "help", "t": "thoughts", "r": "retry", "s": "sessions"}
+_SELECT = {
+    "j": "next",
+    "down": "next",
+    "k": "previous",
+    "up": "previous",
+    "g": "first",
+    "G": "last",
+    "home": "first",
+    "end": "last",
+}
+_BROWSE = {
+    "i": "write",
+    "/": "find",
+    "z": "enlarge",
+    "?": "help",
+    "t": "thoughts",
+    "r": "retry",
+    "s": "sessions",
+}
 
 
 class Desk:

@@ -46,7 +46,7 @@ class HelpScreen(ModalScreen[None]):
         self.feedback = feedback
 
     def compose(self) -> ComposeResult:
-        groups = [("Writing", _WRITING)]
+        groups: list[tuple[str, tuple[tuple[str, str], ...]]] = [("Writing", _WRITING)]
         if self.feedback:
             groups.append(("Rating, while the prompt is empty", _RATING))
         groups += [("Browsing, after esc", _BROWSE), ("Anywhere", _ANYWHERE), ("Commands", COMMANDS)]

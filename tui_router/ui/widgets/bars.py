@@ -46,7 +46,11 @@ class Top(Split):
         left: list[Part] = [("tui-router", "$strong bold"), "   " if wide else "  "]
         left += [("F2 " if wide else "", "$muted"), ("Chat", "$accent bold underline")]
         if s.demo:
-            left += ["   ", ("DEMO", "$caution bold"), (" pretend models, nothing kept" if wide else "", "$muted")]
+            left += [
+                "   ",
+                ("DEMO", "$caution bold"),
+                (" pretend models, nothing kept" if wide else "", "$muted"),
+            ]
         right: list[Part] = []
         if s.trouble:
             right += [("✗ ", "$wrong"), (s.trouble, "$text"), "   "]

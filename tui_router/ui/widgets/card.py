@@ -87,7 +87,10 @@ class Card(Vertical):
         if not self._there:
             return
         turn = self.turn
-        self._head.put(line(("› ", "$muted"), (one_line(turn.request.text) or "(no text)", "$strong bold")), self._verdict())
+        self._head.put(
+            line(("› ", "$muted"), (one_line(turn.request.text) or "(no text)", "$strong bold")),
+            self._verdict(),
+        )
         self._route.put(self._route_line())
         notes = self._note_lines()
         self._notes.display = bool(notes)
@@ -131,7 +134,12 @@ class Card(Vertical):
             return line(("? ", "$caution bold"), (sure, "$caution"))
         served = dispatch.served if dispatch and dispatch.served else turn.pinned_model or self.fleet_model(turn.route)
         p = decision.probability(turn.route)
-        parts: list[Part] = [turn.route, f" {percent(p)}" if not turn.pinned_route else " (your choice)", (" → ", "$muted"), served]
+        parts: list[Part] = [
+            turn.route,
+            f" {percent(p)}" if not turn.pinned_route else " (your choice)",
+            (" → ", "$muted"),
+            served,
+        ]
         if answer is not None and answer.first_token_ms is not None:
             parts.append((f"   {answer.first_token_ms / 1000:.1f} s", "$muted"))
             if answer.tokens_per_second:
@@ -148,7 +156,13 @@ class Card(Vertical):
     def _phase_words(self) -> str:
         seconds = int(time.monotonic() - self._began)
         clock = f" {seconds} s" if seconds else ""
-        words = {"streaming": "● answering", "loading": "… loading", "reading": "… reading", "queued": "… queued", "slow": "… waiting"}
+        words = {
+            "streaming": "● answering",
+            "loading": "… loading",
+            "reading": "… reading",
+            "queued": "… queued",
+            "slow": "… waiting",
+        }
         word = words.get(self.phase, "… waiting")
         if self.fraction is not None and self.phase in ("loading", "reading"):
             word += f" {self.fraction:.0%}"
@@ -159,7 +173,9 @@ class Card(Vertical):
         notes: list[str] = []
         if dispatch is not None and dispatch.served and dispatch.served != dispatch.intended:
             hop = next((h for h in dispatch.hops if h.model == dispatch.intended), None)
-            notes.append(f"served by {dispatch.served}: {dispatch.intended} {_reason(hop.reason) if hop else 'was not asked'}")
+            notes.append(
+                f"served by {dispatch.served}: {dispatch.intended} {_reason(hop.reason) if hop else 'was not asked'}"
+            )
         if dispatch is not None and dispatch.note:
             notes.append(dispatch.note)
         if self.phase == "slow" and self.live:
@@ -330,4 +346,6 @@ def rate_line(mark: str, saved: bool, error: str, turn: Turn, *, rated: bool) ->
         other = ("n", "wrong after all") if verdict and verdict.rating == "right" else ("y", "right after all")
         pairs = [*again, other, ("⏎", "next")] if verdict else [("y", "right"), ("n", "wrong"), ("⏎", "next")]
         return line((f"{text}   ", style), keys(*pairs)), number
-    return line(("Right route?   ", "$strong"), keys(("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next"))), number
+    return line(
+        ("Right route?   ", "$strong"), keys(("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next"))
+    ), number

@@ -48,7 +48,10 @@ def accuracy(right: int, rated: int, low: float, high: float) -> list[Part]:
     """`87% [82-91] n=143`, or `no verdicts yet`."""
     if not rated:
         return [("no verdicts yet", "$muted")]
-    return [(f"{right / rated:.0%}", "$strong bold"), (f" [{low * 100:.0f}-{high * 100:.0f}] n={rated:,}", "$muted")]
+    return [
+        (f"{right / rated:.0%}", "$strong bold"),
+        (f" [{low * 100:.0f}-{high * 100:.0f}] n={rated:,}", "$muted"),
+    ]
 
 
 class Split(Widget):

@@ -59,7 +59,9 @@ class Menu(Vertical):
     def compose(self) -> ComposeResult:
         yield from (self._title, self._about, self._filter, self._list, self._keys)
 
-    def open(self, title: str, turn: Turn, choices: list[Choice], start: int, hints: Content, *, filtering: bool) -> None:
+    def open(
+        self, title: str, turn: Turn, choices: list[Choice], start: int, hints: Content, *, filtering: bool
+    ) -> None:
         """Show the menu."""
         self._choices, self.filter_text, self.filtering = choices, "", filtering
         self._title.put(line((title, "$strong bold")), line((f"turn {turn.id.partition('-')[0]}", "$muted")))
@@ -78,7 +80,10 @@ class Menu(Vertical):
 
     def _centre(self) -> None:
         outer, own = self.screen.size, self.outer_size
-        self.styles.offset = (max(0, (outer.width - own.width) // 2), max(0, (outer.height - own.height) // 2 - 1))
+        self.styles.offset = (
+            max(0, (outer.width - own.width) // 2),
+            max(0, (outer.height - own.height) // 2 - 1),
+        )
 
     def press(self, key: str) -> None:
         """A key that the desk passed on."""
@@ -143,7 +148,11 @@ class Picker(Menu):
             )  # fmt: skip
             choices.append(Choice(route.name, digit, label, f"{route.name} {route.model} {route.description}"))
         last = len(choices) + 1
-        label = line((f"{last if last < 10 else ' '}  ", "$accent bold"), (f"{'none of these':<16}", "$text"), ("say what is missing", "$muted"))
+        label = line(
+            (f"{last if last < 10 else ' '}  ", "$accent bold"),
+            (f"{'none of these':<16}", "$text"),
+            ("say what is missing", "$muted"),
+        )
         choices.append(Choice(NONE, last, label, "none of these missing"))
         second = next((name for name, _ in decision.ranking if name != decision.route), decision.route)
         hints = keys((f"1-{min(9, last)}", "choose"), ("↑↓", "move"), ("⏎", "confirm"), ("esc", "leave it unrated"))
@@ -161,7 +170,12 @@ class Chooser(Menu):
             ("note", "a note", "keeps the verdict as it is"),
         )
         choices = [
-            Choice(value, digit, line((f"{digit}  ", "$accent bold"), (f"{name:<14}", "$text"), (what, "$muted")), name)
+            Choice(
+                value,
+                digit,
+                line((f"{digit}  ", "$accent bold"), (f"{name:<14}", "$text"), (what, "$muted")),
+                name,
+            )
             for digit, (value, name, what) in enumerate(rows, 1)
         ]
         hints = keys(("1-3", "choose"), ("↑↓", "move"), ("⏎", "confirm"), ("esc", "leave it"))

@@ -110,7 +110,12 @@ class DecisionPane(Pane):
             rows.append(line((f"{label:<9}", "$muted"), f"{first:<{room}} ", (f"{weight:>4}", "$muted")))
             rows += [line(f"{'':<9}{part}") for part in more]
         if decision.classified:
-            rows.append(line(("looked at", "$muted"), (f" the two ends of {len(turn.request.text):,} characters", "$muted")))
+            rows.append(
+                line(
+                    ("looked at", "$muted"),
+                    (f" the two ends of {len(turn.request.text):,} characters", "$muted"),
+                )
+            )
         if turn.route != decision.route:
             rows.append(line((f"{'chosen':<9}", "$muted"), (turn.route, "$strong"), (" by you", "$muted")))
         for shadow in turn.shadows:
@@ -133,7 +138,13 @@ class AccuracyPane(Pane):
         super().__init__(**more)
         self.chart = Chart(id="chart")
         self._empty = Rows(
-            line(("Rate a turn with ", "$muted"), ("y", "$text"), (" or ", "$muted"), ("n", "$text"), (" and the line starts.", "$muted")),
+            line(
+                ("Rate a turn with ", "$muted"),
+                ("y", "$text"),
+                (" or ", "$muted"),
+                ("n", "$text"),
+                (" and the line starts.", "$muted"),
+            ),
             line(("Unrated turns never count as right.", "$muted")),
         )
         self._legend = Rows()
@@ -149,7 +160,9 @@ class AccuracyPane(Pane):
         """Show the running accuracy; `graded` holds the newest rated turns, oldest first."""
         rated, right = counters.rated, counters.right
         low, high = wilson(right, rated)
-        parts: list[Part] = [(f"━ {router} ", "$s1"), *accuracy(right, rated, low, high)] if rated else [("no verdicts yet", "$muted")]
+        parts: list[Part] = (
+            [(f"━ {router} ", "$s1"), *accuracy(right, rated, low, high)] if rated else [("no verdicts yet", "$muted")]
+        )
         self.head.say(line(*parts))
         self._empty.display = not rated
         self.chart.display = self._legend.display = bool(rated)
@@ -169,7 +182,11 @@ class AccuracyPane(Pane):
         ticks = {floor: f"{floor:.0f}", (floor + 100) / 2: f"{(floor + 100) / 2:.0f}", 100.0: "100"}
         last = max(first + 1, rated, 10)
         middle = (first + rated) // 2
-        x_ticks = {float(first): str(first), **({float(middle): str(middle)} if rated - first > 20 else {}), float(rated): f"{rated} rated"}
+        x_ticks = {
+            float(first): str(first),
+            **({float(middle): str(middle)} if rated - first > 20 else {}),
+            float(rated): f"{rated} rated",
+        }
         self.chart.put(
             [Series(xs, ys, "s1", low=lows, high=highs)], Scale(first, last, x_ticks), Scale(floor, 100, ticks)
         )  # fmt: skip
@@ -209,7 +226,9 @@ class ModelsPane(Pane):
         if model.state == "busy" and model.answering:
             word = "answering"
         if model.state == "loading" and model.since:
-            word = f"loading {model.progress:.0%}" if model.progress else f"loading {time.monotonic() - model.since:.0f} s"
+            word = (
+                f"loading {model.progress:.0%}" if model.progress else f"loading {time.monotonic() - model.since:.0f} s"
+            )
         name_style = "$muted" if model.state in ("down", "unknown") else "$text"
         parts: list[Part] = [(f"{sign} ", style), (f"{model.name:<{longest}}", name_style)]
         if model.state == "down":
@@ -219,7 +238,10 @@ class ModelsPane(Pane):
         context = f"{model.context // 1024}k" if model.context >= 1024 else str(model.context or "")
         speed = f"{model.tokens_per_second:.0f}" if model.tokens_per_second else ""
         room = max(10, self.size.width - longest - 2 - 11)
-        parts += [(f"{word:<{room}}", style if model.state in ("busy", "loading") else "$muted"), (f"{context:>5}{speed:>6}", "$muted")]
+        parts += [
+            (f"{word:<{room}}", style if model.state in ("busy", "loading") else "$muted"),
+            (f"{context:>5}{speed:>6}", "$muted"),
+        ]
         return line(*parts)
 
 
@@ -232,7 +254,12 @@ _STATES = {
     "unknown": ("…", "$muted", "not looked at"),
 }
 
-_LEVELS = {"info": ("·", "$muted"), "good": ("✓", "$right"), "caution": ("!", "$caution"), "wrong": ("✗", "$wrong")}
+_LEVELS = {
+    "info": ("·", "$muted"),
+    "good": ("✓", "$right"),
+    "caution": ("!", "$caution"),
+    "wrong": ("✗", "$wrong"),
+}
 
 
 class ObserverPane(Pane):
@@ -275,5 +302,8 @@ class ObserverPane(Pane):
             rows.append(line((f"{sign} ", style), f"{tag:<{max(1, width - 8)}}", (clock, "$muted")))
             rows += [line((f"  {part}", "$muted")) for part in wrap(one_line(seen.text, 400), width - 2)]
         if not rows:
-            rows = [line(("Servers that come and go, fallbacks and", "$muted")), line(("repairs are told here.", "$muted"))]
+            rows = [
+                line(("Servers that come and go, fallbacks and", "$muted")),
+                line(("repairs are told here.", "$muted")),
+            ]
         self._rows.put(*rows)

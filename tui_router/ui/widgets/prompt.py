@@ -29,19 +29,19 @@ class PromptText(TextArea):
             super().__init__()
             self.text = text
 
-    class Pressed(Message):
-        """Never posted; the name of what `press` takes."""
-
     def __init__(self, **more: Any) -> None:
         super().__init__(soft_wrap=True, tab_behavior="focus", compact=True, highlight_cursor_line=False, **more)
         self.cursor_blink = False
         self.placeholder = shown(HINT)
         self.earlier: list[str] = []
+        self.seen: events.Key | None = None
+        """The newest key that came here; one that only the screen has seen was typed before the prompt had the focus."""
         self._place: int | None = None
         self._draft = ""
         self._pastes: dict[str, str] = {}
 
     async def _on_key(self, event: events.Key) -> None:
+        self.seen = event
         press = getattr(self.screen, "press", None)
         if press is not None and press(event):
             event.stop()

@@ -37,7 +37,10 @@ class Welcome(Vertical):
         """Something can be asked."""
         self._title.put(line(("Ask anything.", "$strong bold")))
         text: list[Part] = [
-            ("The request goes to the model that it belongs to. You see which one and why; one key says whether that was right.", "$muted")
+            (
+                "The request goes to the model that it belongs to. You see which one and why; one key says whether that was right.",
+                "$muted",
+            )
         ]
         if note:
             text = [(note, "$caution")]
@@ -54,7 +57,12 @@ class Welcome(Vertical):
         """Nobody answered: what was looked for, and three ways on."""
         self._title.put(line(("No model server answered.", "$strong bold")))
         self._text.update(
-            line(("tui-router sends requests to models that you run. Start one of these, or look around first.", "$muted"))
+            line(
+                (
+                    "tui-router sends requests to models that you run. Start one of these, or look around first.",
+                    "$muted",
+                )
+            )
         )
         rows: list[Content] = []
         for backend in backends:

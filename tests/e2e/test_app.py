@@ -1,0 +1,163 @@
+"""The installed program in a real terminal, against the real engine: type, stream, rate, kill, start again."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Process
+from tests.e2e.terminal import Terminal
+
+pytestmark = pytest.mark.e2e
+PROGRAM = str(Path(sys.executable).parent / "tui-router")
+
+
+@pytest.fixture
+def start(tmp_path, own_home):
+    """Start the installed `tui-router` in a terminal."""
+    running = []
+
+    def begin(*args, size=(120, 40)) -> Terminal:
+        env = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "HOME": str(own_home)}
+        made = Terminal([PROGRAM, "--data-dir", str(tmp_path / "store"), *args], env, *size)
+        running.append(made)
+        return made
+
+    yield begin
+    for terminal in running:
+        terminal.kill()
+
+
+@pytest.fixture
+def turns(tmp_path):
+    def read():
+        done = subprocess.run(
+            [PROGRAM, "turns", "--json", "--data-dir", str(tmp_path / "store")],
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["turns"]
+
+    return read
+
+
+@pytest.mark.engine
+def test_a_verdict_survives_kill_9_the_moment_the_card_says_saved(start, turns, engine_url, config_file):
+    config = ["--config", str(config_file(engine_url))]
+    terminal = start(*config)
+    terminal.see("1/6 models")
+    terminal.press("hello", "enter")
+    terminal.see("simple_chat >99% → gemma-3-1b", "Hello from tiny! A real engine.", "Right route?")
+    terminal.press("y")
+    terminal.see("✓ right, saved")
+    terminal.kill()
+    (turn,) = turns()
+    assert turn["verdict"] == {"rating": "right", "kind": "route", "route": "simple_chat", "comment": ""}
+    assert turn["served"] == "gemma-3-1b" and turn["text"] == "hello"
+    again = start(*config)
+    again.see("100% [21-100] n=1")
+    again.press("ctrl+q")
+    assert again.ended() == 0
+
+
+@pytest.mark.engine
+def test_typing_at_once_after_an_answer_writes_no_verdict_and_loses_no_character(start, turns, engine_url, config_file):
+    terminal = start("--config", str(config_file(engine_url)))
+    terminal.see("1/6 models")
+    terminal.press("hello", "enter")
+    terminal.see("Hello from tiny!")
+    terminal.press("yes, but make it shorter")
+    terminal.see("› yes, but make it shorter")
+    terminal.settle(0.8)
+    assert turns()[0]["verdict"] is None
+    assert "› yes, but make it shorter" in terminal.text()
+
+
+def test_escape_stops_an_answer_and_the_text_is_kept(start, turns, config_file):
+    double = Process("-m", "tui_router.demo", "--speed", "0.2")
+    try:
+        terminal = start("--config", str(config_file(double.url, all_routes=False)))
+        terminal.see("6/6 models")
+        terminal.press("write a python function", "enter")
+        terminal.see("A sketch", "● answering")
+        terminal.press("esc")
+        terminal.see("esc stop answer")
+        terminal.press("esc")
+        terminal.see("stopped by you; what came is kept")
+    finally:
+        double.close()
+    assert turns()[0]["state"] == "stopped"
+
+
+def test_keys_typed_while_it_starts_are_not_lost(start):
+    terminal = start("--demo")
+    terminal.until(lambda: len(terminal.sent) > 0, "the first byte")
+    terminal.press("hello there")
+    terminal.see("› hello there")
+    terminal.press("enter")
+    terminal.see("simple_chat", "gemma-3-1b")
+
+
+def test_no_server_offers_the_demo_and_a_request_is_routed_answered_and_rated_in_it(start):
+    terminal = start()
+    terminal.see("No model server answered.", "try the demo", "lms server start")
+    terminal.press("\x14")
+    terminal.see("DEMO", "6/6 models")
+    terminal.press("goto amazon.com", "enter")
+    terminal.see("tool_use >99% → gpt-oss-20b", "Right route?", "tok/s")
+    terminal.press("n")
+    terminal.see("Which route was right?")
+    terminal.press("2")
+    terminal.see("↻ code, saved")
+
+
+def test_eighty_columns(start):
+    terminal = start("--demo", size=(80, 24))
+    terminal.see("1 Chat", "6/6")
+    terminal.press("write a python function", "enter")
+    terminal.see("code 95%", "qwen3-coder-30b", "Right route?")
+    terminal.resize(52, 12)
+    terminal.see("make me larger (now 52x12, need 60x15)")
+    terminal.resize(80, 24)
+    terminal.see("Right route?")
+    terminal.press("ctrl+q")
+    assert terminal.ended() == 0
+
+
+def test_what_a_model_sends_never_reaches_the_terminal_as_control(start, config_file):
+    double = Process("-m", "tui_router.demo", "--fault", "hostile", "--speed", "20")
+    try:
+        terminal = start("--config", str(config_file(double.url, all_routes=False)), "--confidence-threshold", "0")
+        terminal.see("6/6 models")
+        terminal.press("hello", "enter")
+        terminal.see("[@click=app.quit]here[/] and [/INST]", "list[0] =", "done.", "Right route?")
+        terminal.press("y")
+        terminal.see("✓ right, saved")
+        sent = bytes(terminal.sent)
+    finally:
+        double.close()
+    assert b"\x1b]52" not in sent and b"\x1b]8;;http://evil" not in sent and b"\x1b[3J" not in sent
+    assert not re.search(rb"\x1b\[2J", sent[200:]) and "\u202e".encode() not in sent
+    assert terminal.read(0.1), "the app is still there"
+
+
+def test_a_wrong_fleet_file_is_told_and_the_app_starts(start, tmp_path):
+    (tmp_path / "bad.toml").write_text("[settings]\nconfidence_threshold = 9\n")
+    terminal = start("--demo", "--config", str(tmp_path / "bad.toml"))
+    terminal.see("expected a number from 0 to 1, found 9", "6/6 models")
+
+
+def test_help_and_every_action_open_by_key(start):
+    terminal = start("--demo")
+    terminal.see("6/6 models")
+    terminal.press("f1")
+    terminal.see("Rating, while the prompt is empty")
+    terminal.press("esc")
+    terminal.settle()
+    terminal.press("ctrl+p")
+    terminal.see("New conversation")

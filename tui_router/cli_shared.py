@@ -1,0 +1,108 @@
+"""What the sub-commands share: arguments into requests and engines, answers onto the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tui_router.config import Config
+    from tui_router.core.types import Request
+    from tui_router.engine import Engine
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+class UsageError(Exception):
+    """Wrong arguments, in one sentence."""
+
+
+def complain(message: str, code: int) -> int:
+    for line in message.splitlines() or [message]:
+        print(f"tui-router: {cleaned(line)}", file=sys.stderr)
+    return code
+
+
+def cleaned(text: str) -> str:
+    from tui_router.core.text import clean
+
+    return clean(text)
+
+
+def emit(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=not _utf8()), flush=True)
+
+
+def _utf8() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+
+
+def configuration(given: dict[str, Any]) -> Config:
+    """The configuration for a sub-command: a bad file is wrong usage."""
+    from msgspec.structs import replace
+
+    from tui_router.config import ConfigError, load
+
+    try:
+        config = load(given.get("config"))
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+    if "confidence_threshold" in given:
+        settings = replace(config.settings, confidence_threshold=given["confidence_threshold"])
+        config = replace(config, settings=settings)
+    return config
+
+
+def folder(given: dict[str, Any]) -> Path:
+    from tui_router.config import data_dir
+    from tui_router.demo.place import demo_folder
+
+    if given.get("demo"):
+        return demo_folder(given.get("data_dir"))
+    folder: Path = given.get("data_dir") or data_dir()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--data-dir: {folder} is a file, expected a folder")
+    return folder
+
+
+def typed_request(text: str, images: list[str]) -> tuple[Request, tuple[str, ...]]:
+    """A typed text with its `@image` references, and images named beside it."""
+    from tui_router.backends.images import attach, find
+    from tui_router.core.types import Request
+
+    found = find(text)
+    attachments = list(found.attachments)
+    for name in images:
+        made = attach(name)
+        if isinstance(made, str):
+            raise UsageError(made.replace("@image", "--image").replace(", nothing attached", ""))
+        attachments.append(made)
+    request = Request(
+        text=found.text,
+        typed=text if found.text != text else "",
+        attachments=tuple(attachments),
+        has_image=bool(attachments),
+    )
+    return request, found.notes
+
+
+async def open_engine(given: dict[str, Any]) -> Engine:
+    from tui_router.engine import Engine
+
+    config = configuration(given)
+    if given.get("demo"):
+        config = await with_demo_server(config)
+    engine = Engine(config, folder(given), health_checks=not given.get("no_health_check"))
+    await engine.open()
+    if engine.store is not None and engine.store.repaired:
+        print(f"tui-router: {engine.store.repaired}", file=sys.stderr)
+    return engine
+
+
+async def with_demo_server(config: Config) -> Config:
+    from tui_router.demo.place import with_demo
+    from tui_router.demo.server import DemoServer
+
+    return with_demo(config, await DemoServer().start())
