@@ -1,14 +1,15 @@
 """The engine without a face: what is told, what is kept, what happens when the disk is full."""
 
 import asyncio
+from typing import get_args
 
 import pytest
 from msgspec.structs import replace
 
 from tests.worlds import SHIPPED, right, wrong
-from tui_router.config import BackendSetting
+from tui_router.config import BackendSetting, Settings
 from tui_router.core.types import Request
-from tui_router.demo.server import DemoServer
+from tui_router.demo.server import DemoServer, Fault
 from tui_router.engine import Engine, NoticeEvent, StoreEvent, TextEvent, TurnEvent
 from tui_router.store.errors import StoreFullError
 from tui_router.store.store import Store
@@ -167,3 +168,21 @@ async def test_logs_are_written_at_the_end(world, tmp_path):
     await world.close()
     (path,) = (tmp_path / "data/logs").glob("routing_*.jsonl")
     assert '"task_type":"simple_chat"' in path.read_text()
+
+
+@pytest.mark.parametrize("fault", [f for f in get_args(Fault) if f])
+async def test_every_fault_of_the_double_ends_in_an_answer_or_one_sentence(world, fault):
+    world.dispatcher.settings = Settings(first_byte_s=0.3, load_s=0.5, idle_s=0.3)
+    world.server.faults["*"] = fault
+    if fault == "endless":
+        world.server.speed = 5000
+    async with asyncio.timeout(15):
+        turn = await ask(world, "hello")
+    stored = world.store.find(turn.id)
+    assert stored.state in ("done", "failed", "interrupted") and stored == turn
+    if stored.state == "done":
+        assert stored.answer.text and not stored.answer.error
+    else:
+        error = stored.answer.error
+        assert error and "\n" not in error and "Traceback" not in error and len(error) < 400
+    assert not world.live and all(m.answering == 0 for m in world.health.models.values())

@@ -104,6 +104,12 @@ class Terminal:
             if not self.read(seconds) or len(self.sent) == before:
                 return
 
+    def settle_for(self, seconds: float) -> None:
+        """Read for this long, whatever comes."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.read(left)
+
     def kill(self) -> None:
         """kill -9."""
         with contextlib.suppress(ProcessLookupError):

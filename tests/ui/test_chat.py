@@ -418,6 +418,17 @@ async def test_a_pane_is_enlarged_and_made_small_again(face):
         await f.until(lambda: f.chat.maximized is None)
 
 
+async def test_after_slash_health_the_prompt_has_the_keys_again(face):
+    async with face() as f:
+        await f.type("/health")
+        await f.pilot.press("enter")
+        await f.until(lambda: f.chat.maximized is f.chat.models)
+        await f.pilot.press("escape")
+        await f.until(lambda: f.chat.maximized is None)
+        await f.type("what's up?")
+        assert f.chat.prompt.area.text == "what's up?"
+
+
 async def test_reasoning_is_folded_and_shown_on_request(face):
     async with face() as f:
         await f.ask("goto amazon.com")

@@ -54,7 +54,7 @@ class Client:
     """One server, for the life of the program."""
 
     def __init__(self, url: str, api_key: str = "") -> None:
-        self.url = url
+        self.url, self._key = url, api_key
         headers = {"User-Agent": f"tui-router/{__version__}", "Accept-Encoding": "identity"}
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
@@ -80,7 +80,7 @@ class Client:
             async with asyncio.timeout(timeout):
                 response = await self._send(method, path, body)
                 try:
-                    return Reply(response.status_code, response.headers, await _read(response))
+                    return Reply(response.status_code, response.headers, await self._read(response))
                 finally:
                     await _hang_up(response)
         except TimeoutError:
@@ -126,7 +126,7 @@ class Client:
             kind = response.headers.get("content-type", "")
             if response.status_code != 200 or not kind.startswith("text/event-stream"):
                 async with asyncio.timeout_at(deadline):
-                    raise _refused(response, await _read(response))
+                    raise _refused(response, await self._read(response))
             async with aclosing(response.aiter_raw()) as chunks:  # type: ignore[type-var]  # it is an async generator
                 while True:
                     async with asyncio.timeout_at(loop.time() + idle_s if started else deadline):
@@ -143,6 +143,16 @@ class Client:
         finally:
             await _hang_up(response)
 
+    async def _read(self, response: httpx.Response) -> str:
+        """A whole body, up to a limit; a key that the server repeats is not passed on."""
+        data = bytearray()
+        async for chunk in response.aiter_raw():
+            data += chunk
+            if len(data) > _BODY_LIMIT:
+                break
+        text = data.decode("utf-8", "replace")
+        return text.replace(self._key, "***") if self._key else text
+
     async def close(self) -> None:
         """Close all connections."""
         await self._http.aclose()
@@ -152,15 +162,6 @@ async def _hang_up(response: httpx.Response) -> None:
     """Close the connection, which stops the server; even when this task is being cancelled."""
     with suppress(TimeoutError, httpx.HTTPError):
         await asyncio.shield(asyncio.wait_for(response.aclose(), 1.0))
-
-
-async def _read(response: httpx.Response) -> str:
-    data = bytearray()
-    async for chunk in response.aiter_raw():
-        data += chunk
-        if len(data) > _BODY_LIMIT:
-            break
-    return data.decode("utf-8", "replace")
 
 
 def _refused(response: httpx.Response, text: str) -> BackendError:

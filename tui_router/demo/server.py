@@ -20,7 +20,7 @@ from tui_router.demo.http import HttpReply, HttpRequest, serve_connection
 Fault = Literal[
     "", "hang", "hang_after_headers", "die", "die_at_once", "error_frame", "string_error", "empty", "empty_stop", "garbage",
     "drip", "refuse_key", "status_500", "status_503", "status_503_once", "status_429", "not_found", "overflow", "stall",
-    "wrong_model", "no_usage", "think_tags", "separators", "hostile", "no_done", "crlf",
+    "wrong_model", "no_usage", "think_tags", "separators", "hostile", "no_done", "crlf", "endless",
 ]  # fmt: skip
 
 _PIECE = re.compile(r"\s*\S+|\s+")
@@ -93,6 +93,7 @@ class DemoServer:
         """Loaded models, and whether a request loaded them."""
         self.faults: dict[str, Fault] = {}
         self.api_key = ""
+        self.refusal = "An LM Studio API token is required to make requests to this server"
         self.legacy = False
         """Speak REST v0 only."""
         self.requests: list[HttpRequest] = []
@@ -130,8 +131,7 @@ class DemoServer:
         self.requests.append(request)
         path = request.path.partition("?")[0]
         if self.api_key and request.headers.get("authorization") != f"Bearer {self.api_key}":
-            message = "An LM Studio API token is required to make requests to this server"
-            await reply.json(_error(message, "invalid_request", "invalid_api_key"), 401)
+            await reply.json(_error(self.refusal, "invalid_request", "invalid_api_key"), 401)
         elif request.method == "GET" and path == "/v1/models":
             data = [{"id": k, "object": "model", "owned_by": "organization_owner"} for k in self.models]
             await reply.json({"object": "list", "data": data})
@@ -353,8 +353,11 @@ class DemoServer:
     def _pieces(self, model: DemoModel, text: str, fault: Fault) -> list[tuple[str, str]]:
         if fault == "empty_stop":
             return []
-        if fault == "separators":
+        if fault in ("separators", "drip"):
             return [("content", c) for c in ("a\u2028b", "\u2029", "\x85", "日", "🦊", " end")]
+        if fault == "endless":
+            words = _PIECE.findall(answers.answer(model.key, text) + "\n\n")
+            return [("content", words[i % len(words)]) for i in range(100_000)]
         if fault == "hostile":
             return [("content", c) for c in _HOSTILE]
         said = [("content", p) for p in _PIECE.findall(answers.answer(model.key, text))]

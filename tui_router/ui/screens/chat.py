@@ -7,6 +7,7 @@ that builds on the one before: `chat_base` (widgets), `chat_turns` (the engine),
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -34,7 +35,7 @@ class ChatScreen(ChatCommands):
 
     def press(self, event: events.Key) -> bool:
         """A key, before any widget has it; True when it is used up."""
-        area = self.prompt.area
+        area, self.typed_at = self.prompt.area, time.monotonic()
         if (
             event.key == "escape"
             and not self.cards

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.screen import Screen
 
 from tui_router.core.statistics import wilson
@@ -24,9 +24,13 @@ from tui_router.ui.widgets.prompt import Prompt
 from tui_router.ui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tui_router.engine import Engine
+    from tui_router.store.store import Store
 
 
+T = TypeVar("T")
 MOST_CARDS = 60
 SMALLEST = (60, 15)
 
@@ -59,6 +63,8 @@ class ChatBase(Screen[None]):
         self.selected = ""
         self.newest = ""
         self.demo = False
+        self.typed_at = 0.0
+        """When the newest key came, monotonic seconds."""
         self._saved = ""
         self._error = ""
         self._note: tuple[str, str] | None = None
@@ -67,6 +73,8 @@ class ChatBase(Screen[None]):
         self._tab = 1
         self._trouble = ""
         self._went_on = False
+        self._was_writing = False
+        """The prompt had the keys when a pane was enlarged."""
         self._find = ""
         self._health_due = False
         self._numbers_due = False
@@ -84,14 +92,13 @@ class ChatBase(Screen[None]):
     def compose(self) -> ComposeResult:
         yield self.top
         yield self.tabs
-        with Horizontal(id="body"):
+        with Vertical(id="body"):
             with Vertical(id="sessions"):
                 yield Head("Sessions", "^O")
                 yield self.session_list
             with Vertical(classes="side"):
                 yield from (self.decision, self.accuracy, self.models, self.observer)
-            with Vertical(id="left"):
-                yield from (self.welcome, self.talk, self.strip, self.rate, self.prompt)
+            yield from (self.welcome, self.talk, self.strip, self.rate, self.prompt)
         yield self.small
         yield self.keys_bar
         yield self.picker
@@ -164,10 +171,7 @@ class ChatBase(Screen[None]):
             rated=turn.verdict is not None,
         )  # fmt: skip
         if self.desk.mode == "writing":
-            left = line(
-                ("Right route?   ", "$muted"),
-                keys(("alt+y", "right"), ("alt+n", "wrong"), ("alt+c", "comment")),
-            )
+            left = keys(("alt+y", "right"), ("alt+n", "wrong"), ("alt+c", "comment"))
             if turn.verdict is not None:
                 self.rate.display = False
         self.rate.put(left, right)
@@ -192,14 +196,27 @@ class ChatBase(Screen[None]):
 
     _counters = (0, 0)
 
+    async def read_store(self, question: Callable[[Store], T]) -> T | None:
+        """Ask the store something; None when it is not there (any more), or cannot answer."""
+        from tui_router.store.errors import StoreError
+
+        engine = self.engine
+        store = engine.store if engine is not None else None
+        if engine is None or store is None:
+            return None
+        try:
+            return await engine.in_store(lambda: question(store))
+        except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
+            return None
+
     async def refresh_numbers(self) -> None:
         """Read the counters and draw the accuracy again."""
         self._numbers_due = False
+        found = await self.read_store(lambda store: (store.counters(), store.graded(400)))
         engine = self.engine
-        if engine is None or engine.store is None:
+        if found is None or engine is None:
             return
-        store = engine.store
-        counters, graded = await engine.in_store(lambda: (store.counters(), store.graded(400)))
+        counters, graded = found
         self._counters = (counters.rated, counters.right)
         self.accuracy.put(counters, graded, engine.router.name)
         self.refresh_top()
@@ -229,13 +246,9 @@ class ChatBase(Screen[None]):
 
     async def refresh_sessions(self) -> None:
         """Draw the list of conversations again."""
-        engine = self.engine
-        if engine is None or engine.store is None:
-            return
-        store = engine.store
-        sessions = await engine.in_store(lambda: store.sessions(12))
+        sessions = await self.read_store(lambda store: store.sessions(12))
         rows = []
-        for session in sessions:
+        for session in sessions or ():
             mark = "● " if session.id == self.session else "  "
             title = one_line(session.title, 24) or "(no text)"
             rows.append(line((mark, "$accent"), (title, "$strong bold" if session.id == self.session else "$text")))

@@ -98,9 +98,20 @@ class ChatBrowse(ChatTurns):
     def _enlarge(self) -> None:
         if self.maximized is not None:
             self.minimize()
-            return
-        pane = self.focused if isinstance(self.focused, Pane) else self.decision
+        else:
+            self.enlarge(self.focused if isinstance(self.focused, Pane) else self.decision)
+
+    def enlarge(self, pane: Pane) -> None:
+        """Let a pane fill the screen; escape brings back whatever had the keys."""
+        self._was_writing = self.desk.mode != "browse"
         self.maximize(pane)
+
+    def minimize(self) -> None:
+        """Give an enlarged pane its place back, and the keys to the prompt if it had them."""
+        super().minimize()
+        if self._was_writing:
+            self._was_writing = False
+            self.write()
 
     def retry(self) -> None:
         """Send the request of the selected turn once more, as a turn of its own."""

@@ -32,7 +32,7 @@ class ChatCommands(ChatRating):
                 self.new_session()
             case "/health":
                 self.app.call_later(self.app.run_action, "look_again")
-                self._choose_tab(4) if self.has_class("-narrow") else self.maximize(self.models)
+                self._choose_tab(4) if self.has_class("-narrow") else self.enlarge(self.models)
             case "/image":
                 path = shlex.quote(rest) if "'" not in rest and " " in rest else rest
                 self.prompt.area.fill(f"@image {path} " if rest else "@image ")
@@ -100,21 +100,17 @@ class ChatCommands(ChatRating):
         """Choose an earlier conversation and go on with it."""
         from tui_router.ui.screens.sessions import NEW, SessionsScreen
 
-        engine = self.engine
-        if engine is None or engine.store is None:
+        sessions = await self.read_store(lambda store: store.sessions(200))
+        if sessions is None:
             return
-        store = engine.store
-        sessions = await engine.in_store(lambda: store.sessions(200))
         chosen = await self.app.push_screen_wait(SessionsScreen(sessions, self.session))
         if chosen:
             await self._open_session("" if chosen == NEW else chosen)
 
     async def _open_session(self, session: str) -> None:
-        engine = self.engine
-        if engine is None or engine.store is None:
+        turns = await self.read_store(lambda store: store.conversation(session, MOST_CARDS)) if session else []
+        if turns is None:
             return
-        store = engine.store
-        turns = await engine.in_store(lambda: store.conversation(session, MOST_CARDS)) if session else []
         self.session, self.newest, self.selected = session, "", ""
         self.desk = Desk(feedback=self.feedback)
         self.cards.clear()

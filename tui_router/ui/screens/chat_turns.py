@@ -22,8 +22,9 @@ class ChatTurns(ChatBase):
         self.engine, self.demo, self._trouble = engine, demo, ""
         store = engine.store
         assert store is not None
-        seen = await engine.in_store(lambda: store.observations(30))
-        self.observer.fill(seen)
+        if store.repaired:
+            self.notify(store.repaired, title="the store", severity="warning", markup=False, timeout=30)
+        self.observer.fill(await self.read_store(lambda store: store.observations(30)) or [])
         self.models.put(engine.health.models, engine.config.fleet, engine.health.checked)
         await self.refresh_numbers()
         await self.refresh_sessions()
@@ -60,7 +61,7 @@ class ChatTurns(ChatBase):
                 if card is None:
                     return
                 if event.reset:
-                    self.run_worker(card.reset(event.reset == "retracted"), group="card", exit_on_error=False)
+                    card.reset(event.reset == "retracted")
                 card.feed(event.text, event.reasoning)
             case told.PhaseEvent():
                 if card := self.cards.get(event.turn_id):
@@ -80,16 +81,14 @@ class ChatTurns(ChatBase):
         """Another process wrote: show its turns and verdicts."""
         from tui_router.store.store import Change
 
-        engine = self.engine
-        if engine is None or engine.store is None or not isinstance(change, Change):
+        if not isinstance(change, Change):
             return
-        store = engine.store
-        for number in sorted(change.turns)[-20:]:
-            turn = await engine.in_store(lambda number=number: store.find(str(number)))  # type: ignore[misc]
+        newest = sorted(change.turns)[-20:]
+        for turn in await self.read_store(lambda store: [store.find(str(number)) for number in newest]) or ():
             if turn is not None:
                 self._show_turn(turn)
         if change.observations or change.reload:
-            self.observer.fill(await engine.in_store(lambda: store.observations(30)))
+            self.observer.fill(await self.read_store(lambda store: store.observations(30)) or [])
         await self.refresh_numbers()
         if change.sessions or change.reload:
             await self.refresh_sessions()

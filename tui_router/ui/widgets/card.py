@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
@@ -13,13 +15,15 @@ from textual.widgets import Markdown
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import StreamCleaner, clean, one_line
-from tui_router.core.types import Turn
+from tui_router.core.types import Answer, Turn
 from tui_router.ui.widgets.lines import Part, Rows, Split, bar, keys, line, percent
 
 if TYPE_CHECKING:
-    from textual.widgets.markdown import MarkdownStream
+    from markdown_it import MarkdownIt
 
-_FLUSH_S = 1 / 30
+_FLUSH_S = 1 / 12
+_TYPING_S, _LONGEST_S = 0.25, 1.5
+"""While keys come at shorter intervals than the first, a stream is drawn at intervals of the second only."""
 _LIVE = ("routed", "answering")
 
 
@@ -51,12 +55,15 @@ class Card(Vertical):
         self._head, self._route, self._notes = Split(classes="card-head"), Split(), Rows(classes="card-notes")
         self._thoughts, self._ask = Rows(classes="card-thoughts"), Rows(classes="card-ask")
         self._markdown: Markdown | None = None
-        self._stream: MarkdownStream | None = None
         self._cleaner = StreamCleaner()
         self._waiting: list[str] = []
+        self._written_text = ""
         self._reasoning = ""
-        self._flushing = False
-        self._written = False
+        self._lock = asyncio.Lock()
+        self._drawing = self._afresh = False
+        self._drawn_at = 0.0
+        self._whole = False
+        """The answer stands here from its first to its last word."""
         self._there = False
 
     def compose(self) -> ComposeResult:
@@ -80,7 +87,7 @@ class Card(Vertical):
             self._reasoning = clean(answer.reasoning)
         self.refresh_lines()
         if answer is not None and turn.state not in _LIVE and not self.live:
-            self._finish(answer.text, answer.tool_calls)
+            self._finish(answer)
 
     def refresh_lines(self) -> None:
         """Draw the lines above the answer again."""
@@ -130,7 +137,10 @@ class Card(Vertical):
         turn, dispatch, answer = self.turn, self.turn.dispatch, self.turn.answer
         decision = turn.decision
         if turn.state == "asking":
-            sure = f"not sure: {decision.route} {percent(decision.confidence)}, below your {percent(self.threshold)}"
+            sure, below = percent(decision.confidence), percent(self.threshold)
+            if sure == below:
+                sure = f"{decision.confidence:.1%}"
+            sure = f"not sure: {decision.route} {sure}, below your {below}"
             return line(("? ", "$caution bold"), (sure, "$caution"))
         served = dispatch.served if dispatch and dispatch.served else turn.pinned_model or self.fleet_model(turn.route)
         p = decision.probability(turn.route)
@@ -232,47 +242,59 @@ class Card(Vertical):
         self.live, self._began = True, time.monotonic()
 
     def feed(self, text: str, reasoning: str) -> None:
-        """A piece of the answer, drawn at most thirty times a second."""
+        """A piece of the answer. Drawn at most twelve times a second, and less often when drawing takes longer."""
         if reasoning:
             self._reasoning += clean(reasoning)
         if text:
             self._waiting.append(self._cleaner.feed(text))
-        if not self._flushing:
-            self._flushing = True
-            self.set_timer(_FLUSH_S, self._flush)
+        self._draw_soon(_FLUSH_S)
 
-    async def reset(self, into_thoughts: bool) -> None:
+    def reset(self, into_thoughts: bool) -> None:
         """Take back the text shown so far: it was reasoning, or it came from a model that failed."""
-        await self._end_stream()
-        if self._markdown is not None:
-            if into_thoughts:
-                self._reasoning += self._markdown.source
-            else:
-                self._reasoning = ""
-            await self._markdown.remove()
-            self._markdown = None
+        taken = self._written_text + "".join(self._waiting)
+        self._reasoning = self._reasoning + taken if into_thoughts else ""
         self._waiting.clear()
-        self._cleaner = StreamCleaner()
-        self.refresh_lines()
+        self._written_text, self._cleaner, self._afresh = "", StreamCleaner(), True
+        self._draw_soon(0.0)
 
-    async def _flush(self) -> None:
-        self._flushing = False
-        text = "".join(self._waiting)
-        self._waiting.clear()
-        if text and self.is_mounted and not self._written:
-            if self._markdown is None:
-                self._markdown = Markdown(open_links=False)
-                await self.mount(self._markdown)
-            if self._stream is None:
-                self._stream = Markdown.get_stream(self._markdown)
-            await self._stream.write(text)
-        if self._reasoning:
-            self._show_thoughts()
+    def _draw_soon(self, delay: float) -> None:
+        if not self._drawing:
+            self._drawing = True
+            self.set_timer(max(delay, _FLUSH_S), self._draw)
 
-    async def _end_stream(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            await stream.stop()
+    async def _draw(self) -> None:
+        now = time.monotonic()
+        typed_at: float = getattr(self.screen, "typed_at", 0.0)
+        if now - typed_at < _TYPING_S and now - self._drawn_at < _LONGEST_S:
+            self.set_timer(_FLUSH_S, self._draw)
+            return
+        self._drawn_at, started = now, time.perf_counter()
+        await self._write()
+        self.call_after_refresh(self._drawn, started)
+
+    def _drawn(self, started: float) -> None:
+        """Let the next drawing wait four times as long as this one took: the keys come first."""
+        self._drawing = False
+        if self._waiting or self._afresh:
+            self._draw_soon(4 * (time.perf_counter() - started))
+
+    async def _write(self) -> None:
+        """Put what waits into the answer."""
+        async with self._lock:
+            if self._afresh and self._markdown is not None:
+                await self._markdown.remove()
+                self._markdown = None
+            self._afresh = False
+            text = "".join(self._waiting)
+            self._waiting.clear()
+            if text and self.is_mounted:
+                if self._markdown is None:
+                    self._markdown = Markdown(open_links=False, parser_factory=_parser)
+                    await self.mount(self._markdown)
+                self._written_text += text
+                await self._markdown.append(text)
+            if self._reasoning:
+                self._show_thoughts()
 
     def end_live(self, turn: Turn) -> None:
         """The answer has ended."""
@@ -280,23 +302,20 @@ class Card(Vertical):
         self.run_worker(self._settle(turn), group="card", description=f"end of turn {turn.id}", exit_on_error=False)
 
     async def _settle(self, turn: Turn) -> None:
-        await self._flush()
-        await self._end_stream()
+        calls = _proposals(turn.answer.tool_calls) if turn.answer else ""
+        if calls:
+            self._waiting.append(calls)
+        await self._write()
         self.live, self.phase = False, ""
-        self._written = self._markdown is not None
+        self._whole = self._markdown is not None
         self.show(turn)
 
-    def _finish(self, text: str, tool_calls: tuple[str, ...]) -> None:
+    def _finish(self, answer: Answer) -> None:
         """Show a whole answer, unless it was streamed here already."""
-        if self._written:
-            return
-        shown_text = clean(text)
-        if tool_calls:
-            calls = "\n".join(clean(call) for call in tool_calls)
-            shown_text += f"\n\nproposes, not executed:\n\n```json\n{calls}\n```"
-        if shown_text.strip():
-            self._written = True
-            self._markdown = Markdown(shown_text, open_links=False)
+        text = clean(answer.text) + _proposals(answer.tool_calls)
+        if not self._whole and text.strip():
+            self._whole = True
+            self._markdown = Markdown(text, open_links=False, parser_factory=_parser)
             self.mount(self._markdown)
 
     def toggle_thoughts(self) -> None:
@@ -316,6 +335,22 @@ class Card(Vertical):
             return
         self._thoughts.put(head, *(line((part, "$muted")) for part in text.splitlines()))
         self._thoughts.styles.text_wrap = "wrap"
+
+
+@lru_cache
+def _parser() -> MarkdownIt:
+    """One parser for all cards: making one takes longer than parsing a paragraph."""
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("gfm-like")
+
+
+def _proposals(tool_calls: tuple[str, ...]) -> str:
+    """Tool calls of an answer as Markdown. They are shown, never executed."""
+    if not tool_calls:
+        return ""
+    calls = "\n".join(clean(call) for call in tool_calls).replace("```", "` ` `")
+    return f"\n\nproposes, not executed:\n\n```json\n{calls}\n```\n"
 
 
 def _reason(reason: str) -> str:

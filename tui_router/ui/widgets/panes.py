@@ -129,6 +129,10 @@ class DecisionPane(Pane):
         return rows
 
 
+_SETTLED = 8
+"""Rated turns after which a running accuracy is worth a line."""
+
+
 class AccuracyPane(Pane):
     """How often the leader was right on the rated turns, with its interval."""
 
@@ -178,6 +182,9 @@ class AccuracyPane(Pane):
             ys.append(100 * hits / n)
             lows.append(100 * band[0])
             highs.append(100 * band[1])
+        if len(xs) > 2 * _SETTLED and xs[0] < _SETTLED:  # the first few swing from 0 to 100 and squeeze the rest
+            xs, ys, lows, highs = (values[_SETTLED:] for values in (xs, ys, lows, highs))
+            first = int(xs[0])
         floor = max(0.0, min(90.0, min(lows) // 10 * 10)) if lows else 0.0
         ticks = {floor: f"{floor:.0f}", (floor + 100) / 2: f"{(floor + 100) / 2:.0f}", 100.0: "100"}
         last = max(first + 1, rated, 10)
@@ -207,6 +214,11 @@ class ModelsPane(Pane):
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
         self._rows = Rows()
+        self._shown: tuple[Mapping[str, ModelStatus], Fleet, bool] | None = None
+
+    def on_resize(self) -> None:
+        if self._shown is not None:
+            self.put(*self._shown)
 
     def compose(self) -> ComposeResult:
         yield from (self.head, self._rows)
@@ -216,6 +228,7 @@ class ModelsPane(Pane):
 
     def put(self, models: Mapping[str, ModelStatus], fleet: Fleet, checked: bool) -> None:
         """Show the states."""
+        self._shown = (models, fleet, checked)
         ready = sum(m.ready for m in models.values())
         self.head.say("not checked" if not checked else "ctx  tok/s" if ready else f"0 of {len(models)}")
         longest = max((len(name) for name in models), default=10) + 1

@@ -1,0 +1,48 @@
+# The verbs of the project. `make run` and `make test` need Python 3.11 or later, git and make, nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run demo test lint types bench faults pictures wheel clean
+
+run: $(VENV)/.app            ## start the dashboard
+	$(BIN)/tui-router
+
+demo: $(VENV)/.app           ## start it on six pretend models
+	$(BIN)/tui-router --demo
+
+test: $(VENV)/.test          ## all tests
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.test          ## style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test         ## strict types
+	$(BIN)/mypy
+
+bench: $(VENV)/.test         ## speed and memory, beside the peers, on this machine
+	$(BIN)/python -m benchmarks
+
+faults: $(VENV)/.test        ## 500 times kill -9, two writers at a time
+	$(BIN)/python -m tests.store.kills --kills 500
+
+pictures: $(VENV)/.test      ## draw the screens of docs/pictures
+	$(BIN)/python scripts/pictures.py
+
+wheel: $(VENV)/.test         ## wheel and sdist into dist/
+	$(BIN)/python -m build
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.app: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@ $(VENV)/.app
+
+clean:
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache

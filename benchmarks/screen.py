@@ -1,0 +1,140 @@
+"""How the dashboard feels in a real terminal, beside a bare Textual app: start, echo, memory, idle. Linux."""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import store
+from tests.e2e.terminal import Terminal
+
+FLOOR = [sys.executable, str(Path(__file__).parent / "floor_app.py")]
+PROGRAM = [str(Path(sys.executable).parent / "tui-router")]
+PROBE = "~"
+
+
+def run(turns: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        _report("peer: bare Textual app", FLOOR, path / "home")
+        _report("tui-router --demo", [*PROGRAM, "--demo"], path / "home")
+        store.fill(path / "store", turns)
+        server = subprocess.Popen(
+            [sys.executable, "-m", "tui_router.demo", "--speed", "1.43", "--fault", "endless"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert server.stdout is not None
+        url = server.stdout.readline().split()[1]
+        fleet = path / "fleet.toml"
+        fleet.write_text(
+            f'[backends."LM Studio"]\nurl = "{url}"\n[backends.Ollama]\nremove = true\n[backends.llama-server]\nremove = true\n'
+        )
+        try:
+            _streaming(f"while an answer streams at 200 tokens/s, {turns:,} turns stored", [
+                *PROGRAM, "--data-dir", str(path / "store"), "--config", str(fleet)], path / "home")  # fmt: skip
+        finally:
+            server.kill()
+
+
+def _report(name: str, command: list[str], home: Path, runs: int = 5) -> None:
+    paint_cpu, paint, ready = [], [], []
+    for _ in range(runs):
+        start = time.perf_counter()
+        terminal = _open(command, home)
+        terminal.until(lambda t=terminal: _cells(t) > 20, "a picture")
+        paint.append((time.perf_counter() - start) * 1000)
+        paint_cpu.append(_cpu_ms(terminal.pid))
+        terminal.press(PROBE)
+        terminal.until(lambda t=terminal: PROBE in t.text(), "the key")
+        ready.append((time.perf_counter() - start) * 1000)
+        if len(paint) < runs:
+            terminal.kill()
+    terminal.press("\x7f")
+    terminal.settle_for(0.8)
+    echo = _echo(terminal)
+    terminal.settle_for(0.8)
+    before, began = _cpu_ms(terminal.pid), time.perf_counter()
+    while time.perf_counter() - began < 15:
+        terminal.read(0.2)
+    idle = (_cpu_ms(terminal.pid) - before) / (time.perf_counter() - began) / 10
+    print(f"  {name}")
+    print(f"    first paint {statistics.median(paint):.0f} ms ({statistics.median(paint_cpu):.0f} ms CPU)   "
+          f"typed key visible {statistics.median(ready):.0f} ms   RSS {_rss_mb(terminal.pid):.0f} MB   idle {idle:.2f} % CPU")  # fmt: skip
+    print(f"    echo p50 {_at(echo, 0.5):.1f} ms   p95 {_at(echo, 0.95):.1f} ms   n={len(echo)}")
+    terminal.kill()
+
+
+def _streaming(name: str, command: list[str], home: Path) -> None:
+    terminal = _open(command, home)
+    terminal.see("6/6 models", seconds=60)
+    terminal.press("hello", "enter")
+    terminal.see("● answering", seconds=30)
+    terminal.press("x")
+    terminal.settle_for(1.0)
+    echo = _echo(terminal, 60)
+    print(f"  tui-router {name}")
+    print(
+        f"    echo p50 {_at(echo, 0.5):.1f} ms   p95 {_at(echo, 0.95):.1f} ms   n={len(echo)}   RSS {_rss_mb(terminal.pid):.0f} MB"
+    )
+    still = "● answering" in terminal.text()
+    print(f"    the answer was {'still streaming' if still else 'over'} at the end")
+    terminal.kill()
+
+
+def _open(command: list[str], home: Path) -> Terminal:
+    home.mkdir(exist_ok=True)
+    return Terminal(command, {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "HOME": str(home)})
+
+
+def _echo(terminal: Terminal, keys: int = 60) -> list[float]:
+    """Milliseconds from a key to its character on the screen."""
+    dice, lags = random.Random(7), []
+    for _ in range(keys):
+        before = _count(terminal)
+        start = time.perf_counter()
+        terminal.press(PROBE)
+        terminal.until(lambda before=before: _count(terminal) > before, "the key", 5)
+        lags.append((time.perf_counter() - start) * 1000)
+        terminal.settle_for(dice.uniform(0.08, 0.16))
+        terminal.press("\x7f")
+        terminal.until(lambda before=before: _count(terminal) == before, "the key's going", 5)
+        terminal.settle_for(dice.uniform(0.08, 0.16))
+    return sorted(lags)
+
+
+def _count(terminal: Terminal) -> int:
+    return sum(line.count(PROBE) for line in terminal.screen.display)
+
+
+def _cells(terminal: Terminal) -> int:
+    return sum(len(line) - line.count(" ") for line in terminal.screen.display)
+
+
+def _at(values: list[float], share: float) -> float:
+    return values[min(len(values) - 1, int(len(values) * share))]
+
+
+def _tree(pid: int) -> Iterator[int]:
+    yield pid
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from _tree(int(child))
+
+
+def _cpu_ms(pid: int) -> float:
+    tick = 1000 / os.sysconf("SC_CLK_TCK")
+    fields = [Path(f"/proc/{p}/stat").read_text().rsplit(")", 1)[1].split() for p in _tree(pid)]
+    return sum((int(f[11]) + int(f[12])) * tick for f in fields)
+
+
+def _rss_mb(pid: int) -> float:
+    lines = [line for p in _tree(pid) for line in Path(f"/proc/{p}/status").read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
