@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,13 +18,14 @@ from tui_router.cli_shared import (
     complain,
     configuration,
     emit,
+    request_rows,
     typed_request,
 )
 
 if TYPE_CHECKING:
-    from tui_router.core.types import Decision, Request
+    from tui_router.core.types import Decision
 
-COMMANDS = ("route", "ask", "rate", "turns")
+COMMANDS = ("route", "eval", "ask", "rate", "turns")
 
 _HELP = """\
 tui-router [OPTIONS]              open the dashboard
@@ -34,6 +33,7 @@ tui-router COMMAND [OPTIONS]      one job, without a screen
 
 commands
   route [TEXT] [--jsonl FILE|-]   decide, call no model
+  eval FILE [--wrong N]           a router on labelled requests
   ask TEXT [--image PATH ...]     decide, answer, record
   rate TURN y|n|c                 feedback: right, wrong, comment
   turns [--limit N] [--logs]      what was asked, newest first
@@ -90,6 +90,9 @@ def _commands() -> dict[str, argparse.ArgumentParser]:
     made["route"].add_argument("text", nargs="*")
     made["route"].add_argument("--jsonl", metavar="FILE")
     made["route"].add_argument("--router", default="rules")
+    made["eval"].add_argument("file")
+    made["eval"].add_argument("--router", action="append", default=[])
+    made["eval"].add_argument("--wrong", type=int, default=0)
     made["ask"].add_argument("text", nargs="+")
     made["ask"].add_argument("--image", action="append", default=[], metavar="PATH")
     made["ask"].add_argument("--session", default="")
@@ -146,6 +149,10 @@ def _run(given: dict[str, Any], rest: list[str]) -> int:
     args = _commands()[name].parse_args(rest[1:])
     if name == "route":
         return _route(given, args)
+    if name == "eval":
+        from tui_router import cli_eval
+
+        return cli_eval.evaluate(given, args)
     import asyncio
 
     from tui_router import cli_turns
@@ -170,8 +177,8 @@ def _route(given: dict[str, Any], args: argparse.Namespace) -> int:
         raise UsageError("route takes a TEXT or --jsonl FILE, one of the two")
     router = RulesRouter(configuration(given).fleet)
     if args.jsonl:
-        for identity, request in _requests(args.jsonl):
-            emit(_decision(identity, router.decide(request)))
+        for _, row, request in request_rows(args.jsonl, "--jsonl"):
+            emit(_decision(row.get("id"), router.decide(request)))
         return DONE
     request, notes = typed_request(text, [])
     decision = router.decide(request)
@@ -197,44 +204,6 @@ def _decision(identity: Any, decision: Decision) -> dict[str, Any]:
         "router": decision.router,
         "elapsed_ms": decision.elapsed_ms,
     }
-
-
-def _requests(name: str) -> Iterator[tuple[Any, Request]]:
-    """The lines of a JSONL file as requests; UsageError names the line that is wrong."""
-    from tui_router.core.types import Message, Request
-
-    try:
-        lines = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115
-    except OSError as error:
-        raise UsageError(f"--jsonl: {name} cannot be read: {error.strerror}") from error
-    with lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            where = f"{name}, line {number}"
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise UsageError(f"{where}: is not JSON: {error}") from error
-            if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-                raise UsageError(f'{where}: expected an object with a "text", found {str(row)[:60]}')
-            history = row.get("history") or []
-            if not isinstance(history, list) or not all(
-                isinstance(m, dict)
-                and isinstance(m.get("content"), str)
-                and m.get("role") in ("user", "assistant", "system")
-                for m in history
-            ):
-                raise UsageError(f'{where}: "history" is a list of {{"role": "user"|"assistant", "content": text}}')
-            yield (
-                row.get("id"),
-                Request(
-                    text=row["text"],
-                    has_image=bool(row.get("has_image")),
-                    has_code=bool(row.get("has_code")),
-                    history=tuple(Message(m["role"], m["content"]) for m in history),
-                ),
-            )
 
 
 # -- ask, rate, turns ----------------------------------------------------------------------------------------------

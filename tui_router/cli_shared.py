@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,3 +107,49 @@ async def with_demo_server(config: Config) -> Config:
     from tui_router.demo.server import DemoServer
 
     return with_demo(config, await DemoServer().start())
+
+
+def request_rows(name: str, argument: str) -> Iterator[tuple[str, dict[str, Any], Request]]:
+    """The lines of a JSONL file: (where it stands, the whole row, its request). `-` is standard input.
+
+    Raises:
+        UsageError: the file cannot be read, or a line is wrong; it names the line.
+    """
+    from tui_router.core.types import Message, Request
+
+    try:
+        lines = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115
+    except OSError as error:
+        raise UsageError(f"{argument}: {name} cannot be read: {error.strerror}") from error
+    with lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            where = f"{name}, line {number}"
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise UsageError(f"{where}: is not JSON: {error}") from error
+            if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+                raise UsageError(f'{where}: expected an object with a "text", found {str(row)[:60]}')
+            history = row.get("history") or []
+            if not isinstance(history, list) or not all(map(_is_message, history)):
+                raise UsageError(f'{where}: "history" is a list of {{"role": "user"|"assistant", "content": text}}')
+            yield (
+                where,
+                row,
+                Request(
+                    text=row["text"],
+                    has_image=bool(row.get("has_image")),
+                    has_code=bool(row.get("has_code")),
+                    history=tuple(Message(m["role"], m["content"]) for m in history),
+                ),
+            )
+
+
+def _is_message(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("content"), str)
+        and value.get("role") in ("user", "assistant", "system")
+    )

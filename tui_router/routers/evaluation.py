@@ -1,0 +1,100 @@
+"""How good a router is on requests whose right route is known.
+
+Accuracy comes with its Wilson interval; calibration as the expected calibration error over ten equal bins (Guo et al.
+2017, "On Calibration of Modern Neural Networks") and as the Brier score over all routes (Brier 1950).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from tui_router.core.statistics import wilson
+from tui_router.core.types import Decision, Request
+
+BINS = 10
+
+
+class Labelled(Struct, frozen=True):
+    """A request with its right route."""
+
+    id: Any
+    request: Request
+    route: str
+
+
+class Judged(Struct, frozen=True):
+    """A labelled request and what a router made of it."""
+
+    row: Labelled
+    decision: Decision
+
+    @property
+    def right(self) -> bool:
+        """Whether the likeliest route is the right one."""
+        return self.decision.route == self.row.route
+
+
+def summary(judged: Sequence[Judged]) -> dict[str, Any]:
+    """The figures of one router: accuracy, interval, macro F1, calibration, per route, confusion, latency in ms."""
+    n = len(judged)
+    hits = sum(j.right for j in judged)
+    routes = sorted({j.row.route for j in judged} | {j.decision.route for j in judged})
+    per_route = {route: _of_route(judged, route) for route in routes}
+    labelled = [r for r in routes if per_route[r]["n"]]
+    times = sorted(j.decision.elapsed_ms for j in judged)
+    return {
+        "n": n,
+        "accuracy": hits / n if n else None,
+        "ci95": list(wilson(hits, n)),
+        "macro_f1": sum(per_route[r]["f1"] for r in labelled) / len(labelled) if labelled else None,
+        "ece": expected_calibration_error((j.decision.confidence, j.right) for j in judged),
+        "brier": sum(map(_brier, judged)) / n if n else None,
+        "per_route": per_route,
+        "confusion": _confusion(judged),
+        "latency_ms": {name: _quantile(times, share) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))},
+    }
+
+
+def expected_calibration_error(pairs: Iterable[tuple[float, bool]], bins: int = BINS) -> float:
+    """Mean distance between confidence and accuracy over equal-width bins, weighted by their size; 0 without pairs."""
+    sums: dict[int, list[float]] = {}
+    n = 0
+    for confidence, right in pairs:
+        found = sums.setdefault(min(bins - 1, int(confidence * bins)), [0.0, 0.0])
+        found[0] += confidence
+        found[1] += right
+        n += 1
+    return sum(abs(confident - hits) for confident, hits in sums.values()) / n if n else 0.0
+
+
+def _of_route(judged: Sequence[Judged], route: str) -> dict[str, Any]:
+    n = sum(j.row.route == route for j in judged)
+    said = sum(j.decision.route == route for j in judged)
+    hits = sum(j.right for j in judged if j.row.route == route)
+    recall, precision = hits / n if n else 0.0, hits / said if said else 0.0
+    f1 = 2 * recall * precision / (recall + precision) if hits else 0.0
+    return {"n": n, "recall": recall, "precision": precision, "f1": f1, "ci95": list(wilson(hits, n))}
+
+
+def _brier(judged: Judged) -> float:
+    """Squared distance between the probabilities and the truth."""
+    known = dict(judged.decision.ranking)
+    known.setdefault(judged.row.route, 0.0)
+    return sum((p - (route == judged.row.route)) ** 2 for route, p in known.items())
+
+
+def _confusion(judged: Sequence[Judged]) -> dict[str, dict[str, int]]:
+    """Right route -> decided route -> how often."""
+    counts = Counter((j.row.route, j.decision.route) for j in judged)
+    table: dict[str, dict[str, int]] = {}
+    for (right, decided), count in sorted(counts.items()):
+        table.setdefault(right, {})[decided] = count
+    return table
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float | None:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None
