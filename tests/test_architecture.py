@@ -74,7 +74,7 @@ def test_only_the_screen_imports_textual_and_only_the_store_imports_tinydb():
     ("module", "absent"),
     [
         ("tui_router.cli", ("textual", "httpx", "tinydb", "plotext", "asyncio")),
-        ("tui_router.ui.app", ("httpx", "tinydb", "plotext", "tui_router.engine", "tui_router.store")),
+        ("tui_router.ui.app", ("httpx", "tinydb", "plotext", "markdown_it", "tui_router.engine", "tui_router.store")),
         ("tui_router.engine", ("textual", "plotext", "tui_router.ui", *HEAVY)),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import webbrowser
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.filter import LineFilter
 from textual.screen import Screen
-from textual.widgets import Markdown
 
 from tui_router import assets
 from tui_router.core.text import one_line
@@ -22,6 +20,8 @@ from tui_router.ui.scrub import Scrub
 from tui_router.ui.start import Options
 
 if TYPE_CHECKING:
+    from textual.widgets import Markdown
+
     from tui_router.config import Config
     from tui_router.demo.server import DemoServer
     from tui_router.engine import Engine
@@ -301,6 +301,8 @@ class RouterApp(App[None]):
 
     def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
         """Links come from models: only web addresses open, and the address is shown."""
+        import webbrowser
+
         href = event.href
         if href.startswith(("https://", "http://")):
             self.notify(one_line(href, 200), title="opening", markup=False)

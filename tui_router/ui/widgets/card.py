@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.widgets import Markdown
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import StreamCleaner, clean, one_line
@@ -20,9 +19,10 @@ from tui_router.ui.widgets.lines import Part, Rows, Split, bar, keys, line, perc
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from textual.widgets import Markdown
 
 _FLUSH_S = 1 / 12
-_TYPING_S, _LONGEST_S = 0.25, 1.5
+_TYPING_S, _LONGEST_S = 0.25, 10.0
 """While keys come at shorter intervals than the first, a stream is drawn at intervals of the second only."""
 _LIVE = ("routed", "answering")
 
@@ -289,7 +289,7 @@ class Card(Vertical):
             self._waiting.clear()
             if text and self.is_mounted:
                 if self._markdown is None:
-                    self._markdown = Markdown(open_links=False, parser_factory=_parser)
+                    self._markdown = _markdown("")
                     await self.mount(self._markdown)
                 self._written_text += text
                 await self._markdown.append(text)
@@ -315,7 +315,7 @@ class Card(Vertical):
         text = clean(answer.text) + _proposals(answer.tool_calls)
         if not self._whole and text.strip():
             self._whole = True
-            self._markdown = Markdown(text, open_links=False, parser_factory=_parser)
+            self._markdown = _markdown(text)
             self.mount(self._markdown)
 
     def toggle_thoughts(self) -> None:
@@ -335,6 +335,13 @@ class Card(Vertical):
             return
         self._thoughts.put(head, *(line((part, "$muted")) for part in text.splitlines()))
         self._thoughts.styles.text_wrap = "wrap"
+
+
+def _markdown(text: str) -> Markdown:
+    """An answer's widget. Imported with the first answer: the first picture does without it."""
+    from textual.widgets import Markdown
+
+    return Markdown(text, open_links=False, parser_factory=_parser)
 
 
 @lru_cache

@@ -108,11 +108,17 @@ class Rows(Static):
     DEFAULT_CSS = "Rows { height: auto; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def __init__(self, *lines: Content | str, **more: Any) -> None:
-        super().__init__(_joined(lines), markup=False, **more)
+        self._shown = _joined(lines)
+        super().__init__(self._shown, markup=False, **more)
 
     def put(self, *lines: Content | str) -> None:
-        """Show other lines."""
-        self.update(_joined(lines))
+        """Show other lines. The screen is laid out again only when their number changes."""
+        shown = _joined(lines)
+        if shown == self._shown and shown.spans == self._shown.spans:
+            return
+        same_height = shown.plain.count("\n") == self._shown.plain.count("\n")
+        self._shown = shown
+        self.update(shown, layout=not same_height or self.styles.text_wrap == "wrap")
 
 
 class Words(Static):
