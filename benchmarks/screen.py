@@ -36,6 +36,7 @@ def run(turns: int) -> None:
         fleet = path / "fleet.toml"
         fleet.write_text(
             f'[backends."LM Studio"]\nurl = "{url}"\n[backends.Ollama]\nremove = true\n[backends.llama-server]\nremove = true\n'
+            "[models.gemma-3-1b]\nmax_tokens = 100000\n"
         )
         try:
             _streaming(f"while an answer streams at 200 tokens/s, {turns:,} turns stored", [

@@ -31,8 +31,6 @@ while True:
 
 def run(kills: int, folder: Path, seed: int = 1) -> dict[str, int]:
     """Kill that many writers, two at a time; returns what was found."""
-    from tui_router.store.store import Store
-
     dice = random.Random(seed)
     found = {
         "kills": 0,
@@ -42,15 +40,16 @@ def run(kills: int, folder: Path, seed: int = 1) -> dict[str, int]:
         "unreadable": 0,
         "wrong_counters": 0,
     }
-    acknowledged: dict[str, set[str]] = {"turn": set(), "verdict": set()}
+    all_of: dict[str, set[str]] = {"turn": set(), "verdict": set()}
     while found["kills"] < kills:
+        new: dict[str, set[str]] = {"turn": set(), "verdict": set()}
         writers = [
             subprocess.Popen([sys.executable, "-c", _WRITER, str(folder)], stdout=subprocess.PIPE, text=True)
             for _ in range(2)
         ]
         for writer in writers:
             assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
-        time.sleep(dice.uniform(0.0, 0.15))
+        time.sleep(dice.uniform(0.0, 0.1))
         for writer in writers:
             writer.kill()
         for writer in writers:
@@ -58,17 +57,29 @@ def run(kills: int, folder: Path, seed: int = 1) -> dict[str, int]:
             for line in out.splitlines(keepends=True):
                 kind, _, identity = line.partition(" ")
                 if line.endswith("\n"):
-                    acknowledged[kind].add(identity.strip())
+                    new[kind].add(identity.strip())
             found["kills"] += 1
-        store = Store(folder)
-        found["unreadable"] += bool(store.repaired)
-        found["wrong_counters"] += store.counters() != store.recount()
-        there = {t.id: t.verdict for t in store.turns()}
-        found["lost_turns"] += len(acknowledged["turn"] - there.keys())
-        found["lost_verdicts"] += sum(there.get(i) is None for i in acknowledged["verdict"])
-        store.close()
-    found["acknowledged"] = len(acknowledged["turn"]) + len(acknowledged["verdict"])
+        _check(folder, new, found)
+        for kind, ids in new.items():
+            all_of[kind] |= ids
+    _check(folder, all_of, found)
+    found["acknowledged"] = len(all_of["turn"]) + len(all_of["verdict"])
     return found
+
+
+def _check(folder: Path, acknowledged: dict[str, set[str]], found: dict[str, int]) -> None:
+    """Open the store as the next start would, and look for what was acknowledged."""
+    from tui_router.store.store import Store
+
+    store = Store(folder)
+    found["unreadable"] += bool(store.repaired)
+    found["wrong_counters"] += store.counters() != store.recount()
+    for identity in acknowledged["turn"]:
+        found["lost_turns"] += store.find(identity) is None
+    for identity in acknowledged["verdict"]:
+        turn = store.find(identity)
+        found["lost_verdicts"] += turn is None or turn.verdict is None
+    store.close()
 
 
 def main() -> int:

@@ -34,8 +34,5 @@ def ranked(fleet: Fleet, scores: Sequence[float], temperature: float) -> tuple[t
     top = max(logits)
     weights = [math.exp(logit - top) for logit in logits]
     total = sum(weights)
-    pairs = sorted(
-        zip(fleet.routes, weights, strict=True),
-        key=lambda pair: (-pair[1], -pair[0].priority, fleet.digit(pair[0].name)),
-    )
-    return tuple((route.name, weight / total) for route, weight in pairs)
+    order = sorted(range(len(weights)), key=lambda i: (-weights[i], -fleet.routes[i].priority, i))
+    return tuple((fleet.routes[i].name, weights[i] / total) for i in order)

@@ -207,16 +207,17 @@ class RulesRouter:
 
     def _reasons(self, hits: list[_Hit], route: str, most: int = 6) -> tuple[Reason, ...]:
         """The weightiest evidence in words, what speaks for the chosen route first."""
+        names = self.fleet.routes
+        found = [(*self._triggers[index], matched) for index, matched in hits]
+        found.sort(key=lambda f: (names[f[0]].name != route or f[1].weight < 0, -abs(f[1].weight)))
         said = []
-        for index, matched in hits:
-            place, trigger = self._triggers[index]
+        for place, trigger, matched in found[:most]:
             means = trigger.says or trigger.name
             text = means if trigger.shape else f"‘{one_line(matched, 32)}’: {means}"
-            said.append(Reason(text, self.fleet.routes[place].name, round(trigger.weight, 2)))
-        said.sort(key=lambda reason: (reason.route != route or reason.weight < 0, -abs(reason.weight)))
+            said.append(Reason(text, names[place].name, round(trigger.weight, 2)))
         if not said:
             return (Reason("nothing that the rules know: the route that answers such requests most often", route, 0.0),)
-        return tuple(said[:most])
+        return tuple(said)
 
 
 def _compile(pattern: str, index: int) -> _Pattern:
