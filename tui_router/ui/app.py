@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from tui_router.engine import Engine
 
 _POLL_S = 0.4
+_AFTER_PICTURE_S = 0.05
+"""What is heavy is imported this long after the first picture, so that the picture and the first key come first."""
 
 
 def _spare_the_collector() -> None:
@@ -121,7 +123,7 @@ class RouterApp(App[None]):
         return screen
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self._boot)
+        self.call_after_refresh(self.set_timer, _AFTER_PICTURE_S, self._boot)
 
     # -- the engine ------------------------------------------------------------------------------------------------
     def _boot(self) -> None:
