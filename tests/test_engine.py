@@ -163,6 +163,16 @@ async def test_pinned_route_and_model(world):
     assert turn.dispatch.intended == turn.dispatch.served == "gpt-oss-20b"
 
 
+async def test_the_settings_in_force_are_kept_when_they_change(world, tmp_path):
+    kept = world.store.db.table("settings").recent(1)[0]["settings"]
+    assert kept["router"] == world.router.version and kept["confidence_threshold"] == 0.7
+    rows = len(world.store.db.table("settings"))
+    other = Engine(world.config, tmp_path / "data")
+    await other.open()
+    assert len(other.store.db.table("settings")) == rows
+    await other.close()
+
+
 async def test_logs_are_written_at_the_end(world, tmp_path):
     await ask(world, "hello")
     await world.close()

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
 from tui_router.backends.dispatch import Dispatcher, Hopped, Order, Outcome, Slow, Trying
@@ -24,7 +24,7 @@ from tui_router.backends.stream import Delta, Progress
 from tui_router.config import Config
 from tui_router.core.clock import now
 from tui_router.core.text import one_line
-from tui_router.core.types import Answer, Decision, Message, Observation, Request, Turn, TurnState, Verdict
+from tui_router.core.types import Answer, Decision, Dispatch, Message, Observation, Request, Turn, TurnState, Verdict
 from tui_router.routers.rules import RulesRouter
 from tui_router.store import routing_log
 from tui_router.store.errors import StoreError
@@ -32,6 +32,8 @@ from tui_router.store.store import Change, Store
 
 T = TypeVar("T")
 HISTORY_TURNS = 40
+_UNSAVED = "unsaved"
+"""The session of turns that could not be written."""
 
 
 class TurnEvent(Struct, frozen=True):
@@ -153,6 +155,8 @@ class Engine:
         self.store = store = await loop.run_in_executor(self._writer, Store, self.folder)
         if store.repaired:
             self.notice("caution", "store_repaired", store.repaired)
+        in_force = {"router": self.router.version, **to_builtins(self.config.settings)}
+        await self._saved(lambda store: store.keep_settings(in_force), "the settings' history")
         return store
 
     async def in_store(self, work: Callable[[], T]) -> T:
@@ -224,7 +228,7 @@ class Engine:
         recorded = await self._saved(lambda store: store.record(turn), "the turn")
         if recorded is None:
             self._unsaved_number -= 1
-            recorded = replace(turn, id=f"unsaved{self._unsaved_number}", session=session or "unsaved")
+            recorded = replace(turn, id=f"unsaved{self._unsaved_number}", session=session or _UNSAVED)
             self._memory[recorded.id] = recorded
         else:
             self._wrote(recorded)
@@ -234,7 +238,7 @@ class Engine:
 
     async def conversation(self, session: str) -> tuple[Message, ...]:
         """The messages of a session so far: what was asked and what was answered, oldest first."""
-        if not session:
+        if not session or session == _UNSAVED:
             return ()
         store = self._opened()
         turns = await self.in_store(lambda: store.conversation(session, HISTORY_TURNS))
@@ -295,7 +299,7 @@ class Engine:
 
     async def _answer(self, live: LiveTurn) -> Turn:
         turn = live.turn
-        history = turn.request.history or await self._history_before(turn)
+        history = turn.request.history or await self.conversation(turn.session)
         message = Message("user", turn.request.text, turn.request.attachments)
         order = Order(route=self.config.fleet.route(turn.route), messages=(*history, message), pinned=turn.pinned_model)
         live.turn = turn = replace(turn, state="answering")
@@ -315,13 +319,8 @@ class Engine:
         self._tell_fallbacks(live.turn, outcome)
         return live.turn
 
-    async def _history_before(self, turn: Turn) -> tuple[Message, ...]:
-        messages = await self.conversation(turn.session) if turn.session != "unsaved" else ()
-        return messages
-
-    def _partial(self, live: LiveTurn) -> Any:
-        from tui_router.core.types import Dispatch
-
+    def _partial(self, live: LiveTurn) -> Dispatch:
+        """What is known of the dispatch of a turn that was stopped."""
         return Dispatch(intended=live.turn.decision.model, served=live.model if live.text or live.reasoning else None)
 
     def _progress(self, live: LiveTurn, event: DispatchEvent) -> None:
