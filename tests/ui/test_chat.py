@@ -423,6 +423,7 @@ async def test_after_slash_health_the_prompt_has_the_keys_again(face):
         await f.type("/health")
         await f.pilot.press("enter")
         await f.until(lambda: f.chat.maximized is f.chat.models)
+        await f.see("google/gemma-3-1b (alias)")
         await f.pilot.press("escape")
         await f.until(lambda: f.chat.maximized is None)
         await f.type("what's up?")

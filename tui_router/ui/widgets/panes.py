@@ -206,6 +206,10 @@ class AccuracyPane(Pane):
         self._legend.put(*shown)
 
 
+_ROOMY = 100
+"""Width from which the models say what their server calls them, and how that was matched."""
+
+
 class ModelsPane(Pane):
     """State, context and speed of every model of the fleet."""
 
@@ -250,9 +254,12 @@ class ModelsPane(Pane):
             return line(*parts)
         context = f"{model.context // 1024}k" if model.context >= 1024 else str(model.context or "")
         speed = f"{model.tokens_per_second:.0f}" if model.tokens_per_second else ""
-        room = max(10, self.size.width - longest - 2 - 11)
+        width = self.size.width
+        known_as = f"{one_line(model.served_as, 60)} ({model.how})" if width >= _ROOMY and model.served_as else ""
+        room = max(10, width - longest - 2 - 11 - len(known_as))
         parts += [
             (f"{word:<{room}}", style if model.state in ("busy", "loading") else "$muted"),
+            (known_as, "$muted"),
             (f"{context:>5}{speed:>6}", "$muted"),
         ]
         return line(*parts)
