@@ -10,6 +10,7 @@ from tui_router.cli_shared import DONE, UsageError, cleaned, configuration, emit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tui_router.routers.base import Router
     from tui_router.routers.evaluation import Judged, Labelled
 
 ROUTERS = ("rules",)
@@ -28,8 +29,9 @@ def evaluate(given: dict[str, Any], args: argparse.Namespace) -> int:
     rows = _labelled(args.file, set(fleet.by_route))
     report: dict[str, Any] = {}
     for name in names:
-        router = RulesRouter(fleet)
-        judged = [Judged(row, router.decide(row.request)) for row in rows]
+        router: Router = RulesRouter(fleet)
+        decisions = router.decide_many(row.request for row in rows)
+        judged = [Judged(row, decision) for row, decision in zip(rows, decisions, strict=True)]
         report[name] = summary(judged)
         if not given.get("json"):
             _show(name, report[name])

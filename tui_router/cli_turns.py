@@ -70,7 +70,8 @@ async def _answered(engine: Engine, turn: Turn, quiet: bool) -> Turn:
         elif isinstance(event, PhaseEvent) and ": " in event.phase:
             print(f"tui-router: {cleaned(event.phase)}", file=sys.stderr)
 
-    await engine.health.look() if engine.health.checked else None
+    if engine.health.checked:
+        await engine.health.look()
     stop = engine.listen(show) if not quiet else (lambda: None)
     try:
         done = await engine.send(turn.id)

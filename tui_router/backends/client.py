@@ -44,11 +44,6 @@ class Reply:
         except ValueError:
             self.json = None
 
-    @property
-    def ok(self) -> bool:
-        """A 200 whose body is not an error: servers answer unknown paths with a 200 too."""
-        return self.status == 200 and message_of(self.json) is None
-
 
 class Client:
     """One server, for the life of the program."""
