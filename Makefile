@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run demo test lint types bench faults pictures wheel clean
+.PHONY: run demo test lint types bench faults seeds prior pictures wheel clean
 
 run: $(VENV)/.app            ## start the dashboard
 	$(BIN)/tui-router
@@ -26,6 +26,12 @@ bench: $(VENV)/.test         ## speed and memory, beside the peers, on this mach
 
 faults: $(VENV)/.test        ## 500 times kill -9, two writers at a time
 	$(BIN)/python -m tests.store.kills --kills 500
+
+seeds: $(VENV)/.test         ## report on the seeds: balance, duplicates, overlap with the sets
+	$(BIN)/python scripts/seeds.py
+
+prior: $(VENV)/.test         ## fit the learned router to the seeds again
+	$(BIN)/python scripts/prior.py
 
 pictures: $(VENV)/.test      ## draw the screens of docs/pictures
 	$(BIN)/python scripts/pictures.py

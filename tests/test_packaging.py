@@ -28,7 +28,7 @@ def test_the_wheel_carries_what_the_app_needs_and_nothing_generic(built):
     (wheel,) = built.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {n.split("/")[0] for n in names} == {"tui_router", f"tui_router-{_version(wheel)}.dist-info"}
-    for asset in ("data/fleet.toml", "styles/app.tcss", "styles/chat.tcss"):
+    for asset in ("data/fleet.toml", "data/prior.npz", "data/word_vectors.npz", "styles/app.tcss", "styles/chat.tcss"):
         assert f"tui_router/_assets/{asset}" in names
     assert "tui_router/py.typed" in names
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tui_router.config import Config
-    from tui_router.core.types import Request
+    from tui_router.core.types import Message, Request
     from tui_router.engine import Engine
 
 DONE, FAILED, USAGE = 0, 1, 2
@@ -115,7 +115,7 @@ def request_rows(name: str, argument: str) -> Iterator[tuple[str, dict[str, Any]
     Raises:
         UsageError: the file cannot be read, or a line is wrong; it names the line.
     """
-    from tui_router.core.types import Message, Request
+    from tui_router.core.types import Request
 
     try:
         lines = sys.stdin.buffer if name == "-" else Path(name).open("rb")  # noqa: SIM115
@@ -142,9 +142,19 @@ def request_rows(name: str, argument: str) -> Iterator[tuple[str, dict[str, Any]
                     text=row["text"],
                     has_image=bool(row.get("has_image")),
                     has_code=bool(row.get("has_code")),
-                    history=tuple(Message(m["role"], m["content"]) for m in history),
+                    history=_messages(history, bool(row.get("history_has_image"))),
                 ),
             )
+
+
+def _messages(history: list[dict[str, Any]], image: bool) -> tuple[Message, ...]:
+    """The conversation of a row. With `image`, one came with the newest request that is not said to have one."""
+    from tui_router.core.types import Message
+
+    last = max((i for i, m in enumerate(history) if m["role"] == "user"), default=-1) if image else -1
+    return tuple(
+        Message(m["role"], m["content"], has_image=bool(m.get("has_image")) or i == last) for i, m in enumerate(history)
+    )
 
 
 def _is_message(value: Any) -> bool:

@@ -24,6 +24,7 @@ _ROUTE_KEYS = (
     "triggers",
     "negatives",
     "on_partial",
+    "was",
 )
 _TRIGGER_KEYS = ("weight", "words", "pattern", "shape", "says")
 _TRIGGER_GROUPS = ("triggers", "negatives")
@@ -44,14 +45,24 @@ def overlay(base: Table, own: Mapping[str, Any], check: Checker) -> Table:
                 if tables.pop(name, None) is None:
                     check.fault((kind, name, "remove"), f"there is no {kind[:-1]} {name!r} to remove")
                 continue
-            former = changes.get("was")
-            if kind == "routes" and former is not None:
-                if former not in tables:
-                    check.fault((kind, name, "was"), f"there is no route {former!r} to rename")
-                tables = merged[kind] = {name if k == former else k: v for k, v in tables.items()}
-            tables[name] = _merge(tables.get(name, {}), changes)
+            former = _former(changes) if kind == "routes" else []
+            shipped = next((old for old in former if old in tables), None)
+            if shipped is not None:
+                tables = merged[kind] = {name if k == shipped else k: v for k, v in tables.items()}
+            elif former and "model" not in changes:
+                check.fault((kind, name, "was"), f"there is no route {former[0]!r} to rename")
+            merged_table = _merge(tables.get(name, {}), changes)
+            if former:
+                merged_table["was"] = former
+            tables[name] = merged_table
     merged["rules"] = _merge(merged.get("rules", {}), check.table(own, ("rules",)))
     return merged
+
+
+def _former(changes: Mapping[str, Any]) -> list[Any]:
+    """The names that a route had before, newest first: one text or a list."""
+    former = changes.get("was", [])
+    return former if isinstance(former, list) else [former]
 
 
 def _merge(old: Table, changes: Mapping[str, Any]) -> Table:
@@ -162,6 +173,7 @@ def _route(name: str, table: Table, check: Checker) -> Route:
             context=check.whole(needs, (*at, "needs"), "context", 0, 0, 10**9),
         ),
         triggers=tuple(trigger for trigger in triggers if trigger is not None),
+        was=check.texts(table, at, "was"),
         on_partial=check.choice(table, at, "on_partial", ("keep", "restart"), "keep"),
     )
 

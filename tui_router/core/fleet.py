@@ -69,6 +69,8 @@ class Route(Struct, frozen=True, kw_only=True):
     """Its place in lists, and its digit in pickers."""
     needs: Needs = Needs()
     triggers: tuple[Trigger, ...] = ()
+    was: tuple[str, ...] = ()
+    """Former names, newest first: what is known of them is known of this route."""
     on_partial: str = "keep"
     """What to do when an answer breaks after text was shown: `keep` it, or `restart` with the next model."""
 
@@ -85,6 +87,11 @@ class Fleet(Struct, frozen=True, dict=True):
     def by_route(self) -> dict[str, Route]:
         """Routes by name."""
         return {route.name: route for route in self.routes}
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Every name that a route has or had -> the name it has now."""
+        return {**{old: r.name for r in self.routes for old in r.was}, **{r.name: r.name for r in self.routes}}
 
     def route(self, name: str) -> Route:
         """The route of that name; KeyError if the fleet has none."""

@@ -44,6 +44,13 @@ class Message(Struct, frozen=True, omit_defaults=True):
     role: Role
     content: str
     attachments: tuple[Attachment, ...] = ()
+    has_image: bool = False
+    """The caller says that an image came with it; an attachment says so too."""
+
+    @property
+    def shows_image(self) -> bool:
+        """Whether an image came with it."""
+        return self.has_image or bool(self.attachments)
 
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):

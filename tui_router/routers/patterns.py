@@ -6,6 +6,7 @@ Both walk the tree of Python's own parser, so they never disagree with what `re`
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from re import _constants as c  # type: ignore[attr-defined]  # the parser that `re` itself uses
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
@@ -56,14 +57,67 @@ class Starts(NamedTuple):
     """A match starts with the word itself, not with signs or spaces before it."""
 
 
-def stem_places(text: str) -> dict[str, list[int]]:
-    """The places of each stem of a text's words, ascending."""
-    places: dict[str, list[int]] = {}
-    for found in _WORD.finditer(text.lower()):
-        word, at = found[0], found.start()
-        places.setdefault(word[:STEM], []).append(at)
-        places.setdefault(f"{word[:2]}*", []).append(at)
-    return places
+class _Pattern(NamedTuple):
+    place: int
+    compiled: re.Pattern[str]
+    needs: frozenset[str]
+    """Characters of which the text must have one; empty: none."""
+
+
+class PatternSet:
+    """Many patterns searched in one text, without trying those that cannot match.
+
+    What it finds is what `re.search` finds with each of them.
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self._all = [re.compile(pattern, FLAGS) for pattern in patterns]
+        self._anywhere: list[_Pattern] = []
+        """Tried on every text."""
+        self._anchored: dict[str, list[_Pattern]] = {}
+        """By a stem of the word that a match starts with: tried at those words only."""
+        self._loose: dict[str, list[_Pattern]] = {}
+        """By a stem that a match has near its start: tried on a text with such a word."""
+        self._first: dict[str, list[_Pattern]] = {}
+        """By a stem near the start; can only match at the start of the text."""
+        for place, pattern in enumerate(patterns):
+            self._sort_in(place, pattern)
+
+    def _sort_in(self, place: int, pattern: str) -> None:
+        made = _Pattern(place, self._all[place], needed_characters(pattern) or frozenset())
+        starts = first_stems(pattern)
+        at_start = pattern.startswith(r"\A") and "|" not in re.sub(r"\((?:[^()]|\([^()]*\))*\)", "", pattern)
+        if starts is None:
+            self._anywhere.append(made)
+            return
+        where = self._first if at_start else self._anchored if starts.exactly else self._loose
+        for stem in starts.stems:
+            where.setdefault(stem, []).append(made)
+
+    def search(self, text: str) -> list[tuple[int, re.Match[str]]]:
+        """(place of the pattern, its first match) of every pattern that matches, in the order of the patterns."""
+        if not text.isascii():  # letters that only look alike would slip past the quick looks
+            return [(i, match) for i, one in enumerate(self._all) if (match := one.search(text))]
+        characters = set(text)
+        found: dict[int, re.Match[str] | None] = {}
+        for one in self._anywhere:
+            if not (one.needs and one.needs.isdisjoint(characters)):
+                found[one.place] = one.compiled.search(text)
+        anchored, loose, first = self._anchored, self._loose, self._first
+        for word in _WORD.finditer(text.lower()):
+            start = word.start()
+            spelled = word[0]
+            for stem in (spelled[:STEM], spelled[:2] + "*"):
+                for one in anchored.get(stem, ()):
+                    if found.get(one.place) is None:
+                        found[one.place] = one.compiled.match(text, start)
+                for one in loose.get(stem, ()):
+                    if one.place not in found:
+                        found[one.place] = one.compiled.search(text)
+                for one in first.get(stem, ()):
+                    if one.place not in found:
+                        found[one.place] = one.compiled.match(text)
+        return sorted((place, match) for place, match in found.items() if match is not None)
 
 
 def first_stems(pattern: str) -> Starts | None:

@@ -16,9 +16,8 @@ from typing import NamedTuple
 from tui_router.core.fleet import Fleet, Trigger
 from tui_router.core.text import one_line
 from tui_router.core.types import Decision, Reason, Request
-from tui_router.routers import patterns
 from tui_router.routers.base import ranked
-from tui_router.routers.patterns import Starts
+from tui_router.routers.patterns import PatternSet
 from tui_router.routers.shape import SHAPES, Look
 
 _TOKEN = re.compile(r"\w+\*?|[^\w\s]")
@@ -49,34 +48,21 @@ class _Phrase(NamedTuple):
     trigger: int
 
 
-class _Pattern(NamedTuple):
+class Hit(NamedTuple):
+    """A trigger that matched."""
+
     trigger: int
-    compiled: re.Pattern[str]
-    starts: Starts | None
-    needs: frozenset[str]
-    """Characters of which the text must have one; empty: none."""
-    at_start: bool
-    """The pattern can only match at the start of the text."""
-
-    def find(self, text: str, places: dict[str, list[int]], characters: set[str]) -> re.Match[str] | None:
-        """The same as `compiled.search`, without trying what cannot match. For ASCII text."""
-        if self.needs and self.needs.isdisjoint(characters):
-            return None
-        if self.starts is not None:
-            if self.starts.stems.isdisjoint(places):
-                return None
-            if self.starts.exactly and not self.at_start:
-                match = self.compiled.match
-                for at in sorted(at for stem in self.starts.stems & places.keys() for at in places[stem]):
-                    if found := match(text, at):
-                        return found
-                return None
-        return self.compiled.match(text) if self.at_start else self.compiled.search(text)
-
-
-class _Hit(NamedTuple):
-    trigger: int
+    """Its place in `RulesRouter.trigger_names`."""
     matched: str
+
+
+class Evidence(NamedTuple):
+    """What the rules find in one text, whatever was said before it."""
+
+    look: Look
+    hits: list[Hit]
+    scores: list[float]
+    """One of each route, in the fleet's order."""
 
 
 class RulesRouter:
@@ -90,16 +76,17 @@ class RulesRouter:
         self._triggers: list[tuple[int, Trigger]] = [
             (place, trigger) for place, route in enumerate(fleet.routes) for trigger in route.triggers
         ]
+        self.trigger_names = tuple(f"{fleet.routes[place].name}.{trigger.name}" for place, trigger in self._triggers)
+        self._newest: tuple[Request, Evidence] | None = None
         self._bias = [route.bias for route in fleet.routes]
         self._words: dict[str, list[_Phrase]] = {}
         self._prefixes: dict[str, list[tuple[str, int]]] = {}
-        self._patterns: list[_Pattern] = []
         self._shapes = [(SHAPES[t.shape], i) for i, (_, t) in enumerate(self._triggers) if t.shape]
         for index, (_, trigger) in enumerate(self._triggers):
             for phrase in trigger.words:
                 self._add_phrase(phrase, index)
-            if trigger.pattern:
-                self._patterns.append(_compile(trigger.pattern, index))
+        self._patterned = [i for i, (_, t) in enumerate(self._triggers) if t.pattern]
+        self.patterns = PatternSet([self._triggers[i][1].pattern for i in self._patterned])
 
     def _add_phrase(self, phrase: str, index: int) -> None:
         parts = _TOKEN.findall(phrase.lower())
@@ -116,12 +103,11 @@ class RulesRouter:
     def decide(self, request: Request) -> Decision:
         """One decision. Time grows with the text only up to `shape.HEAD + shape.TAIL` characters."""
         start = time.perf_counter()
-        look = Look(request)
-        hits = self._evidence(look)
-        scores = self._scores(hits)
+        look, hits, found = self.evidence(request)
+        scores = list(found)
         held = self._hold(request, scores)
         ranking = ranked(self.fleet, scores, self.fleet.temperature)
-        reasons = self._reasons(hits, ranking[0][0])
+        reasons = self.reasons(hits, ranking[0][0])
         if held is not None:
             reasons = (held, *reasons)
         return Decision(
@@ -138,8 +124,22 @@ class RulesRouter:
         """Decisions in the order of the requests."""
         return map(self.decide, requests)
 
-    def _evidence(self, look: Look) -> list[_Hit]:
-        hits: list[_Hit] = []
+    def evidence(self, request: Request) -> Evidence:
+        """What the rules find in the text of a request. Kept for the newest one: several routers ask for the same."""
+        if self._newest is not None and self._newest[0] is request:
+            return self._newest[1]
+        look = Look(request)
+        hits = self._evidence(look)
+        found = Evidence(look, hits, self._scores(hits))
+        self._newest = (request, found)
+        return found
+
+    def weight(self, trigger: int) -> float:
+        """The weight of a trigger, by its place in `trigger_names`."""
+        return self._triggers[trigger][1].weight
+
+    def _evidence(self, look: Look) -> list[Hit]:
+        hits: list[Hit] = []
         seen: set[int] = set()
         tokens = look.tokens
         words, prefixes = self._words, self._prefixes
@@ -147,22 +147,16 @@ class RulesRouter:
             for phrase in words.get(token, ()):
                 if phrase.trigger not in seen and _continues(tokens, at + 1, phrase):
                     seen.add(phrase.trigger)
-                    hits.append(_Hit(phrase.trigger, _spell(tokens, at, len(phrase.rest) + 1)))
+                    hits.append(Hit(phrase.trigger, _spell(tokens, at, len(phrase.rest) + 1)))
             for stem, index in prefixes.get(token[:_PREFIX], ()):
                 if index not in seen and token.startswith(stem):
                     seen.add(index)
-                    hits.append(_Hit(index, token))
-        text = look.text
-        if text.isascii():
-            places, characters = patterns.stem_places(text), set(text)
-            found = [(p.trigger, p.find(text, places, characters)) for p in self._patterns]
-        else:  # letters that only look alike would slip past the quick looks
-            found = [(p.trigger, p.compiled.search(text)) for p in self._patterns]
-        hits += [_Hit(index, match[0].strip()) for index, match in found if match]
-        hits += [_Hit(i, shown) for shape, i in self._shapes if (shown := shape(look)) is not None]
+                    hits.append(Hit(index, token))
+        hits += [Hit(self._patterned[place], match[0].strip()) for place, match in self.patterns.search(look.text)]
+        hits += [Hit(i, shown) for shape, i in self._shapes if (shown := shape(look)) is not None]
         return hits
 
-    def _scores(self, hits: list[_Hit]) -> list[float]:
+    def _scores(self, hits: list[Hit]) -> list[float]:
         scores = list(self._bias)
         for index, _ in hits:
             place, trigger = self._triggers[index]
@@ -205,8 +199,8 @@ class RulesRouter:
             round(lent[now], 2),
         )
 
-    def _reasons(self, hits: list[_Hit], route: str, most: int = 6) -> tuple[Reason, ...]:
-        """The weightiest evidence in words, what speaks for the chosen route first."""
+    def reasons(self, hits: list[Hit], route: str, most: int = 6) -> tuple[Reason, ...]:
+        """The weightiest evidence in words, what speaks for that route first."""
         names = self.fleet.routes
         found = [(*self._triggers[index], matched) for index, matched in hits]
         found.sort(key=lambda f: (names[f[0]].name != route or f[1].weight < 0, -abs(f[1].weight)))
@@ -218,13 +212,6 @@ class RulesRouter:
         if not said:
             return (Reason("nothing that the rules know: the route that answers such requests most often", route, 0.0),)
         return tuple(said)
-
-
-def _compile(pattern: str, index: int) -> _Pattern:
-    compiled = re.compile(pattern, patterns.FLAGS)
-    starts, needs = patterns.first_stems(pattern), patterns.needed_characters(pattern)
-    at_start = pattern.startswith(r"\A") and "|" not in re.sub(r"\((?:[^()]|\([^()]*\))*\)", "", pattern)
-    return _Pattern(index, compiled, starts, needs or frozenset(), at_start)
 
 
 def _continues(tokens: list[str], at: int, phrase: _Phrase) -> bool:

@@ -11,8 +11,12 @@ from collections.abc import Callable
 from functools import cached_property
 
 from tui_router.core.types import Request
+from tui_router.routers.human import spoken
 
+SEEN = 20_000
+"""Characters of a text that are searched for what the person says in it, half of them at each end."""
 HEAD, TAIL = 1000, 300
+"""Characters of what the person says that are looked at."""
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _STACK = re.compile(
     r"Traceback \(most recent|^\s+at [\w.$<>]+\([^)\n]{0,200}\)|\b[A-Z]\w*(?:Error|Exception)\b:?|error\[E\d+|"
@@ -28,14 +32,17 @@ class Look:
     def __init__(self, request: Request) -> None:
         text = request.text
         self.request, self.length = request, len(text)
-        if self.length > HEAD + TAIL:
+        if self.length > SEEN:
+            text = f"{text[: SEEN // 2]}\n{text[-SEEN // 2 :]}"
+        text = spoken(text)
+        if len(text) > HEAD + TAIL:
             text = f"{text[:HEAD]}\n{text[-TAIL:]}"
         self.text = text.replace("’", "'")
 
     @property
     def shortened(self) -> bool:
         """Whether a part of the text was not looked at."""
-        return self.length > HEAD + TAIL
+        return len(self.text) < self.length
 
     @cached_property
     def tokens(self) -> list[str]:
@@ -68,7 +75,10 @@ def _code_fence(look: Look) -> str | None:
 
 
 def _stack_trace(look: Look) -> str | None:
-    found = _STACK.search(look.text)
+    text = look.text
+    if not ("(" in text or ":" in text or "E" in text or "undefined" in text or "egmentation" in text):
+        return None  # none of the forms can be there
+    found = _STACK.search(text)
     return found[0].strip() if found else None
 
 

@@ -1,0 +1,238 @@
+"""Fit the learned router to the seeds: data/seed_routing_data.jsonl -> data/prior.npz. `make prior`.
+
+Five folds give what must not be measured on known rows: the temperature, the gate of the conversation, the judgement of
+scope, and the accuracy by which `auto` chooses a leader before there are verdicts. The same seeds, rules and word
+vectors give the same file on the same machine.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from tui_router import assets, config
+from tui_router.core.types import Message, Request
+from tui_router.routers import context, scope, words
+from tui_router.routers.fit import Row, fit
+from tui_router.routers.learned import LearnedRouter
+from tui_router.routers.logistic import minimise, softmax
+from tui_router.routers.prior import Prior, save
+from tui_router.routers.rules import RulesRouter
+from tui_router.routers.seeds import Seed, fingerprint, load
+from tui_router.routers.textmodel import Weights
+
+FOLDS = 5
+
+
+class Bench(NamedTuple):
+    """What every step needs."""
+
+    rules: RulesRouter
+    routes: tuple[str, ...]
+    made_from: str
+
+
+def main() -> int:
+    start = time.perf_counter()
+    fleet = config.parse("", None, {}).fleet
+    rules = RulesRouter(fleet)
+    bench = Bench(rules, tuple(r.name for r in fleet.routes), fingerprint(rules))
+    seeds = load()
+    plain = [s for s in seeds if not s.request.history and not s.request.has_image]
+    random.Random(0).shuffle(plain)
+    folds = [plain[i::FOLDS] for i in range(FOLDS)]
+    fitted = [fitted_to([s for j, f in enumerate(folds) if j != i for s in f], bench) for i in range(FOLDS)]
+    temperature, right = calibrate(fitted, folds, bench)
+    say(f"temperature {temperature:.3f}, accuracy on folds {right / len(plain):.3f} n={len(plain)}")
+    rough = Prior(fitted[0], temperature, np.zeros(context.FEATURES), np.eye(scope.FEATURES)[0] * 9, {}, "")
+    known = LearnedRouter(fleet, rules, prior=rough)
+    inside = fit_scope(known, folds[0])
+    gate = fit_gate(known, [s for s in seeds if s.request.history], folds[0])
+    by_rules = sum(rules.decide(s.request).route == s.route for s in plain)
+    prior = Prior(
+        fitted_to(plain, bench), temperature, gate, inside,
+        {"learned": (right, len(plain)), "rules": (by_rules, len(plain))}, bench.made_from,
+    )  # fmt: skip
+    path = assets.data("prior.npz")
+    save(prior, path)
+    say(f"{path}: {path.stat().st_size:,} bytes, {time.perf_counter() - start:.0f} s")
+    return 0
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def rows(seeds: list[Seed], bench: Bench) -> list[Row]:
+    """The examples of a fit."""
+    found = []
+    for seed in seeds:
+        found.append(Row(reader(bench)._read(seed.request).features, seed.route))
+    return found
+
+
+_readers: dict[str, LearnedRouter] = {}
+
+
+def reader(bench: Bench) -> LearnedRouter:
+    """A router with nothing in it, for its way of reading."""
+    if "one" not in _readers:
+        k, none = len(bench.routes), np.zeros
+        empty = Weights(
+            bench.routes, (), none(1, np.uint32), none(1, np.float32), none((1, k), np.float32),
+            none((words.shipped().dimensions, k), np.float32), none((0, k), np.float32), none((k, k), np.float32),
+            none(k, np.float32), fit.__kwdefaults__["scales"],
+        )  # fmt: skip
+        prior = Prior(empty, 1.0, none(context.FEATURES), none(scope.FEATURES), {}, "")
+        _readers["one"] = LearnedRouter(bench.rules.fleet, bench.rules, prior=prior)
+    return _readers["one"]
+
+
+def fitted_to(seeds: list[Seed], bench: Bench) -> Weights:
+    return fit(rows(seeds, bench), words.shipped(), routes=bench.routes, triggers=bench.rules.trigger_names).weights
+
+
+def calibrate(fitted: list[Weights], folds: list[list[Seed]], bench: Bench) -> tuple[float, int]:
+    """(the temperature with the least log loss on the folds, how many were right)."""
+    from tui_router.routers.textmodel import TextModel
+
+    scores, labels = [], []
+    for weights, fold in zip(fitted, folds, strict=True):
+        model = TextModel(weights, words.shipped())
+        for row in rows(fold, bench):
+            scores.append(model.score(row.features).scores)
+            labels.append(bench.routes.index(row.route))
+    z, y = np.array(scores), np.array(labels)
+
+    def loss(temperature: float) -> float:
+        return -float(np.log(softmax(z / temperature)[np.arange(len(y)), y] + 1e-12).mean())
+
+    return min(np.linspace(0.6, 3.0, 241).tolist(), key=loss), int((z.argmax(1) == y).sum())
+
+
+def logistic_weights(found: np.ndarray, target: np.ndarray, weight: np.ndarray, ridge: float) -> np.ndarray:
+    """Two-class logistic regression."""
+
+    def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
+        p = 1 / (1 + np.exp(-np.clip(found @ w, -30, 30)))
+        value = -float((weight * (target * np.log(p + 1e-12) + (1 - target) * np.log(1 - p + 1e-12))).sum())
+        return value + ridge * float(w @ w) / 2, found.T @ (weight * (p - target)) + ridge * w
+
+    return minimise(objective, np.zeros(found.shape[1]), most=500, tolerance=1e-7)
+
+
+# -- scope -----------------------------------------------------------------------------------------------------------
+def fit_scope(router: LearnedRouter, seeds: list[Seed]) -> np.ndarray:
+    """Weights that tell seeds, unknown to the router, from text that nobody would send on purpose."""
+    dice = random.Random(5)
+    entries = [w for w in router.words._entries if w.isascii() and w.isalpha() and len(w) > 3]
+    out = [junk(dice, entries) for _ in range(len(seeds) // 6)]
+    found = []
+    for text in [s.request.text for s in seeds] + out:
+        evidence = router.rules.evidence(Request(text=text))
+        reading = router._read(Request(text=text))
+        found.append(router.scope_features(reading.scored.known, float(reading.chances.max()), evidence))
+    target = np.array([1.0] * len(seeds) + [0.0] * len(out))
+    return logistic_weights(np.array(found), target, np.ones(len(target)), 1.0)
+
+
+_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "1234567890", "qazwsxedc")
+_SCRIPTS = (
+    (0x10D0, 33),
+    (0x561, 38),
+    (0x1200, 80),
+    (0x0B85, 40),
+    (0x0E81, 46),
+    (0x1780, 34),
+    (0xA984, 44),
+    (0x13A0, 80),
+    (0x1401, 90),
+)
+_SIGNS = "!?.,;:-_=+*/\\|<>()[]{}~^%&$#@'\""
+
+
+def junk(dice: random.Random, entries: list[str]) -> str:
+    """One text that means nothing to anybody: mashed keys, made-up words, lone words, scripts without seeds, signs."""
+    kind = dice.choice(("keys", "keys", "made", "made", "lone", "lone", "salad", "script", "signs", "number", "repeat"))
+    match kind:
+        case "keys":
+            row = dice.choice(_ROWS)
+            return " ".join("".join(dice.choices(row, k=dice.randint(2, 8))) for _ in range(dice.randint(1, 4)))
+        case "made":
+
+            def word() -> str:
+                return "".join(
+                    dice.choice("bcdfghklmnprstvwz") + dice.choice("aeiou") for _ in range(dice.randint(1, 4))
+                )
+
+            return " ".join(word() + dice.choice(("", "n", "k", "s")) for _ in range(dice.randint(1, 6)))
+        case "lone":
+            return dice.choice(entries)
+        case "salad":
+            return " ".join(dice.choices(entries, k=dice.randint(2, 4)))
+        case "script":
+            first, size = dice.choice(_SCRIPTS)
+            return " ".join(
+                "".join(chr(first + dice.randrange(size)) for _ in range(dice.randint(2, 7)))
+                for _ in range(dice.randint(1, 5))
+            )
+        case "signs":
+            return "".join(dice.choices(_SIGNS, k=dice.randint(1, 6)))
+        case "number":
+            return " ".join(str(dice.randrange(10 ** dice.randint(1, 6))) for _ in range(dice.randint(1, 4)))
+    return " ".join([dice.choice(("the", "a", "of", "la", "is", "ab", "x", "foo"))] * dice.randint(1, 5))
+
+
+# -- the gate of the conversation --------------------------------------------------------------------------------------
+_STRANGERS, _STRANGE = 1200, 0.2
+"""How many requests behind one that they have nothing to do with, and what all of them weigh against the conversations:
+most of a conversation stays with its subject."""
+
+
+def fit_gate(router: LearnedRouter, follow: list[Seed], seeds: list[Seed]) -> np.ndarray:
+    """Weights of the gate: a request that keeps the route of its conversation is held, one that leaves it is not.
+
+    `follow` are conversations; seeds behind a random other seed are what does not follow.
+    """
+    dice = random.Random(6)
+    cases = [(s.request, s.route) for s in follow]
+    strangers = seeds[:_STRANGERS]
+    for seed in strangers:
+        other = dice.choice([s for s in seeds if s.route != seed.route])
+        cases.append((Request(text=seed.request.text, history=(Message("user", other.request.text),)), seed.route))
+    weight = [1.0] * len(follow) + [_STRANGE * len(follow) / len(strangers)] * len(strangers)
+    weights = np.zeros(context.FEATURES)
+    for _ in range(3):  # the earlier turns' own gates depend on the weights: settle in a few rounds
+        router.prior = router.prior._replace(context=weights)
+        found, held = [], []
+        for request, route in cases:
+            signs, shared = signs_of(router, request)
+            found.append(context.features(signs))
+            held.append(router._routes[int(shared.argmax())] == route)
+        weights = logistic_weights(np.array(found), np.array(held, float), np.array(weight), 1.0)
+    return weights
+
+
+def signs_of(router: LearnedRouter, request: Request) -> tuple[context.Signs, np.ndarray]:
+    """What the gate would look at, and what the conversation lends."""
+    caught: list[context.Signs] = []
+    original = context.gate
+
+    def gate(weights: np.ndarray, signs: context.Signs) -> float:
+        caught.append(signs)
+        return original(weights, signs)
+
+    context.gate = gate
+    try:
+        router.consider(request)
+    finally:
+        context.gate = original
+    return caught[-1], context.lent(caught[-1].past)[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

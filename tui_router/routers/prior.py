@@ -1,0 +1,73 @@
+"""What the learned router knows before it has seen anybody's verdict: the shipped model of the seeds.
+
+`make prior` fits it (`scripts/prior.py`) and writes `data/prior.npz`; a test fits it again and compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_router import assets
+from tui_router.routers.textmodel import Weights, pack, unpack
+
+FORMAT = 1
+
+
+class Prior(NamedTuple):
+    """The shipped model, and what was measured of it on folds of the seeds."""
+
+    weights: Weights
+    temperature: float
+    """Divides the scores; fitted on folds, so that no seed was judged by a model that knew it."""
+    context: NDArray[np.float64]
+    """Weights of `context.gate`."""
+    scope: NDArray[np.float64]
+    """Weights of `scope.judge`."""
+    accuracy: dict[str, tuple[int, int]]
+    """Router -> (right, all) on the seeds, each judged by a model that had not seen it."""
+    made_from: str
+    """A hash of the seeds, the shipped rules and the word vectors."""
+
+
+def save(prior: Prior, path: Path) -> None:
+    """Write a prior. No pickle: arrays of numbers and short texts."""
+    names = sorted(prior.accuracy)
+    arrays: dict[str, Any] = {
+        "format": FORMAT, "temperature": prior.temperature, "context": prior.context, "scope": prior.scope,
+        "accuracy_of": np.array(names), "accuracy": np.array([prior.accuracy[name] for name in names]),
+        "made_from": np.array(prior.made_from), **pack(prior.weights),
+    }  # fmt: skip
+    np.savez_compressed(path, **arrays)
+
+
+def load(path: Path) -> Prior:
+    """Read a prior. Raises ValueError, with a sentence, when it is not one."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return _read(file)
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path}: is no model of the learned router ({error}); `make prior` makes a new one"
+        ) from error
+
+
+def _read(file: Mapping[str, NDArray[Any]]) -> Prior:
+    if int(file["format"]) != FORMAT:
+        raise ValueError(f"format {int(file['format'])}, this version reads {FORMAT}")
+    accuracy = {str(n): (int(a[0]), int(a[1])) for n, a in zip(file["accuracy_of"], file["accuracy"], strict=True)}
+    return Prior(
+        weights=unpack(file), temperature=float(file["temperature"]), context=file["context"], scope=file["scope"],
+        accuracy=accuracy, made_from=str(file["made_from"]),
+    )  # fmt: skip
+
+
+@lru_cache
+def shipped() -> Prior:
+    """The model in `data/prior.npz`."""
+    return load(assets.data("prior.npz"))

@@ -1,0 +1,265 @@
+"""The linear model over text that the learned router stands on: its weights, and scoring a request in microseconds.
+
+A request's features are three blocks: words and pairs, letter groups (both tf-idf-like, each of length 1), and dense
+ones: the mean word vector, which of the rules' triggers matched, and the rules' score of each route. What a word adds
+to the scores does not depend on its neighbours, so it is worked out once and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_router.routers.grams import Pieces, groups, name_of
+from tui_router.routers.scope import Known
+from tui_router.routers.words import WordVectors
+
+Floats = NDArray[np.float32]
+
+MOST_KEPT = 60_000
+"""Words and pairs whose share is kept; then it is begun anew."""
+_MARKS = 1 << 20
+RULE_FLOOR, RULE_CEILING = -5.0, 12.0
+"""A route's score by the rules is held within these before it becomes a feature."""
+
+
+class Features(NamedTuple):
+    """What the model looks at in one request."""
+
+    pieces: Pieces
+    triggers: tuple[str, ...]
+    """Names of the rules' triggers that matched, `route.trigger`."""
+    rules: Mapping[str, float]
+    """The rules' score of each route."""
+
+
+class Scales(NamedTuple):
+    """How loud each block is. Strong dense features make a fit lean on the writer's habits, so they are turned down."""
+
+    vector: float = 1.0
+    trigger: float = 1.0
+    rule: float = 0.1
+    bayes: float = 0.5
+    """Share of naive Bayes in the weights of the two text blocks."""
+    late: float = 0.1
+    """Weight of the rules' scores that is set, not fitted: rules and seeds are written by the same hand and fail on the
+    same things, so a fit on seeds cannot find it."""
+
+
+class Weights(NamedTuple):
+    """A fitted model. `k` routes, `n` known pieces and groups, `t` triggers, `d` dimensions of the word vectors."""
+
+    routes: tuple[str, ...]
+    triggers: tuple[str, ...]
+    keys: NDArray[np.uint32]
+    """Shape (n,), ascending: the hashes of the pieces and groups."""
+    rarity: Floats
+    """Shape (n,): inverse document frequency."""
+    text: Floats
+    """Shape (n, k)."""
+    vector: Floats
+    """Shape (d, k)."""
+    trigger: Floats
+    """Shape (t, k)."""
+    rule: Floats
+    """Shape (k, k): from the rules' score of each route to the score of each route."""
+    bias: Floats
+    """Shape (k,)."""
+    scales: Scales
+    vocabulary: tuple[str, ...] = ()
+    """Words that are met often: what they bring is worked out once, at the first request."""
+
+
+class Scored(NamedTuple):
+    """What the model makes of a request."""
+
+    scores: Floats
+    """One of each of the model's routes. Shape (k,)."""
+    known: Known
+    shares: Floats
+    """What each word and pair brought, as the model keeps it; for `TextModel.because`."""
+
+
+class TextModel:
+    """Scores requests with fitted weights."""
+
+    def __init__(self, weights: Weights, words: WordVectors) -> None:
+        self.weights, self.words = weights, words
+        self.routes = weights.routes
+        self._k = len(weights.routes)
+        self._trigger = {name: row for row, name in enumerate(weights.triggers)}
+        self._rule = weights.rule + weights.scales.late * np.eye(self._k, dtype=np.float32)
+        self._meanings = lru_cache(MOST_KEPT)(words.rows)
+        brought = [
+            weights.rarity[:, None] * weights.text,
+            weights.rarity[:, None] ** 2,
+            np.ones((len(weights.keys), 1)),
+        ]
+        self._table = np.vstack([np.hstack(brought), np.zeros((1, self._k + 2))]).astype(np.float32)
+        """What a known piece or group brings: a score of each route, its squared length, 1. The last row: unknown."""
+        marks = np.zeros(_MARKS, np.uint8)
+        marks[weights.keys & (_MARKS - 1)] = 1
+        self._marks = marks.tobytes()
+        """Not 0 where a known hash may stand: most pairs of a new text are unknown, and this tells it at once."""
+        self._begin()
+
+    def _begin(self) -> None:
+        self._rows: dict[str, int] = {}
+        self._shares = np.zeros((6144, 2 * self._k + 5), np.float32)
+        """What a word or pair brings as itself, then what its groups bring, as in `_table`; and how many groups it has."""
+        self._kept = 1
+        """Rows of `_shares` that are in use; the first stays empty, for what is unknown."""
+        self._add(Pieces(self.weights.vocabulary, ()))
+
+    def score(self, features: Features) -> Scored:
+        """The scores of a request; their softmax, tempered, is the decision."""
+        w, k = self.weights, self._k
+        found = features.pieces
+        shares = self._shares_of(found)
+        total, of_words = shares.sum(axis=0), shares[: len(found.words)].sum(axis=0)
+        scores = w.bias + total[:k] * _inverse(total[k]) + total[k + 2 : 2 * k + 2] * _inverse(total[2 * k + 2])
+        meanings = self._meanings
+        mean = self.words.mean([row for word in found.words for row in meanings(word)])
+        scores += mean @ w.vector
+        hits = [row for name in features.triggers if (row := self._trigger.get(name)) is not None]
+        if hits:
+            scores += w.trigger.take(hits, axis=0).sum(axis=0)
+        by_rules = (features.rules.get(route, 0.0) for route in self.routes)
+        rules = np.array([min(RULE_CEILING, max(RULE_FLOOR, score)) for score in by_rules], np.float32)
+        signs = sum(not word[0].isalpha() for word in found.words)
+        known_words, known_groups, all_groups = (
+            float(of_words[k + 1]),
+            float(of_words[2 * k + 3]),
+            float(of_words[2 * k + 4]),
+        )
+        known = Known(
+            words=len(found.words) - signs, known_words=max(0, int(known_words) - signs), pairs=len(found.pairs),
+            known_pairs=int(float(total[k + 1]) - known_words), groups=known_groups / max(1.0, all_groups),
+            length=sum(map(len, found.words)),
+        )  # fmt: skip
+        return Scored(scores + rules @ self._rule, known, shares)
+
+    def rarity(self, word: str) -> float:
+        """Inverse document frequency of a word in the examples; that of a word seen once for an unknown one."""
+        w = self.weights
+        wanted = np.uint32(name_of(word))
+        place = int(np.searchsorted(w.keys, wanted))
+        return float(w.rarity[place]) if place < len(w.keys) and w.keys[place] == wanted else 9.0
+
+    def because(self, features: Features, scored: Scored, route: str, most: int) -> list[tuple[str, float]]:
+        """The words and pairs that speak most for a route against the mean of all: (piece, share of the score)."""
+        k, column = self._k, self.routes.index(route)
+        shares = scored.shares
+        total = shares.sum(axis=0)
+        lifted = shares[:, :k] * _inverse(total[k]) + shares[:, k + 2 : 2 * k + 2] * _inverse(total[2 * k + 2])
+        gains = lifted[:, column] - lifted.sum(axis=1) / k
+        names = (*features.pieces.words, *features.pieces.pairs)
+        order = [i for i in (-gains).argsort()[: most * 4].tolist() if gains[i] > 0.05]
+        return _distinct([(names[i], float(gains[i])) for i in order], most)
+
+    def _shares_of(self, found: Pieces) -> Floats:
+        """What each word and pair brings. Shape (words + pairs, 2 k + 5)."""
+        rows = self._rows
+        if len(rows) + len(found.words) + len(found.pairs) > MOST_KEPT:
+            self._begin()
+            rows = self._rows
+        try:
+            known = [rows[piece] for piece in (*found.words, *found.pairs)]
+        except KeyError:
+            self._add(found)
+            known = [rows[piece] for piece in (*found.words, *found.pairs)]
+        result: Floats = self._shares.take(known, axis=0)
+        return result
+
+    def _add(self, found: Pieces) -> None:
+        """Work out what new pieces bring and keep it."""
+        k, first, kept = self._k, self._kept, self._rows
+        words = [word for word in found.words if word not in kept]
+        new = words + self._unseen_pairs(found.pairs)
+        if not new:
+            return
+        while first + len(new) > len(self._shares):
+            self._shares = np.concatenate([self._shares, np.zeros_like(self._shares)])
+        hashes = [*map(name_of, new)]
+        sizes = []
+        for word in words:
+            spelled = groups(word)
+            sizes.append(len(spelled))
+            hashes += spelled
+        brought = self._brought(hashes)
+        rows = self._shares[first : first + len(new)]
+        rows[:, : k + 2] = brought[: len(new)]
+        if words:
+            starts = [len(new)]
+            for size in sizes[:-1]:
+                starts.append(starts[-1] + size)
+            rows[: len(words), k + 2 : -1] = np.add.reduceat(brought, starts)
+            rows[: len(words), -1] = sizes
+        kept.update(zip(new, range(first, first + len(new)), strict=True))
+        self._kept = first + len(new)
+
+    def _unseen_pairs(self, pairs: tuple[str, ...]) -> list[str]:
+        """The pairs that are not kept yet and may be known; those that cannot be get the empty row."""
+        kept, marks, found = self._rows, self._marks, []
+        for pair in pairs:
+            if pair not in kept:
+                if marks[name_of(pair) & (_MARKS - 1)]:
+                    found.append(pair)
+                else:
+                    kept[pair] = 0
+        return found
+
+    def _brought(self, hashes: list[int]) -> Floats:
+        """The rows of `_table` for these pieces and groups."""
+        keys = self.weights.keys
+        wanted = np.array(hashes, np.uint32)
+        places = keys.searchsorted(wanted)
+        places[keys.take(places, mode="clip") != wanted] = len(keys)
+        result: Floats = self._table.take(places, axis=0)
+        return result
+
+
+def _inverse(square: float) -> float:
+    """1 over the length of a vector; 0 for none."""
+    return float(square**-0.5) if square > 0 else 0.0
+
+
+def _distinct(found: list[tuple[str, float]], most: int) -> list[tuple[str, float]]:
+    """The strongest pieces, none of whose words stood in a stronger one already."""
+    kept: list[tuple[str, float]] = []
+    said: set[str] = set()
+    for piece, gain in found:
+        words = set(piece.removeprefix("^ ").split())
+        if words.isdisjoint(said) and len(kept) < most:
+            kept.append((piece.removeprefix("^ "), gain))
+            said |= words
+    return kept
+
+
+def pack(weights: Weights) -> dict[str, NDArray[Any]]:
+    """The arrays of a model as they are stored; text weights in 16 bits."""
+    return {
+        "routes": np.array(weights.routes), "triggers": np.array(weights.triggers or [""])[: len(weights.triggers)],
+        "keys": weights.keys, "rarity": weights.rarity.astype(np.float16), "text": weights.text.astype(np.float16),
+        "vector": weights.vector, "trigger": weights.trigger, "rule": weights.rule, "bias": weights.bias,
+        "scales": np.array(weights.scales, np.float32),
+        "vocabulary": np.frombuffer("\n".join(weights.vocabulary).encode(), np.uint8),
+    }  # fmt: skip
+
+
+def unpack(file: Mapping[str, NDArray[Any]]) -> Weights:
+    """The model of `pack`. Raises KeyError or ValueError when something is missing or does not fit together."""
+
+    def floats(name: str) -> Floats:
+        return file[name].astype(np.float32)
+
+    return Weights(
+        routes=tuple(map(str, file["routes"])), triggers=tuple(map(str, file["triggers"])), keys=file["keys"],
+        rarity=floats("rarity"), text=floats("text"), vector=floats("vector"), trigger=floats("trigger"),
+        rule=floats("rule"), bias=floats("bias"), scales=Scales(*map(float, file["scales"])),
+        vocabulary=tuple(file["vocabulary"].tobytes().decode().split("\n")) if len(file["vocabulary"]) else (),
+    )  # fmt: skip
