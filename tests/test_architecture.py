@@ -23,9 +23,11 @@ ARROWS = {
     "backends": LOW | {"config"},
     "store": LOW,
     "demo": LOW | {"config"},
-    "engine": LOW | {"config", "routers", "backends", "store"},
-    "ui": LOW | {"config", "engine", "backends", "store", "demo"},
-    "cli": LOW | {"config", "engine", "backends", "store", "routers", "demo", "ui"},
+    "learning": LOW | {"config", "routers", "store"},
+    "refit": LOW | {"routers", "learning"},
+    "engine": LOW | {"config", "routers", "backends", "store", "learning", "refit"},
+    "ui": LOW | {"config", "engine", "backends", "store", "demo", "learning"},
+    "cli": LOW | {"config", "engine", "backends", "store", "routers", "demo", "ui", "learning"},
     "__main__": {"cli"},
     "": set(),
 }
@@ -74,8 +76,11 @@ def test_only_the_screen_imports_textual_and_only_the_store_imports_tinydb():
     ("module", "absent"),
     [
         ("tui_router.cli", ("textual", "httpx", "tinydb", "plotext", "asyncio")),
-        ("tui_router.ui.app", ("httpx", "tinydb", "plotext", "markdown_it", "tui_router.engine", "tui_router.store")),
-        ("tui_router.engine", ("textual", "plotext", "tui_router.ui", *HEAVY)),
+        (
+            "tui_router.ui.app",
+            ("httpx", "tinydb", "plotext", "markdown_it", "numpy", "tui_router.engine", "tui_router.store"),
+        ),
+        ("tui_router.engine", ("textual", "plotext", "numpy", "tui_router.ui", *HEAVY)),
     ],
 )
 def test_a_start_imports_nothing_that_it_does_not_need(module, absent):

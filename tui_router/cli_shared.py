@@ -89,14 +89,15 @@ def typed_request(text: str, images: list[str]) -> tuple[Request, tuple[str, ...
     return request, found.notes
 
 
-async def open_engine(given: dict[str, Any]) -> Engine:
+async def open_engine(given: dict[str, Any], *, learn: bool = False) -> Engine:
+    """An engine on the person's store; `learn` loads the routers, which deciding needs."""
     from tui_router.engine import Engine
 
     config = configuration(given)
     if given.get("demo"):
         config = await with_demo_server(config)
     engine = Engine(config, folder(given), health_checks=not given.get("no_health_check"))
-    await engine.open()
+    await engine.open(learn=learn)
     if engine.store is not None and engine.store.repaired:
         print(f"tui-router: {engine.store.repaired}", file=sys.stderr)
     return engine

@@ -26,7 +26,7 @@ async def ask(given: dict[str, Any], args: argparse.Namespace) -> int:
     request, notes = typed_request(" ".join(args.text), args.image)
     for note in notes:
         print(f"tui-router: {cleaned(note)}", file=sys.stderr)
-    engine = await open_engine(given)
+    engine = await open_engine(given, learn=True)
     try:
         if args.route and args.route not in engine.config.fleet.by_route:
             known = ", ".join(engine.config.fleet.by_route)

@@ -22,11 +22,14 @@ from tui_router.core.fleet import Fleet
 
 BackendKind = Literal["auto", "lmstudio", "ollama", "llama-server", "vllm", "openai"]
 KINDS: tuple[BackendKind, ...] = ("auto", "lmstudio", "ollama", "llama-server", "vllm", "openai")
+ROUTERS = ("auto", "learned", "rules")
 THEMES = ("router-dark", "router-light", "router-high")
 
 _TOP = ("settings", "rules", "models", "routes", "backends", "tools")
 _SETTINGS = (
     "confidence_threshold",
+    "router",
+    "asks_a_day",
     "theme",
     "prefer_loaded",
     "health_interval_s",
@@ -68,6 +71,10 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     confidence_threshold: float = 0.70
     """Below this confidence the decision asks before anything is sent."""
+    router: str = "auto"
+    """Who leads: `auto` (the best by the verdicts so far), or the name of a router."""
+    asks_a_day: int = 3
+    """How often a day a request is asked about, beside the unsure ones, because its label would teach most."""
     theme: str = "router-dark"
     prefer_loaded: bool = False
     """Take a loaded model of the route's chain before one that would have to be loaded."""
@@ -221,6 +228,8 @@ def _settings(own: Mapping[str, Any], check: Checker) -> Settings:
     plain = Settings()
     return Settings(
         confidence_threshold=check.number(table, at, "confidence_threshold", plain.confidence_threshold, 0, 1),
+        router=check.choice(table, at, "router", ROUTERS, plain.router),
+        asks_a_day=int(check.number(table, at, "asks_a_day", plain.asks_a_day, 0, 100)),
         theme=check.choice(table, at, "theme", THEMES, plain.theme),
         prefer_loaded=check.flag(table, at, "prefer_loaded"),
         health_interval_s=check.number(table, at, "health_interval_s", plain.health_interval_s, 1, 3600),

@@ -8,11 +8,12 @@ reported only when it is on the disk.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
@@ -24,14 +25,29 @@ from tui_router.backends.stream import Delta, Progress
 from tui_router.config import Config
 from tui_router.core.clock import now
 from tui_router.core.text import one_line
-from tui_router.core.types import Answer, Decision, Dispatch, Message, Observation, Request, Turn, TurnState, Verdict
-from tui_router.routers.rules import RulesRouter
+from tui_router.core.types import (
+    Answer,
+    Asked,
+    Dispatch,
+    Message,
+    Observation,
+    Request,
+    Turn,
+    TurnState,
+    Verdict,
+    messages_of,
+)
 from tui_router.store import routing_log
 from tui_router.store.errors import StoreError
 from tui_router.store.store import Change, Store
 
+if TYPE_CHECKING:
+    from tui_router.learning import Effect, Learning
+
 T = TypeVar("T")
 HISTORY_TURNS = 40
+_SLICE = 8
+"""Earlier requests that are looked at in one go after a correction: a few milliseconds."""
 _UNSAVED = "unsaved"
 """The session of turns that could not be written."""
 
@@ -72,13 +88,25 @@ class HealthEvent(Struct, frozen=True):
     """The state of a model or a server changed."""
 
 
+class EffectEvent(Struct, frozen=True):
+    """A verdict was learned: what it changed."""
+
+    effect: Effect
+
+
+class LeaderEvent(Struct, frozen=True):
+    """Another router leads, or the leader was fitted again."""
+
+    leader: str
+
+
 class StoreEvent(Struct, frozen=True):
     """Somebody else wrote into the store."""
 
     change: Change
 
 
-Event = TurnEvent | TextEvent | PhaseEvent | NoticeEvent | HealthEvent | StoreEvent
+Event = TurnEvent | TextEvent | PhaseEvent | NoticeEvent | HealthEvent | EffectEvent | LeaderEvent | StoreEvent
 
 
 class LiveTurn:
@@ -101,16 +129,27 @@ class Engine:
         config: Fleet and settings.
         folder: The data folder; its store is opened by `open`.
         health_checks: Whether servers are looked at before they are asked.
+        interactive: Somebody is there to be asked and told.
+        feedback: Whether that person wants to rate, and to be asked for labels.
     """
 
-    def __init__(self, config: Config, folder: Path, *, health_checks: bool = True, interactive: bool = False) -> None:
-        self.config, self.folder, self.interactive = config, folder, interactive
-        self.router = RulesRouter(config.fleet)
+    def __init__(
+        self,
+        config: Config,
+        folder: Path,
+        *,
+        health_checks: bool = True,
+        interactive: bool = False,
+        feedback: bool = True,
+    ) -> None:
+        self.config, self.folder, self.interactive, self.feedback = config, folder, interactive, feedback
         self.health = Health(config.fleet, config.backends, checked=health_checks)
         self.dispatcher = Dispatcher(config.fleet, self.health, config.settings)
         self.threshold = config.settings.confidence_threshold
         self.live: dict[str, LiveTurn] = {}
         self.store: Store | None = None
+        self.learning: Learning | None = None
+        """The routers and what they were taught; loaded by `open`."""
         self.unsaved = ""
         """Why the newest turn or verdict is not on the disk; empty when all is well."""
         self._listeners: list[Callable[[Event], None]] = []
@@ -119,7 +158,10 @@ class Engine:
         self._first_written: int | None = None
         self._unsaved_number = 0
         self._memory: dict[str, Turn] = {}
-        self._notices: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refit: asyncio.Task[None] | None = None
+        self._teaching = asyncio.Lock()
+        """Held while a verdict is learned: the next request waits for it (milliseconds)."""
         self.health.on_change = lambda: self.emit(HealthEvent())
         self.health.on_event = self.notice
 
@@ -139,9 +181,14 @@ class Engine:
         observation = Observation(at=now(), tag=tag, text=text, level=level, turns=turns)  # type: ignore[arg-type]
         self.emit(NoticeEvent(observation))
         if self.store is not None:
-            task = asyncio.ensure_future(self._keep_notice(observation))
-            self._notices.add(task)
-            task.add_done_callback(self._notices.discard)
+            self._begin_task(self._keep_notice(observation))
+
+    def _begin_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have something done beside the turns; `close` waits for it."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _keep_notice(self, observation: Observation) -> None:
         with suppress(StoreError):
@@ -149,15 +196,31 @@ class Engine:
             await self.in_store(lambda: store.observe(observation))
 
     # -- the store -----------------------------------------------------------------------------------------------
-    async def open(self) -> Store:
-        """Open the store, repairing it if it must be. Raises StoreError."""
+    async def open(self, *, learn: bool = True) -> Store:
+        """Open the store, repairing it if it must be, and (with `learn`) load the routers. Raises StoreError."""
         loop = asyncio.get_running_loop()
         self.store = store = await loop.run_in_executor(self._writer, Store, self.folder)
         if store.repaired:
             self.notice("caution", "store_repaired", store.repaired)
-        in_force = {"router": self.router.version, **to_builtins(self.config.settings)}
+        in_force = to_builtins(self.config.settings)
         await self._saved(lambda store: store.keep_settings(in_force), "the settings' history")
+        if learn:
+            await self._load_routers(store)
         return store
+
+    async def _load_routers(self, store: Store) -> None:
+        def load() -> Learning:
+            from tui_router.learning import Learning
+
+            made = Learning(self.config.fleet, self.folder, self.config.settings)
+            made.catch_up(store)
+            return made
+
+        self.learning = await self.in_store(load)
+        if self.learning.trouble:
+            self.notice("caution", "learned_again", self.learning.trouble)
+        self.emit(LeaderEvent(self.leader))
+        self._refit_if_due()
 
     async def in_store(self, work: Callable[[], T]) -> T:
         """Run something that talks to the store in the store's thread."""
@@ -175,6 +238,8 @@ class Engine:
         if change is not None:
             others = change.turns - self._own
             self._own -= change.turns
+            if others and self.learning is not None:
+                await self._learn_of_others(others)
             if others or change.reload or change.sessions or change.observations:
                 self.emit(StoreEvent(replace(change, turns=others)))
 
@@ -199,9 +264,15 @@ class Engine:
         return done
 
     # -- a turn --------------------------------------------------------------------------------------------------
-    def decide(self, request: Request) -> Decision:
-        """The leader's decision. Calls no model."""
-        return self.router.decide(request)
+    @property
+    def leader(self) -> str:
+        """The name of the router that is acted on; empty until the routers are loaded."""
+        return self.learning.race.leader if self.learning is not None else ""
+
+    def _learned(self) -> Learning:
+        if self.learning is None:
+            raise StoreError("the routers are not loaded")
+        return self.learning
 
     async def begin(
         self,
@@ -218,12 +289,20 @@ class Engine:
         With `ask`, a decision below the threshold leaves the turn in state `asking`. `route` and `model` pin what the
         person insists on. A request without a history of its own gets that of its session.
         """
+        learning = self._learned()
         history = request.history or await self.conversation(session)
-        decision = self.decide(replace(request, history=history))
-        unsure = ask and decision.confidence < self.threshold and not route and not model
+        async with self._teaching:
+            raced = learning.race.decide(replace(request, history=history))
+        decision = raced.decision
+        may_ask = ask and not route and not model
+        asked: Asked = "" if not may_ask else "unsure" if decision.confidence < self.threshold else ""
+        wants_labels = self.interactive and self.feedback and self.threshold > 0
+        if may_ask and not asked and wants_labels and learning.worth_asking(request, raced):
+            asked = "worth"
         turn = Turn(
             id="", session=session, at=now(), request=request, decision=decision, route=route or decision.route,
-            state="asking" if unsure else "routed", source=source, pinned_model=model, pinned_route=bool(route),
+            state="asking" if asked else "routed", source=source, pinned_model=model, pinned_route=bool(route),
+            asked=asked, shadows=raced.shadows,
         )  # fmt: skip
         recorded = await self._saved(lambda store: store.record(turn), "the turn")
         if recorded is None:
@@ -241,14 +320,7 @@ class Engine:
         if not session or session == _UNSAVED:
             return ()
         store = self._opened()
-        turns = await self.in_store(lambda: store.conversation(session, HISTORY_TURNS))
-        messages: list[Message] = []
-        for turn in turns:
-            if turn.answer is None or not turn.answer.text:
-                continue
-            messages.append(Message("user", turn.request.text, turn.request.attachments))
-            messages.append(Message("assistant", turn.answer.text))
-        return tuple(messages)
+        return messages_of(await self.in_store(lambda: store.conversation(session, HISTORY_TURNS)))
 
     async def choose(self, turn_id: str, route: str) -> Turn:
         """Answer to the question of an unsure decision: the route to send to. It is kept as a verdict of its own kind."""
@@ -430,7 +502,83 @@ class Engine:
             if live := self.live.get(turn.id):
                 live.turn = turn = replace(live.turn, verdict=turn.verdict)
             self.emit(TurnEvent(turn))
+            if self.learning is not None:
+                self._begin_task(self._learn(turn))
         return True
+
+    # -- learning ------------------------------------------------------------------------------------------------
+    async def _learn(self, turn: Turn) -> None:
+        """Take a verdict to heart, and say what it changed."""
+        learning = self._learned()
+        async with self._teaching:
+            change = effect = None
+            try:
+                taught, at, earlier = await self.in_store(lambda: learning.recall(self._opened(), turn))
+            except StoreError:
+                return  # the next start learns it from the store
+            if turn.verdict is not None and turn.verdict.rating == "wrong":
+                witnesses = learning.witnesses(taught)
+                for place, other in enumerate(earlier):
+                    witnesses.call(other)
+                    if place % _SLICE == 0:
+                        await asyncio.sleep(0)  # keys come first
+                change = learning.took(taught, at)
+                effect = witnesses.effect()
+            else:
+                change = learning.took(taught, at)
+        if effect is not None:
+            self.emit(EffectEvent(effect))
+        if change is not None:
+            self.notice("good", "new_leader", learning.told(change))
+            self.emit(LeaderEvent(self.leader))
+        if learning.save_is_due:
+            await self._save_lessons()
+        self._refit_if_due()
+
+    async def _learn_of_others(self, numbers: frozenset[int]) -> None:
+        """Learn the verdicts that other processes wrote."""
+        learning = self._learned()
+        for number in sorted(numbers):
+            with suppress(StoreError):
+                found = await self.in_store(partial(learning.unknown, self._opened(), number))
+                if found is not None:
+                    async with self._teaching:
+                        learning.took(*found)
+        self.emit(LeaderEvent(self.leader))
+
+    async def _save_lessons(self) -> None:
+        try:
+            await self.in_store(self._learned().save)
+        except OSError as error:
+            self.notice(
+                "caution", "not_saved", f"what was learned is not written down: {error.strerror}; verdicts are safe"
+            )
+
+    def _refit_if_due(self) -> None:
+        learning = self._learned()
+        if self.interactive and learning.refit_is_due() and (self._refit is None or self._refit.done()):
+            self._refit = asyncio.create_task(self._fit_own(), name="refit")
+
+    async def _fit_own(self) -> None:
+        """Fit the person's own model in another process, and take it into the race."""
+        from tui_router.refit import Job, refit
+
+        learning = self._learned()
+        learning.tried_to_fit()
+        try:
+            lessons = await self.in_store(lambda: learning.lessons(self._opened()))
+        except StoreError:
+            return
+        trouble = await refit(Job(self.config.fleet, str(learning.folder), tuple(lessons)))
+        if trouble:
+            self.notice("caution", "not_fitted", trouble)
+            return
+        fresh = await self.in_store(learning.load_own)
+        if fresh is not None:
+            async with self._teaching:
+                learning.use(fresh)
+            self.notice("good", "fitted", f"the learned router was fitted to your {len(lessons)} labels")
+            self.emit(LeaderEvent(self.leader))
 
     # -- start and end -------------------------------------------------------------------------------------------
     def start_health(self) -> None:
@@ -450,9 +598,14 @@ class Engine:
         """Stop everything that runs, write the logs and a backup if one is due, and close the store."""
         waits: list[Awaitable[Any]] = [self.stop(turn_id) for turn_id in list(self.live)]
         await asyncio.gather(*waits, return_exceptions=True)
-        await asyncio.gather(*self._notices, return_exceptions=True)
+        if self._refit is not None:
+            self._refit.cancel()
+            await asyncio.gather(self._refit, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.health.close()
         if store := self.store:
+            if self.learning is not None and self.learning.unsaved:
+                await self._save_lessons()
             with suppress(StoreError, OSError):
                 await self.write_logs()
             with suppress(StoreError, OSError):

@@ -18,3 +18,8 @@ def stamp(moment: datetime) -> str:
 def local(at: str) -> datetime:
     """A recorded moment in the person's own time zone."""
     return datetime.fromisoformat(at).astimezone()
+
+
+def local_day(at: str) -> str:
+    """The person's own day of a recorded moment: `2026-11-22`."""
+    return local(at).date().isoformat()

@@ -6,6 +6,7 @@ All are frozen and serialise to JSON by `msgspec`; the field names are the store
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
@@ -26,6 +27,10 @@ TurnState = Literal[
 ]
 """`asking` waits for the person; `stopped` was stopped by the person; `interrupted` broke after text was shown;
 `failed` broke before; `unanswered` was never sent on purpose; `cancelled` was called off before it was sent."""
+
+
+Asked = Literal["", "unsure", "worth"]
+"""Why the person was asked before sending: not at all; the decision was `unsure`; the label is `worth` most."""
 
 
 class Attachment(Struct, frozen=True, kw_only=True):
@@ -90,6 +95,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     elapsed_ms: float
     classified: str = ""
     """The text that was looked at, when it is not the whole request."""
+    temperature: float = 1.0
+    """By which the router's own probabilities were flattened (above 1) or sharpened, to be calibrated."""
 
     @property
     def route(self) -> str:
@@ -184,6 +191,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     source: str = "screen"
     pinned_model: str = ""
     pinned_route: bool = False
+    asked: Asked = ""
     shadows: tuple[Decision, ...] = ()
     dispatch: Dispatch | None = None
     answer: Answer | None = None
@@ -204,6 +212,16 @@ class Session(Struct, frozen=True, kw_only=True):
     turns: int = 0
     rated: int = 0
     last: str = ""
+
+
+def messages_of(turns: Iterable[Turn]) -> tuple[Message, ...]:
+    """What was asked and what was answered in these turns, in their order; unanswered ones are left out."""
+    messages: list[Message] = []
+    for turn in turns:
+        if turn.answer is not None and turn.answer.text:
+            messages.append(Message("user", turn.request.text, turn.request.attachments))
+            messages.append(Message("assistant", turn.answer.text))
+    return tuple(messages)
 
 
 class Observation(Struct, frozen=True, kw_only=True):

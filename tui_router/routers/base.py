@@ -13,8 +13,15 @@ from tui_router.core.types import Decision, Request
 class Router(Protocol):
     """Turns a Request into a Decision without calling the target model."""
 
-    name: str
-    version: str
+    @property
+    def name(self) -> str:
+        """What it is called: `rules`, `learned`, ..."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """What it was made from, as a few hex digits."""
+        ...
 
     def decide(self, request: Request) -> Decision:
         """One decision; never raises for any text."""

@@ -103,8 +103,6 @@ class LearnedRouter:
         self._own_text = TextModel(own.weights, self.words) if own is not None else None
         self.sketcher = Sketcher(self.words, self.text.rarity)
         self.memory = Memory(self.sketcher)
-        self.temperature = 1.0
-        """Fitted to the graded decisions; 1 while there are few."""
         self._routes = [route.name for route in fleet.routes]
         self._columns = self._known_columns(self.text.routes)
         self._own_columns = self._known_columns(own.weights.routes) if own is not None else []
@@ -157,7 +155,6 @@ class LearnedRouter:
             own = self.own.name if self.own is not None else ""
             made = hashlib.blake2b(f"{self.prior.made_from} {self.rules.version} {own} ".encode(), digest_size=4)
             made.update(self._taught.digest())
-            made.update(f"{self.temperature:.3f}".encode())
             self._version = made.hexdigest()
         return self._version
 
@@ -166,7 +163,7 @@ class LearnedRouter:
         """One decision. Calls nothing; time grows with the text up to `shape.HEAD + shape.TAIL` characters."""
         start = time.perf_counter()
         voices = self.consider(request)
-        chances = self._tempered(voices.chances)
+        chances = self._by_priority(voices.chances)
         p = chances.tolist()
         order = sorted(range(len(p)), key=lambda i: (-p[i], -self.fleet.routes[i].priority, i))
         ranking = tuple((self._routes[i], p[i]) for i in order)
@@ -185,11 +182,9 @@ class LearnedRouter:
         """Decisions in the order of the requests."""
         return map(self.decide, requests)
 
-    def _tempered(self, chances: Floats) -> Floats:
-        """Probabilities after priorities and the temperature of the graded decisions; they sum to 1."""
-        if self._plain and self.temperature == 1.0:
-            return chances
-        return softmax(np.log(np.maximum(chances, 1e-9)) / self.temperature + self._priority)
+    def _by_priority(self, chances: Floats) -> Floats:
+        """Probabilities after the routes' priorities; they sum to 1."""
+        return chances if self._plain else softmax(np.log(np.maximum(chances, 1e-9)) + self._priority)
 
     def consider(self, request: Request) -> Voices:
         """All voices on a request, in its conversation."""
@@ -337,7 +332,7 @@ class LearnedRouter:
         """Take a verdict to heart: the next request like it is decided by it. A few tenths of a millisecond."""
         self.memory.forget(lesson.key)
         voices = self.consider(lesson.request)
-        scores = np.log(np.maximum(self._tempered(voices.chances), 1e-9))
+        scores = np.log(np.maximum(self._by_priority(voices.chances), 1e-9))
         place = self._routes.index(lesson.route)
         others = float(np.delete(scores, place).max()) if len(scores) > 1 else 0.0
         if lesson.against:

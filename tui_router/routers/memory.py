@@ -117,21 +117,29 @@ class Memory:
         return len(self._lessons)
 
     def keep(self, lesson: Kept, sketch: Floats) -> None:
-        """Remember a lesson; one with the same key is replaced, and beyond `MOST_LESSONS` the oldest goes."""
+        """Remember a lesson; one with the same key is replaced, and beyond `MOST_LESSONS` the oldest goes.
+
+        Lessons with keys below 0 were not given by a verdict: they stay, and are not counted.
+        """
         self.forget(lesson.key)
-        if len(self._lessons) == MOST_LESSONS:
-            self._drop(0)
+        if len(self._keys) == MOST_LESSONS and lesson.key >= 0:
+            self._drop(next(place for place, one in enumerate(self._lessons) if one.key >= 0))
         n = len(self._lessons)
         if n == len(self._sketches):
             self._sketches = np.concatenate([self._sketches, np.zeros_like(self._sketches)])
         self._sketches[n] = sketch
         self._lessons.append(lesson)
-        self._keys.add(lesson.key)
+        if lesson.key >= 0:
+            self._keys.add(lesson.key)
 
     def forget(self, key: int) -> None:
         """Forget the lesson of a turn, if there is one."""
         if key in self._keys:
             self._drop(next(i for i, lesson in enumerate(self._lessons) if lesson.key == key))
+
+    def taught(self) -> list[tuple[Kept, Floats]]:
+        """The lessons that a verdict gave, oldest first, each with its sketch; descriptions of routes are none."""
+        return [(one, self._sketches[place]) for place, one in enumerate(self._lessons) if one.key >= 0]
 
     def _drop(self, place: int) -> None:
         n = len(self._lessons)

@@ -23,7 +23,9 @@ ROW_WEIGHT = 3.0
 """Weight of one of the person's rows against that of a seed."""
 FORM_SHARE = 0.3
 """Share of the form in the likeness of two requests; the rest is what they say."""
-SOFTNESS = 0.03
+NEARER = 0.025
+"""How much more a request must be like one of the person's rows than like any seed for both models to count the same."""
+SOFTNESS = 0.015
 AGREED = 0.7
 """Trust where both models name the same route."""
 MOST_ROWS = 2000
@@ -42,13 +44,13 @@ class Own(NamedTuple):
     mine: Library
     """The person's rows that it was fitted to."""
     seeds: Library
-    rows: int
-    """How many rows of the person's it was fitted to."""
+    labels: int
+    """How many labels there were when it was fitted, those included that it was not fitted to."""
 
     def trust(self, sketch: Floats, form: Floats) -> float:
         """How much the model is to be believed where it differs from the seeds' model, 0 to 1."""
         nearer = self.mine.nearest(sketch, form) - self.seeds.nearest(sketch, form)
-        return float(1 / (1 + np.exp(-nearer / SOFTNESS)))
+        return float(1 / (1 + np.exp((NEARER - nearer) / SOFTNESS)))
 
 
 class Library(NamedTuple):
@@ -100,7 +102,7 @@ def pack_own(own: Own) -> dict[str, NDArray[Any]]:
     """The arrays of an own model as they are stored."""
     return {
         "own_name": np.array(own.name), "own_form": own.form_weights, "own_temperature": np.array(own.temperature),
-        "own_rows": np.array(own.rows), "own_middle": own.mine.middle, "own_spread": own.mine.spread,
+        "own_labels": np.array(own.labels), "own_middle": own.mine.middle, "own_spread": own.mine.spread,
         "own_mine": own.mine.sketches, "own_mine_forms": own.mine.forms, "own_seeds": own.seeds.sketches,
         "own_seeds_forms": own.seeds.forms, **{f"own_{name}": array for name, array in pack(own.weights).items()},
     }  # fmt: skip
@@ -113,7 +115,7 @@ def unpack_own(file: Mapping[str, NDArray[Any]]) -> Own | None:
     middle, spread = file["own_middle"], file["own_spread"]
     return Own(
         name=str(file["own_name"]), form_weights=file["own_form"], temperature=float(file["own_temperature"]),
-        rows=int(file["own_rows"]),
+        labels=int(file["own_labels"]),
         mine=Library(file["own_mine"], file["own_mine_forms"], middle, spread),
         seeds=Library(file["own_seeds"], file["own_seeds_forms"], middle, spread),
         weights=unpack({name.removeprefix("own_"): file[name] for name in file if name.startswith("own_")}),

@@ -50,7 +50,7 @@ def fit_own(router: LearnedRouter, lessons: Sequence[Lesson]) -> Own | None:
     made = fit([*known, *mine], router.words, routes=router.names_then, triggers=triggers)
     told = hashlib.blake2b(repr([(x.key, x.route) for x in lessons]).encode(), digest_size=4)
     libraries = _libraries(router, [lesson.request for lesson in lessons if _row(router, lesson) is not None])
-    return Own(told.hexdigest(), made.weights, made.form, temperature, *libraries, len(mine))
+    return Own(told.hexdigest(), made.weights, made.form, temperature, *libraries, sum(not x.against for x in lessons))
 
 
 def _libraries(router: LearnedRouter, mine: Sequence[Request]) -> tuple[Library, Library]:

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from tui_router.core.clock import local
+from tui_router.core.clock import local_day
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Turn
 from tui_router.store import documents
@@ -90,4 +90,4 @@ def row(turn: Turn, fleet: Fleet) -> dict[str, Any]:
 
 
 def _day(turn: Turn) -> str:
-    return local(turn.at).date().isoformat()
+    return local_day(turn.at)

@@ -166,9 +166,15 @@ class Store:
         return stored
 
     def update(self, turn: Turn) -> None:
-        """Keep what became of a turn (dispatch, answer, state, route); its verdict and its id stay."""
+        """Keep what became of a turn (dispatch, answer, state, route, shadows); its verdict and its id stay."""
         fields = msgspec.to_builtins(
-            {"state": turn.state, "route": turn.route, "dispatch": turn.dispatch, "answer": turn.answer}
+            {
+                "state": turn.state,
+                "route": turn.route,
+                "dispatch": turn.dispatch,
+                "answer": turn.answer,
+                "shadows": turn.shadows,
+            }
         )
         number = _number(turn.id)
         with self.db.transaction():
@@ -268,6 +274,22 @@ class Store:
             before = page[-1][0]
         return found[limit - 1 :: -1] if len(found) > limit else found[::-1]
 
+    def verdict_time(self, number: int) -> str:
+        """Time and number of the newest act of rating of a turn; empty when no verdict counts."""
+        raw = self.db.storage.one(VERDICTS, number)
+        return _time(_verdicts(raw)) if raw else ""
+
+    def verdict_times(self, limit: int) -> dict[int, str]:
+        """Turn number -> `verdict_time`, of the newest rated turns, oldest first."""
+        found: dict[int, str] = {}
+        before = LAST_ID
+        while len(found) < limit and (page := self.db.storage.recent(VERDICTS, 500, before)):
+            for number, raw in page:
+                if (at := _time(_verdicts(raw))) and len(found) < limit:
+                    found[number] = at
+            before = page[-1][0]
+        return dict(reversed(found.items()))
+
     # -- sessions ----------------------------------------------------------------------------------------------
     def _session(self, session_id: str) -> StoredSession | None:
         raw = self.db.storage.one(SESSIONS, _number(session_id))
@@ -295,10 +317,12 @@ class Store:
         """The newest sessions, newest first."""
         return [_session(raw) for _, raw in self.db.storage.recent(SESSIONS, limit)]
 
-    def conversation(self, session_id: str, limit: int = 40) -> list[Turn]:
-        """The newest turns of a session, oldest first. Time grows with `limit` only."""
+    def conversation(self, session_id: str, limit: int = 40, before: int = 0) -> list[Turn]:
+        """The newest turns of a session, or those before a turn of it, oldest first. Time grows with `limit` only."""
         session = self._session(session_id)
         number = session.last_turn if session else None
+        if before and (raw := self.db.storage.one(TURNS, before)) is not None:
+            number = _turn(raw).previous
         found: list[Turn] = []
         while number is not None and len(found) < limit:
             raw = self.db.storage.one(TURNS, number)
@@ -364,6 +388,10 @@ def _number(identity: str) -> int:
     """The number in `12-9f3ac1` or `12`; 0 when it is neither."""
     head = identity.partition("-")[0]
     return int(head) if head.isascii() and head.isdigit() and len(head) < 18 else 0
+
+
+def _time(record: Verdicts) -> str:
+    return f"{record.history[-1].at} {len(record.history)}" if record.latest is not None else ""
 
 
 def _document(turn: StoredTurn) -> dict[str, Any]:

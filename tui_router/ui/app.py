@@ -176,7 +176,13 @@ class RouterApp(App[None]):
             self.demo = DemoServer()
             config = with_demo(config, await self.demo.start())
         folder, note = store_folder(self.options.data_dir, demo)
-        engine = Engine(config, folder, health_checks=self.options.health_checks, interactive=True)
+        engine = Engine(
+            config,
+            folder,
+            health_checks=self.options.health_checks,
+            interactive=True,
+            feedback=self.options.feedback,
+        )
         self._stop_listening = engine.listen(self.chat.on_engine)
         try:
             await engine.open()

@@ -70,6 +70,10 @@ class ChatTurns(ChatBase):
                 self._show_turn(event.turn)
             case told.NoticeEvent():
                 self.observer.add(event.observation)
+            case told.EffectEvent():
+                self.decision.took(event.effect)
+            case told.LeaderEvent():
+                self._refresh_numbers_soon()
             case told.HealthEvent():
                 if not self._health_due:
                     self._health_due = True
@@ -118,6 +122,9 @@ class ChatTurns(ChatBase):
             self.desk.rated = turn.verdict is not None
         if turn.id in (self.newest, self.selected):
             self.refresh_strips()
+        self._refresh_numbers_soon()
+
+    def _refresh_numbers_soon(self) -> None:
         if not self._numbers_due:
             self._numbers_due = True
             self.set_timer(0.05, self.refresh_numbers)

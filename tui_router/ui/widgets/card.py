@@ -141,6 +141,8 @@ class Card(Vertical):
             if sure == below:
                 sure = f"{decision.confidence:.1%}"
             sure = f"not sure: {decision.route} {sure}, below your {below}"
+            if turn.asked == "worth":
+                sure = f"{decision.route} {percent(decision.confidence)}? Your answer would teach the router much"
             return line(("? ", "$caution bold"), (sure, "$caution"))
         served = dispatch.served if dispatch and dispatch.served else turn.pinned_model or self.fleet_model(turn.route)
         p = decision.probability(turn.route)

@@ -21,6 +21,7 @@ from tui_router.ui.widgets.lines import Head, Part, Rows, Split, accuracy, bar, 
 
 if TYPE_CHECKING:
     from tui_router.backends.health import ModelStatus
+    from tui_router.learning import Effect
     from tui_router.store.records import Counters
 
 
@@ -53,6 +54,7 @@ class DecisionPane(Pane):
         self._turn: Turn | None = None
         self._fleet: Fleet | None = None
         self._threshold = 0.0
+        self._effect: Effect | None = None
 
     def compose(self) -> ComposeResult:
         yield from (self.head, self._chosen, self._bars, self._why)
@@ -94,10 +96,39 @@ class DecisionPane(Pane):
         self._bars.put(*rows)
         self._why.put(*self._reasons(turn))
 
+    def took(self, effect: Effect) -> None:
+        """Show what a verdict changed, as long as its turn is shown."""
+        self._effect = effect
+        self.on_resize()
+
+    def _took(self, effect: Effect) -> list[Content]:
+        """This request now, the requests like it that moved with it, and whether anything else did."""
+        kept = effect.after == effect.before
+        now = f"{effect.after} {percent(effect.confidence)}"
+        rows = [
+            line(
+                (f"{'took' if not kept else 'so far':<9}", "$good" if not kept else "$muted"), "the same request now: ",
+                (now, "$strong"), (" as before" if kept else "", "$muted"),
+            )
+        ]  # fmt: skip
+        for moved in effect.moved[:2]:
+            room = max(12, self.size.width - 9 - len(moved.after) - 5)
+            rows.append(
+                line(("moved    ", "$muted"), f"‘{one_line(moved.text, room)}’ ", ("→ ", "$muted"), moved.after)
+            )
+        alike = f"{len(effect.moved)} of {effect.alike} like it moved, " if effect.alike else ""
+        others = (
+            f"{effect.controls_moved} of {effect.controls} others" if effect.controls else "no others to look at yet"
+        )
+        style = "$caution" if effect.controls_moved else "$muted"
+        return [*rows, line(f"{'':<9}", (alike, "$muted"), (others, style))]
+
     def _reasons(self, turn: Turn) -> list[Content]:
         decision = turn.decision
         width = max(20, self.size.width)
         rows: list[Content] = []
+        if self._effect is not None and self._effect.turn == turn.id:
+            rows += self._took(self._effect)
         said = {"because": False, "but": False}
         for reason in decision.reasons[:5]:
             word = "because" if reason.route == decision.route and reason.weight >= 0 else "but"
@@ -112,8 +143,9 @@ class DecisionPane(Pane):
         if decision.classified:
             rows.append(
                 line(
-                    ("looked at", "$muted"),
-                    (f" the two ends of {len(turn.request.text):,} characters", "$muted"),
+                    (f"{'looked at':<9} ", "$muted"),
+                    (f"‘{one_line(decision.classified, max(12, width - 28))}’", "$text"),
+                    (f" of {len(turn.request.text):,} chars", "$muted"),
                 )
             )
         if turn.route != decision.route:

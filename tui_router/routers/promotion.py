@@ -1,0 +1,129 @@
+"""Which router leads: the best one, by a comparison that may be looked at after every verdict.
+
+A candidate is compared with the leader on the turns that both decided and whose right route is known. Only those on which
+one was right and the other wrong tell them apart (McNemar 1947); if neither is better, each of these is a fair coin. The
+comparison is looked at when 50, 100, 200, 400, ... turns were compared, and each look may only use up its share of the
+5 % (alpha spending, Lan and DeMets 1983), divided among the candidates (Bonferroni). So a lucky streak changes nothing:
+with routers that are equally good, the leader changes in at most 5 % of all histories, however long they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import exp, lgamma, log
+
+from msgspec import Struct
+
+from tui_router.routers.grading import Grade
+
+LEVEL = 0.05
+"""Chance, over a whole history, that the leader changes although no candidate is better."""
+FIRST_LOOK = 50
+_SPENDING = (0.02, 0.06, 0.12, 0.60)
+"""Share of `LEVEL` that the first looks use up; every later one uses half of what is left."""
+
+
+class Change(Struct, frozen=True):
+    """A router took the lead."""
+
+    at: int
+    """Number of the turn whose verdict decided it."""
+    old: str
+    new: str
+    compared: int
+    """Turns that both had decided since the last change."""
+    won: int
+    """Of these: the new leader was right and the old one wrong."""
+    lost: int
+
+
+class Match:
+    """One candidate against the leader."""
+
+    def __init__(self) -> None:
+        self.compared = self.won = self.lost = 0
+
+    def add(self, leader: bool, candidate: bool) -> None:
+        """One more turn that both decided."""
+        self.compared += 1
+        self.won += candidate and not leader
+        self.lost += leader and not candidate
+
+    def wins(self, candidates: int) -> bool:
+        """Whether this is a look, and the candidate has won by it."""
+        if not is_look(self.compared):
+            return False
+        return chance(self.won, self.won + self.lost) <= LEVEL * share(self.compared) / max(1, candidates)
+
+
+def is_look(compared: int) -> bool:
+    """Whether the comparison is looked at after this many turns: at 50, 100, 200, ..."""
+    times, rest = divmod(compared, FIRST_LOOK)
+    return rest == 0 and times > 0 and times & (times - 1) == 0
+
+
+def share(compared: int) -> float:
+    """The share of `LEVEL` that the look after this many turns may use up; all looks together use at most 1."""
+    look = (compared // FIRST_LOOK).bit_length() - 1
+    if look < len(_SPENDING):
+        return _SPENDING[look]
+    left = 1 - sum(_SPENDING)
+    return left * 0.5 ** (look - len(_SPENDING) + 1)
+
+
+@lru_cache(4096)
+def chance(won: int, of: int) -> float:
+    """The probability of at least `won` heads in `of` throws of a fair coin."""
+    if won <= 0:
+        return 1.0
+    whole = lgamma(of + 1) - of * log(2)
+    return min(1.0, sum(exp(whole - lgamma(k + 1) - lgamma(of - k + 1)) for k in range(won, of + 1)))
+
+
+class Standing:
+    """The race so far: who leads, and how far the others have come. Depends on nothing but the grades, in their order.
+
+    After a change all comparisons begin anew: what made the leader lead must not be counted twice.
+
+    Args:
+        first: Who leads before there are verdicts.
+        routers: Who may lead.
+    """
+
+    def __init__(self, first: str, routers: Sequence[str]) -> None:
+        self.routers, self.leader = tuple(routers), first
+        self.changes: list[Change] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self.matches = {name: Match() for name in self.routers if name != self.leader}
+
+    def add(self, grade: Grade) -> Change | None:
+        """One more rated turn; returns the change of the leader that it decides."""
+        led = grade.right(self.leader)
+        if led is None:
+            return None
+        for name, match in self.matches.items():
+            right = grade.right(name)
+            if right is None:
+                continue
+            match.add(led, right)
+            if match.wins(len(self.matches)):
+                change = Change(grade.key, self.leader, name, match.compared, match.won, match.lost)
+                self.leader = name
+                self.changes.append(change)
+                self._begin()
+                return change
+        return None
+
+
+def first_leader(accuracy: Mapping[str, tuple[int, int]], routers: Sequence[str]) -> str:
+    """Who leads before there are verdicts: the best on held-out seeds.
+
+    Args:
+        accuracy: Router -> (right, all).
+        routers: Who may lead; those without a figure only if nobody has one.
+    """
+    known = [name for name in routers if accuracy.get(name, (0, 0))[1]]
+    return max(known, key=lambda name: accuracy[name][0] / accuracy[name][1]) if known else routers[0]

@@ -1,0 +1,90 @@
+"""The race: every router decides every request, one leads, and each verdict grades all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from tui_router.core.types import Decision, Request
+from tui_router.routers.base import Router
+from tui_router.routers.calibration import temperature, tempered
+from tui_router.routers.grading import Grade
+from tui_router.routers.promotion import Change, Standing, first_leader
+
+AUTO = "auto"
+
+
+class Raced(Struct, frozen=True):
+    """What all routers made of a request."""
+
+    decision: Decision
+    """The leader's."""
+    shadows: tuple[Decision, ...]
+
+
+class Race:
+    """The routers that decide at once, without a server, and who of them leads.
+
+    Args:
+        routers: All of them.
+        accuracy: Router -> (right, all) on held-out seeds: who leads before there are verdicts.
+        pinned: The name of a router that leads whatever the verdicts say, or `auto`.
+    """
+
+    def __init__(self, routers: Sequence[Router], accuracy: Mapping[str, tuple[int, int]], pinned: str = AUTO) -> None:
+        self.routers = {router.name: router for router in routers}
+        self._first = first_leader(accuracy, list(self.routers))
+        self.pinned = pinned
+        self.standing = Standing(self._first, list(self.routers))
+        """Who leads by the verdicts alone, and every change so far."""
+        self._grades: dict[int, Grade] = {}
+        self._temperatures = dict.fromkeys(self.routers, 1.0)
+
+    @property
+    def leader(self) -> str:
+        """The name of the router that is acted on."""
+        return self.pinned if self.pinned in self.routers else self.standing.leader
+
+    @property
+    def version(self) -> str:
+        """The leader's version."""
+        return self.routers[self.leader].version
+
+    @property
+    def grades(self) -> list[Grade]:
+        """Every rated turn, oldest first."""
+        return [self._grades[key] for key in sorted(self._grades)]
+
+    def decide(self, request: Request) -> Raced:
+        """All decisions on a request."""
+        leader = self.leader
+        decision = self.decide_by(leader, request)
+        return Raced(decision, tuple(self.decide_by(name, request) for name in self.routers if name != leader))
+
+    def decide_by(self, name: str, request: Request) -> Decision:
+        """One router's calibrated decision."""
+        return tempered(self.routers[name].decide(request), self._temperatures[name])
+
+    def replace(self, router: Router) -> None:
+        """Put a newer model of a router in its place; what its name has won stays."""
+        self.routers[router.name] = router
+
+    def grade(self, graded: Mapping[int, Grade | None]) -> Change | None:
+        """Take in new, changed and withdrawn grades; returns the change of the leader, if there was one now."""
+        before = self.leader
+        newest = max(self._grades, default=0)
+        later = all(key > newest for key in graded)
+        for key in sorted(graded):
+            self._grades.pop(key, None)
+            if (grade := graded[key]) is not None:
+                self._grades[key] = grade
+                if later:
+                    self.standing.add(grade)
+        grades = self.grades
+        if not later:  # the past has changed: from the start
+            self.standing = Standing(self._first, list(self.routers))
+            for grade in grades:
+                self.standing.add(grade)
+        self._temperatures = {name: temperature(grades, name) for name in self.routers}
+        return self.standing.changes[-1] if self.leader != before else None
