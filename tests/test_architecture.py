@@ -24,10 +24,11 @@ ARROWS = {
     "store": LOW,
     "demo": LOW | {"config"},
     "learning": LOW | {"config", "routers", "store"},
+    "insight": LOW | {"config", "routers", "store"},
     "refit": LOW | {"routers", "learning"},
     "engine": LOW | {"config", "routers", "backends", "store", "learning", "refit"},
     "ui": LOW | {"config", "engine", "backends", "store", "demo", "learning"},
-    "cli": LOW | {"config", "engine", "backends", "store", "routers", "demo", "ui", "learning"},
+    "cli": LOW | {"config", "engine", "backends", "store", "routers", "demo", "ui", "learning", "insight"},
     "__main__": {"cli"},
     "": set(),
 }

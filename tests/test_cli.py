@@ -76,7 +76,7 @@ def test_a_wrong_line_is_one_sentence(line, said):
         (["--demos"], "there is no option '--demos'"),
         (["route"], "a TEXT or --jsonl FILE"),
         (["route", "--jsonl", "/nowhere"], "cannot be read"),
-        (["route", "x", "--router", "magic"], "there is no router 'magic'; known: rules"),
+        (["route", "x", "--router", "magic"], "there is no router 'magic'; known: learned, rules"),
         (["--confidence-threshold", "7", "route", "x"], "expected a number from 0 to 1"),
         (["--config", "/nowhere.toml", "route", "x"], "there is no such file"),
         (["ask", "x", "--image", "/nowhere.png"], "there is no file /nowhere.png"),

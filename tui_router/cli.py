@@ -18,14 +18,16 @@ from tui_router.cli_shared import (
     complain,
     configuration,
     emit,
+    folder,
     request_rows,
     typed_request,
 )
 
 if TYPE_CHECKING:
     from tui_router.core.types import Decision
+    from tui_router.routers.base import Router
 
-COMMANDS = ("route", "eval", "ask", "rate", "turns")
+COMMANDS = ("route", "eval", "replay", "ask", "rate", "turns")
 
 _HELP = """\
 tui-router [OPTIONS]              open the dashboard
@@ -33,7 +35,10 @@ tui-router COMMAND [OPTIONS]      one job, without a screen
 
 commands
   route [TEXT] [--jsonl FILE|-]   decide, call no model
-  eval FILE [--wrong N]           a router on labelled requests
+  eval FILE [--router NAME ...]   routers on labelled rows, after --fit FILE,
+                                  --folds K or --leave-out FIELD; --noise
+  replay [--router NAME]          stored turns under another router, or under
+                                  --rules FILE; --days N, --since --until DAY
   ask TEXT [--image PATH ...]     decide, answer, record
   rate TURN y|n|c                 feedback: right, wrong, comment
   turns [--limit N] [--logs]      what was asked, newest first
@@ -89,10 +94,20 @@ def _commands() -> dict[str, argparse.ArgumentParser]:
     }
     made["route"].add_argument("text", nargs="*")
     made["route"].add_argument("--jsonl", metavar="FILE")
-    made["route"].add_argument("--router", default="rules")
+    made["route"].add_argument("--router", default="")
     made["eval"].add_argument("file")
     made["eval"].add_argument("--router", action="append", default=[])
     made["eval"].add_argument("--wrong", type=int, default=0)
+    made["eval"].add_argument("--fit", default="", metavar="FILE")
+    made["eval"].add_argument("--folds", type=int, default=0)
+    made["eval"].add_argument("--leave-out", default="", metavar="FIELD")
+    made["eval"].add_argument("--noise", action="store_true")
+    made["replay"].add_argument("--router", default="")
+    made["replay"].add_argument("--rules", default="", metavar="FILE")
+    made["replay"].add_argument("--days", type=int, default=0)
+    made["replay"].add_argument("--since", default="", metavar="DAY")
+    made["replay"].add_argument("--until", default="", metavar="DAY")
+    made["replay"].add_argument("--limit", type=int, default=20)
     made["ask"].add_argument("text", nargs="+")
     made["ask"].add_argument("--image", action="append", default=[], metavar="PATH")
     made["ask"].add_argument("--session", default="")
@@ -147,8 +162,21 @@ def _run(given: dict[str, Any], rest: list[str]) -> int:
         hint = f"; did you mean {near[0]!r}?" if near else "; tui-router --help lists them"
         raise UsageError(f"there is no {what} {name!r}{hint}")
     args = _commands()[name].parse_args(rest[1:])
+    from tui_router.store.errors import StoreError
+
+    try:
+        return _work(name, given, args)
+    except StoreError as error:
+        return complain(str(error), FAILED)
+
+
+def _work(name: str, given: dict[str, Any], args: argparse.Namespace) -> int:
     if name == "route":
         return _route(given, args)
+    if name == "replay":
+        from tui_router import cli_replay
+
+        return cli_replay.replay(given, args)
     if name == "eval":
         from tui_router import cli_eval
 
@@ -156,26 +184,17 @@ def _run(given: dict[str, Any], rest: list[str]) -> int:
     import asyncio
 
     from tui_router import cli_turns
-    from tui_router.store.errors import StoreError
 
     work = {"ask": cli_turns.ask, "rate": cli_turns.rate, "turns": cli_turns.turns}[name]
-
-    try:
-        return asyncio.run(work(given, args))
-    except StoreError as error:
-        return complain(str(error), FAILED)
+    return asyncio.run(work(given, args))
 
 
 # -- route -------------------------------------------------------------------------------------------------------
 def _route(given: dict[str, Any], args: argparse.Namespace) -> int:
-    from tui_router.routers.rules import RulesRouter
-
-    if args.router != "rules":
-        raise UsageError(f"there is no router {args.router!r}; known: rules")
     text = " ".join(args.text)
     if bool(args.text) == bool(args.jsonl):
         raise UsageError("route takes a TEXT or --jsonl FILE, one of the two")
-    router = RulesRouter(configuration(given).fleet)
+    router = _router(given, args.router)
     if args.jsonl:
         for _, row, request in request_rows(args.jsonl, "--jsonl"):
             emit(_decision(row.get("id"), router.decide(request)))
@@ -191,6 +210,23 @@ def _route(given: dict[str, Any], args: argparse.Namespace) -> int:
     for reason in decision.reasons:
         print(f"  {reason.weight:+.1f}  {reason.route}: {cleaned(reason.text)}")
     return DONE
+
+
+def _router(given: dict[str, Any], name: str) -> Router:
+    """The router of that name with all that it was taught, or the leader; nothing is written."""
+    config = configuration(given)
+    from tui_router.config import ROUTERS
+
+    known = [router for router in ROUTERS if router != "auto"]
+    if name and name not in known:
+        raise UsageError(f"there is no router {name!r}; known: {', '.join(known)}")
+    if name == "rules":
+        from tui_router.routers.rules import RulesRouter
+
+        return RulesRouter(config.fleet)
+    from tui_router.learning import as_taught
+
+    return as_taught(config, folder(given), name)
 
 
 def _decision(identity: Any, decision: Decision) -> dict[str, Any]:

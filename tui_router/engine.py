@@ -512,6 +512,7 @@ class Engine:
         learning = self._learned()
         async with self._teaching:
             change = effect = None
+            leader = self.leader
             try:
                 taught, at, earlier = await self.in_store(lambda: learning.recall(self._opened(), turn))
             except StoreError:
@@ -530,6 +531,7 @@ class Engine:
             self.emit(EffectEvent(effect))
         if change is not None:
             self.notice("good", "new_leader", learning.told(change))
+        if self.leader != leader:
             self.emit(LeaderEvent(self.leader))
         if learning.save_is_due:
             await self._save_lessons()

@@ -22,21 +22,22 @@ from msgspec import Struct
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from tui_router.config import Settings
+from tui_router.config import Config, Settings
 from tui_router.core.clock import local_day, now
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Request, Turn, messages_of
 from tui_router.routers.asking import Asked, worth
+from tui_router.routers.base import Router
 from tui_router.routers.grading import grade
 from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.lessons import Lesson, lesson
 from tui_router.routers.memory import Kept
 from tui_router.routers.own import Own, pack_own, unpack_own
-from tui_router.routers.prior import shipped
+from tui_router.routers.prior import UNREADABLE, shipped
 from tui_router.routers.promotion import Change
-from tui_router.routers.race import Race, Raced
+from tui_router.routers.race import Race, Raced, Runner
 from tui_router.routers.rules import RulesRouter
-from tui_router.store.store import Store
+from tui_router.store.store import STORE_FILE, Store
 
 FORMAT = 1
 SAVE_EVERY = 25
@@ -107,7 +108,7 @@ class Learning:
                     return unpack_own(file)
         except FileNotFoundError:
             pass
-        except (OSError, KeyError, ValueError, EOFError) as error:
+        except UNREADABLE as error:
             self.trouble = f"{path} cannot be read ({type(error).__name__}); it is fitted again from the verdicts"
         return None
 
@@ -122,7 +123,7 @@ class Learning:
                 sketches = file["sketches"].astype(np.float32)
         except FileNotFoundError:
             return
-        except (OSError, KeyError, ValueError, EOFError, msgspec.MsgspecError) as error:
+        except (*UNREADABLE, msgspec.MsgspecError) as error:
             self.trouble = f"{path} cannot be read ({type(error).__name__}); the verdicts are learned again"
             return
         for row, sketch in zip(kept, sketches, strict=True):
@@ -268,6 +269,18 @@ class Learning:
     def witnesses(self, turn: Turn) -> Witnesses:
         """Who can tell what the verdict of this turn will change; call them before it is learned."""
         return Witnesses(self, turn)
+
+
+def as_taught(config: Config, folder: Path, name: str = "") -> Router:
+    """A router as the data folder's verdicts have made it, or the leader; nothing is written. Raises StoreError."""
+    learning = Learning(config.fleet, folder, config.settings)
+    if (folder / STORE_FILE).exists():
+        store = Store(folder)
+        try:
+            learning.catch_up(store)
+        finally:
+            store.close()
+    return Runner(learning.race, name or learning.race.leader)
 
 
 def with_history(turn: Turn, store: Store) -> Turn:

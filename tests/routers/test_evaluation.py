@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from tui_router.core.types import Decision, Request
-from tui_router.routers.evaluation import Judged, Labelled, expected_calibration_error, summary
+from tui_router.routers.evaluation import Judged, Labelled, compare, expected_calibration_error, summary
 
 
 def judged(right, decided, confidence):
     ranking = ((decided, confidence), ("c", 1 - confidence))
     decision = Decision(ranking=ranking, model="m", reasons=(), router="r", version="1", elapsed_ms=2.0)
-    return Judged(Labelled(1, Request(text="x"), right), decision)
+    return Judged(Labelled({"id": 1}, Request(text="x"), right), decision)
 
 
 def test_figures_by_hand():
@@ -36,7 +36,10 @@ def test_a_perfectly_calibrated_router_has_no_error():
 
 def run(*args, expect=0):
     done = subprocess.run(
-        [sys.executable, "-m", "tui_router", "eval", *args], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "tui_router", "eval", "--router", "rules", *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == expect, done.stdout + done.stderr
     return done
@@ -55,3 +58,14 @@ def test_the_command(tmp_path):
     assert 'line 1: expected a "route"' in run(str(file), expect=2).stderr
     file.write_text('{"text": "x", "route": "nope"}')
     assert "the fleet has no route 'nope'" in run(str(file), expect=2).stderr
+
+
+def test_two_routers_are_compared_on_the_same_rows():
+    better = [judged("code", "code", 0.9)] * 60 + [judged("code", "reasoning", 0.9)] * 40
+    worse = [judged("code", "code", 0.9)] * 50 + [judged("code", "reasoning", 0.9)] * 50
+    found = compare(worse, better)
+    assert found["difference"] == pytest.approx(0.10)
+    assert (found["only_first"], found["only_second"]) == (0, 10)
+    assert found["p"] == pytest.approx(2 * 2**-10)
+    assert found["ci95"][0] > 0 and compare(worse, better) == found
+    assert compare(worse, worse)["p"] == 1

@@ -7,21 +7,25 @@ Accuracy comes with its Wilson interval; calibration as the expected calibration
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from msgspec import Struct
 
 from tui_router.core.statistics import wilson
 from tui_router.core.types import Decision, Request
+from tui_router.routers.promotion import chance
 
 BINS = 10
+RESAMPLES = 10_000
 
 
 class Labelled(Struct, frozen=True):
     """A request with its right route."""
 
-    id: Any
+    row: Mapping[str, Any]
+    """The whole line that it came from."""
     request: Request
     route: str
 
@@ -51,12 +55,34 @@ def summary(judged: Sequence[Judged]) -> dict[str, Any]:
         "accuracy": hits / n if n else None,
         "ci95": list(wilson(hits, n)),
         "macro_f1": sum(per_route[r]["f1"] for r in labelled) / len(labelled) if labelled else None,
+        "asked": _asked(judged, 0.7),
         "ece": expected_calibration_error((j.decision.confidence, j.right) for j in judged),
         "brier": sum(map(_brier, judged)) / n if n else None,
         "per_route": per_route,
         "confusion": _confusion(judged),
         "latency_ms": {name: _quantile(times, share) for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))},
     }
+
+
+def compare(first: Sequence[Judged], second: Sequence[Judged]) -> dict[str, Any]:
+    """Two routers on the same rows: the difference of their accuracies, and whether it is more than chance.
+
+    The interval comes from a paired bootstrap (Efron 1979; rows drawn again `RESAMPLES` times, always the same draws),
+    the probability from the exact test of McNemar (1947): that so uneven a split of the rows on which only one of them
+    is right comes about if both are equally good.
+    """
+    gains = np.array([int(b.right) - int(a.right) for a, b in zip(first, second, strict=True)])
+    only_first, only_second = int((gains < 0).sum()), int((gains > 0).sum())
+    n = len(gains)
+    draws = np.random.default_rng(0).multinomial(
+        n, [only_first / n, only_second / n, 1 - (only_first + only_second) / n], RESAMPLES
+    )
+    low, high = np.quantile((draws[:, 1] - draws[:, 0]) / n, (0.025, 0.975)).tolist()
+    p = min(1.0, 2 * chance(max(only_first, only_second), only_first + only_second))
+    return {
+        "difference": (only_second - only_first) / n, "ci95": [low, high], "p": p,
+        "only_first": only_first, "only_second": only_second,
+    }  # fmt: skip
 
 
 def expected_calibration_error(pairs: Iterable[tuple[float, bool]], bins: int = BINS) -> float:
@@ -69,6 +95,13 @@ def expected_calibration_error(pairs: Iterable[tuple[float, bool]], bins: int = 
         found[1] += right
         n += 1
     return sum(abs(confident - hits) for confident, hits in sums.values()) / n if n else 0.0
+
+
+def _asked(judged: Sequence[Judged], threshold: float) -> dict[str, float]:
+    """Share of the rows below a confidence: of all, and of all those that were right nevertheless."""
+    below = [j for j in judged if j.decision.confidence < threshold]
+    n = max(1, len(judged))
+    return {"all": len(below) / n, "though_right": sum(j.right for j in below) / n}
 
 
 def _of_route(judged: Sequence[Judged], route: str) -> dict[str, Any]:

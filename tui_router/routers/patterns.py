@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from re import _constants as c  # type: ignore[attr-defined]  # the parser that `re` itself uses
 from re import _parser as parser  # type: ignore[attr-defined]
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 FLAGS = re.IGNORECASE | re.MULTILINE
 STEM = 3
@@ -57,6 +57,10 @@ class Starts(NamedTuple):
     """A match starts with the word itself, not with signs or spaces before it."""
 
 
+_Where = Literal["word", "text", "start"]
+"""Where a pattern is tried: at the words with its stem only, on the whole text, or at the start of the text only."""
+
+
 class _Pattern(NamedTuple):
     place: int
     compiled: re.Pattern[str]
@@ -74,12 +78,8 @@ class PatternSet:
         self._all = [re.compile(pattern, FLAGS) for pattern in patterns]
         self._anywhere: list[_Pattern] = []
         """Tried on every text."""
-        self._anchored: dict[str, list[_Pattern]] = {}
-        """By a stem of the word that a match starts with: tried at those words only."""
-        self._loose: dict[str, list[_Pattern]] = {}
-        """By a stem that a match has near its start: tried on a text with such a word."""
-        self._first: dict[str, list[_Pattern]] = {}
-        """By a stem near the start; can only match at the start of the text."""
+        self._by_stem: dict[str, list[tuple[_Where, _Pattern]]] = {}
+        """By a stem of a word that the text must have for the pattern to match."""
         for place, pattern in enumerate(patterns):
             self._sort_in(place, pattern)
 
@@ -90,9 +90,9 @@ class PatternSet:
         if starts is None:
             self._anywhere.append(made)
             return
-        where = self._first if at_start else self._anchored if starts.exactly else self._loose
+        where: _Where = "start" if at_start else "word" if starts.exactly else "text"
         for stem in starts.stems:
-            where.setdefault(stem, []).append(made)
+            self._by_stem.setdefault(stem, []).append((where, made))
 
     def search(self, text: str) -> list[tuple[int, re.Match[str]]]:
         """(place of the pattern, its first match) of every pattern that matches, in the order of the patterns."""
@@ -103,20 +103,17 @@ class PatternSet:
         for one in self._anywhere:
             if not (one.needs and one.needs.isdisjoint(characters)):
                 found[one.place] = one.compiled.search(text)
-        anchored, loose, first = self._anchored, self._loose, self._first
+        by_stem = self._by_stem
         for word in _WORD.finditer(text.lower()):
-            start = word.start()
             spelled = word[0]
             for stem in (spelled[:STEM], spelled[:2] + "*"):
-                for one in anchored.get(stem, ()):
-                    if found.get(one.place) is None:
-                        found[one.place] = one.compiled.match(text, start)
-                for one in loose.get(stem, ()):
-                    if one.place not in found:
-                        found[one.place] = one.compiled.search(text)
-                for one in first.get(stem, ()):
-                    if one.place not in found:
-                        found[one.place] = one.compiled.match(text)
+                for where, one in by_stem.get(stem, ()):
+                    if where == "word":
+                        if found.get(one.place) is None:
+                            found[one.place] = one.compiled.match(text, word.start())
+                    elif one.place not in found:
+                        compiled = one.compiled
+                        found[one.place] = compiled.search(text) if where == "text" else compiled.match(text)
         return sorted((place, match) for place, match in found.items() if match is not None)
 
 

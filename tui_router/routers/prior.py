@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,10 @@ class Prior(NamedTuple):
     """A hash of the seeds, the shipped rules and the word vectors."""
 
 
+UNREADABLE = (OSError, KeyError, ValueError, EOFError, BadZipFile, zlib.error)
+"""What reading a file of arrays may raise when it is damaged or something else."""
+
+
 def save(prior: Prior, path: Path) -> None:
     """Write a prior. No pickle: arrays of numbers and short texts."""
     names = sorted(prior.accuracy)
@@ -51,7 +57,7 @@ def load(path: Path) -> Prior:
     try:
         with np.load(path, allow_pickle=False) as file:
             return _read(file)
-    except (OSError, KeyError, ValueError) as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"{path}: is no model of the learned router ({error}); `make prior` makes a new one"
         ) from error

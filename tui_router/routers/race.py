@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -13,6 +13,26 @@ from tui_router.routers.grading import Grade
 from tui_router.routers.promotion import Change, Standing, first_leader
 
 AUTO = "auto"
+
+
+class Runner:
+    """One router as the race runs it, calibrated, for those who want a single one."""
+
+    def __init__(self, race: Race, name: str) -> None:
+        self._race, self.name = race, name
+
+    @property
+    def version(self) -> str:
+        """The version of its model."""
+        return self._race.routers[self.name].version
+
+    def decide(self, request: Request) -> Decision:
+        """One decision."""
+        return self._race.decide_by(self.name, request)
+
+    def decide_many(self, requests: Iterable[Request]) -> Iterator[Decision]:
+        """Decisions in the order of the requests."""
+        return map(self.decide, requests)
 
 
 class Raced(Struct, frozen=True):
@@ -87,4 +107,4 @@ class Race:
             for grade in grades:
                 self.standing.add(grade)
         self._temperatures = {name: temperature(grades, name) for name in self.routers}
-        return self.standing.changes[-1] if self.leader != before else None
+        return self.standing.changes[-1] if self.standing.changes and self.leader != before else None

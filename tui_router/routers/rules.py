@@ -10,6 +10,7 @@ import hashlib
 import math
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ _POINTS_BACK = re.compile(
     re.IGNORECASE,
 )
 _HOLD_FOLLOW_UP, _HOLD_POINTING, _HOLD_PLAIN = 0.9, 0.7, 0.15
+_EARLIER_KEPT = 256
 _DECAY = 0.5
 _CLEAR = 3.0
 """A lead over the second route, in score, from which on a request speaks for itself."""
@@ -78,6 +80,8 @@ class RulesRouter:
         ]
         self.trigger_names = tuple(f"{fleet.routes[place].name}.{trigger.name}" for place, trigger in self._triggers)
         self._newest: tuple[Request, Evidence] | None = None
+        self._earlier: OrderedDict[str, tuple[float, ...]] = OrderedDict()
+        """Scores of earlier requests: a conversation shows them again and again."""
         self._bias = [route.bias for route in fleet.routes]
         self._words: dict[str, list[_Phrase]] = {}
         self._prefixes: dict[str, list[tuple[str, int]]] = {}
@@ -132,7 +136,22 @@ class RulesRouter:
         hits = self._evidence(look)
         found = Evidence(look, hits, self._scores(hits))
         self._newest = (request, found)
+        if not (request.has_image or request.attachments or request.has_code):
+            self._keep(request.text, found.scores)
         return found
+
+    def _scores_of(self, text: str) -> tuple[float, ...]:
+        """The scores of an earlier request."""
+        scores = self._earlier.get(text)
+        if scores is None:
+            scores = self._keep(text, self._scores(self._evidence(Look(Request(text=text)))))
+        return scores
+
+    def _keep(self, text: str, scores: list[float]) -> tuple[float, ...]:
+        kept = self._earlier[text] = tuple(scores)
+        if len(self._earlier) > _EARLIER_KEPT:
+            self._earlier.popitem(last=False)
+        return kept
 
     def weight(self, trigger: int) -> float:
         """The weight of a trigger, by its place in `trigger_names`."""
@@ -180,7 +199,7 @@ class RulesRouter:
         decided = scores.index(first)
         lent = [0.0] * len(scores)
         for age, content in enumerate(reversed(earlier)):
-            past = self._scores(self._evidence(Look(Request(text=content))))
+            past = self._scores_of(content)
             mean = sum(past) / len(past)
             weight = hold * _DECAY**age
             for place, score in enumerate(past):

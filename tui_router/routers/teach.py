@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tui_router.core.fleet import Fleet
 from tui_router.core.types import Request
 from tui_router.routers import own as owns
 from tui_router.routers import seeds
@@ -17,6 +18,7 @@ from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.lessons import Lesson
 from tui_router.routers.logistic import softmax
 from tui_router.routers.own import Library, Own, form_features
+from tui_router.routers.rules import RulesRouter
 from tui_router.routers.textmodel import TextModel
 
 FEWEST = 25
@@ -51,6 +53,14 @@ def fit_own(router: LearnedRouter, lessons: Sequence[Lesson]) -> Own | None:
     told = hashlib.blake2b(repr([(x.key, x.route) for x in lessons]).encode(), digest_size=4)
     libraries = _libraries(router, [lesson.request for lesson in lessons if _row(router, lesson) is not None])
     return Own(told.hexdigest(), made.weights, made.form, temperature, *libraries, sum(not x.against for x in lessons))
+
+
+def taught(fleet: Fleet, rules: RulesRouter, lessons: Sequence[Lesson]) -> LearnedRouter:
+    """A router that was shipped and then taught all this: fitted to it, and with each lesson in memory."""
+    router = LearnedRouter(fleet, rules, own=fit_own(LearnedRouter(fleet, rules), lessons))
+    for lesson in lessons:
+        router.learn(lesson)
+    return router
 
 
 def _libraries(router: LearnedRouter, mine: Sequence[Request]) -> tuple[Library, Library]:

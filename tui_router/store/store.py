@@ -49,6 +49,9 @@ _counters = decoder(Counters)
 _observation = decoder(Observation)
 
 
+STORE_FILE = "store.db"
+
+
 class Change(Struct, frozen=True):
     """What somebody, in this process or another, has written."""
 
@@ -73,7 +76,7 @@ class Store:
         from filelock import FileLock
 
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path = folder / "store.db"
+        self.path = folder / STORE_FILE
         self.repaired: str = ""
         lock = folder / "store.lock"
         lock.touch(0o600)
@@ -200,7 +203,13 @@ class Store:
 
     def turns(self) -> Iterator[Turn]:
         """All turns, oldest first, streamed. Time grows with their number, memory does not."""
-        return (self._with_verdict(_turn(raw)) for _, raw in self.db.storage.scan(TURNS))
+        verdicts = self.db.storage.scan(VERDICTS)
+        rated, raw = next(verdicts, (LAST_ID, b""))
+        for number, turn in self.db.storage.scan(TURNS):
+            while rated < number:
+                rated, raw = next(verdicts, (LAST_ID, b""))
+            found = _turn(turn)
+            yield msgspec.structs.replace(found, verdict=_verdicts(raw).latest) if rated == number else found
 
     def _with_verdict(self, turn: StoredTurn) -> Turn:
         raw = self.db.storage.one(VERDICTS, _number(turn.id))

@@ -117,9 +117,7 @@ class DecisionPane(Pane):
                 line(("moved    ", "$muted"), f"‘{one_line(moved.text, room)}’ ", ("→ ", "$muted"), moved.after)
             )
         alike = f"{len(effect.moved)} of {effect.alike} like it moved, " if effect.alike else ""
-        others = (
-            f"{effect.controls_moved} of {effect.controls} others" if effect.controls else "no others to look at yet"
-        )
+        others = f"{effect.controls_moved} of {effect.controls} others" if effect.controls else "no others yet"
         style = "$caution" if effect.controls_moved else "$muted"
         return [*rows, line(f"{'':<9}", (alike, "$muted"), (others, style))]
 
