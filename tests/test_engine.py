@@ -7,10 +7,11 @@ import pytest
 from msgspec.structs import replace
 
 from tests.worlds import SHIPPED, right, wrong
+from tui_router import config
 from tui_router.config import BackendSetting, Settings
 from tui_router.core.types import Request
 from tui_router.demo.server import DemoServer, Fault
-from tui_router.engine import Engine, NoticeEvent, StoreEvent, TextEvent, TurnEvent
+from tui_router.engine import EffectEvent, Engine, NoticeEvent, StoreEvent, TextEvent, TurnEvent
 from tui_router.store.errors import StoreFullError
 from tui_router.store.store import Store
 
@@ -19,8 +20,8 @@ from tui_router.store.store import Store
 async def world(tmp_path):
     server = DemoServer(speed=400)
     url = await server.start()
-    config = replace(SHIPPED, backends=(BackendSetting(name="DEMO", url=url),))
-    engine = Engine(config, tmp_path / "data")
+    made = replace(SHIPPED, backends=(BackendSetting(name="DEMO", url=url),))
+    engine = Engine(made, tmp_path / "data")
     engine.server, engine.told = server, []
     engine.listen(engine.told.append)
     await engine.open()
@@ -196,3 +197,59 @@ async def test_every_fault_of_the_double_ends_in_an_answer_or_one_sentence(world
         error = stored.answer.error
         assert error and "\n" not in error and "Traceback" not in error and len(error) < 400
     assert not world.live and all(m.answering == 0 for m in world.health.models.values())
+
+
+@pytest.mark.engine
+async def test_a_model_decides_too_and_its_decision_is_kept_as_a_shadow(tmp_path, engine_url):
+    text = (
+        f'[settings]\nllm_router = "gemma-3-1b"\n[backends."LM Studio"]\nurl = "{engine_url}"\nkind = "llama-server"\n'
+    )
+    engine = Engine(config.parse(text, None, {}), tmp_path / "data")
+    await engine.open()
+    try:
+        await engine.health.look()
+        turn = await engine.begin(Request(text="write a python function"), ask=False)
+        await asyncio.gather(*engine._tasks)
+        shadows = engine.store.find(turn.id).shadows
+        assert [s.router for s in shadows] == ["rules", "llm"]
+        assert sum(p for _, p in shadows[1].ranking) == pytest.approx(1)
+        assert engine.live[turn.id].turn.shadows == shadows
+    finally:
+        await engine.close()
+
+
+async def test_a_correction_is_learned_and_says_what_it_changed(world):
+    text = "summarise the meeting notes from monday"
+    turn = await ask(world, text)
+    (_, _), (wanted, _), *_ = turn.decision.ranking
+    await world.rate(turn.id, wrong(wanted))
+    await asyncio.gather(*world._tasks)
+    (effect,) = [e.effect for e in world.told if isinstance(e, EffectEvent)]
+    assert (effect.turn, effect.before, effect.after) == (turn.id, turn.decision.route, wanted)
+    assert (await ask(world, text)).decision.route == wanted
+    await world.rate(turn.id, None)
+    await asyncio.gather(*world._tasks)
+    assert (await ask(world, text)).decision.ranking == turn.decision.ranking
+
+
+async def test_what_another_process_rated_is_learned(world, tmp_path):
+    text = "summarise the meeting notes from monday"
+    turn = await ask(world, text)
+    wanted = turn.decision.ranking[1][0]
+    await world.poll()
+    other = Store(tmp_path / "data")
+    other.rate(turn.id, wrong(wanted))
+    other.close()
+    await world.poll()
+    assert (await ask(world, text)).decision.route == wanted
+
+
+async def test_a_question_is_asked_for_its_label_and_not_twice(world):
+    world.interactive, world.threshold = True, 0.01
+    text = "compare the two mortgage offers I got"
+    first = await world.begin(Request(text=text))
+    again = await world.begin(Request(text=text))
+    assert (first.asked, first.state, again.asked) == ("worth", "asking", "")
+    await world.cancel(first.id)
+    world.feedback = False
+    assert (await world.begin(Request(text="summarise the meeting notes from monday"))).asked == ""

@@ -12,6 +12,7 @@ from tui_router import __version__
 from tui_router.cli_shared import (
     DONE,
     FAILED,
+    ROUTERS,
     USAGE,
     UsageError,
     cleaned,
@@ -215,11 +216,8 @@ def _route(given: dict[str, Any], args: argparse.Namespace) -> int:
 def _router(given: dict[str, Any], name: str) -> Router:
     """The router of that name with all that it was taught, or the leader; nothing is written."""
     config = configuration(given)
-    from tui_router.config import ROUTERS
-
-    known = [router for router in ROUTERS if router != "auto"]
-    if name and name not in known:
-        raise UsageError(f"there is no router {name!r}; known: {', '.join(known)}")
+    if name and name not in ROUTERS:
+        raise UsageError(f"there is no router {name!r}; known: {', '.join(ROUTERS)}")
     if name == "rules":
         from tui_router.routers.rules import RulesRouter
 

@@ -6,14 +6,13 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tui_router.cli_shared import DONE, UsageError, cleaned, configuration, emit, request_rows
+from tui_router.cli_shared import DONE, ROUTERS, UsageError, cleaned, configuration, emit, request_rows
 
 if TYPE_CHECKING:
     from tui_router.core.fleet import Fleet
     from tui_router.routers.base import Router
     from tui_router.routers.evaluation import Judged, Labelled
 
-ROUTERS = ("learned", "rules")
 _LEAST_GROUP = 20
 """Rows of a source below which it is not left out by itself."""
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tui_router.cli_shared import DONE, UsageError, cleaned, configuration, emit, folder
+from tui_router.cli_shared import DONE, ROUTERS, UsageError, cleaned, configuration, emit, folder
 
 if TYPE_CHECKING:
     from tui_router.core.types import Turn
@@ -20,15 +20,14 @@ if TYPE_CHECKING:
 def replay(given: dict[str, Any], args: argparse.Namespace) -> int:
     """Decide the turns of a period again, and show what would go elsewhere. Raises StoreError."""
     from tui_router import config as configs
-    from tui_router.config import ROUTERS, ConfigError
+    from tui_router.config import ConfigError
     from tui_router.insight.replay import by_rules
     from tui_router.insight.replay import replay as replayed
     from tui_router.learning import as_taught
     from tui_router.store.store import STORE_FILE, Store
 
-    known = [name for name in ROUTERS if name != "auto"]
-    if args.router and args.router not in known:
-        raise UsageError(f"there is no router {args.router!r}; known: {', '.join(known)}")
+    if args.router and args.router not in ROUTERS:
+        raise UsageError(f"there is no router {args.router!r}; known: {', '.join(ROUTERS)}")
     config, place = configuration(given), folder(given)
     if args.rules:
         try:

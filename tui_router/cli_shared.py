@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tui_router.engine import Engine
 
 DONE, FAILED, USAGE = 0, 1, 2
+ROUTERS = ("learned", "rules")
+"""The routers that need no server."""
 
 
 class UsageError(Exception):

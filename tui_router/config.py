@@ -22,13 +22,14 @@ from tui_router.core.fleet import Fleet
 
 BackendKind = Literal["auto", "lmstudio", "ollama", "llama-server", "vllm", "openai"]
 KINDS: tuple[BackendKind, ...] = ("auto", "lmstudio", "ollama", "llama-server", "vllm", "openai")
-ROUTERS = ("auto", "learned", "rules")
+ROUTERS = ("auto", "learned", "rules", "llm")
 THEMES = ("router-dark", "router-light", "router-high")
 
 _TOP = ("settings", "rules", "models", "routes", "backends", "tools")
 _SETTINGS = (
     "confidence_threshold",
     "router",
+    "llm_router",
     "asks_a_day",
     "theme",
     "prefer_loaded",
@@ -73,6 +74,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Below this confidence the decision asks before anything is sent."""
     router: str = "auto"
     """Who leads: `auto` (the best by the verdicts so far), or the name of a router."""
+    llm_router: str = ""
+    """A small model of the fleet that chooses a route too, by the descriptions alone; empty: none."""
     asks_a_day: int = 3
     """How often a day a request is asked about, beside the unsure ones, because its label would teach most."""
     theme: str = "router-dark"
@@ -202,8 +205,14 @@ def parse(text: str, path: Path | None, environ: Mapping[str, str]) -> Config:
     check.known(own, (), _TOP)
     merged = fleet_file.overlay(_shipped(), own, check)
     fleet = fleet_file.build(merged, check)
+    settings = _settings(own, check)
+    if settings.llm_router and settings.llm_router not in fleet.models:
+        known = ", ".join(fleet.models)
+        check.fault(("settings", "llm_router"), f"the fleet has no model {settings.llm_router!r}; known: {known}")
+    if settings.router == "llm" and not settings.llm_router:
+        check.fault(("settings", "router"), "leads by a model, but settings.llm_router names none")
     config = Config(
-        settings=_settings(own, check),
+        settings=settings,
         fleet=fleet,
         backends=_backends(own, check, environ),
         tools=_tools(own, check),
@@ -229,6 +238,7 @@ def _settings(own: Mapping[str, Any], check: Checker) -> Settings:
     return Settings(
         confidence_threshold=check.number(table, at, "confidence_threshold", plain.confidence_threshold, 0, 1),
         router=check.choice(table, at, "router", ROUTERS, plain.router),
+        llm_router=check.text(table, at, "llm_router"),
         asks_a_day=int(check.number(table, at, "asks_a_day", plain.asks_a_day, 0, 100)),
         theme=check.choice(table, at, "theme", THEMES, plain.theme),
         prefer_loaded=check.flag(table, at, "prefer_loaded"),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from msgspec import Struct, to_builtins
 from msgspec.structs import replace
 
+from tui_router.backends.choice import ServedChooser
 from tui_router.backends.dispatch import Dispatcher, Hopped, Order, Outcome, Slow, Trying
 from tui_router.backends.dispatch import Event as DispatchEvent
 from tui_router.backends.health import Health
@@ -37,12 +38,14 @@ from tui_router.core.types import (
     Verdict,
     messages_of,
 )
+from tui_router.routers.late import LateRouter
 from tui_router.store import routing_log
 from tui_router.store.errors import StoreError
 from tui_router.store.store import Change, Store
 
 if TYPE_CHECKING:
     from tui_router.learning import Effect, Learning
+    from tui_router.routers.race import Raced
 
 T = TypeVar("T")
 HISTORY_TURNS = 40
@@ -146,6 +149,10 @@ class Engine:
         self.health = Health(config.fleet, config.backends, checked=health_checks)
         self.dispatcher = Dispatcher(config.fleet, self.health, config.settings)
         self.threshold = config.settings.confidence_threshold
+        self.late: dict[str, LateRouter] = {}
+        """The routers that ask a model."""
+        if model := config.settings.llm_router:
+            self.late["llm"] = LateRouter("llm", config.fleet, model, ServedChooser(self.health, model))
         self.live: dict[str, LiveTurn] = {}
         self.store: Store | None = None
         self.learning: Learning | None = None
@@ -293,6 +300,7 @@ class Engine:
         history = request.history or await self.conversation(session)
         async with self._teaching:
             raced = learning.race.decide(replace(request, history=history))
+        raced = await self._led(raced, replace(request, history=history))
         decision = raced.decision
         may_ask = ask and not route and not model
         asked: Asked = "" if not may_ask else "unsure" if decision.confidence < self.threshold else ""
@@ -313,7 +321,38 @@ class Engine:
             self._wrote(recorded)
         self.live[recorded.id] = LiveTurn(recorded)
         self.emit(TurnEvent(recorded, new=True))
+        for late in self.late.values():
+            if late.name != decision.router and late.model != decision.model:
+                self._begin_task(self._late_shadow(recorded.id, late, replace(request, history=history)))
         return recorded
+
+    async def _led(self, raced: Raced, request: Request) -> Raced:
+        """The same, led by a router that asks a model if that one leads and answers in time."""
+        race = self._learned().race
+        late = self.late.get(race.leader)
+        made = await late.decide(request) if late is not None else None
+        return raced if made is None else raced.led_by(race.calibrated(made))
+
+    async def _late_shadow(self, turn_id: str, late: LateRouter, request: Request) -> None:
+        """Have a model decide too, and add its decision to the turn, whatever has become of that meanwhile."""
+        made = await late.decide(request)
+        if made is None:
+            return
+        shadow = self._learned().race.calibrated(made)
+        live = self.live.get(turn_id)
+        if live is not None:
+            await self._change(live, replace(live.turn, shadows=(*live.turn.shadows, shadow)))
+            return
+        with suppress(StoreError):
+            turn = await self.in_store(lambda: self._opened().find(turn_id))
+            if turn is None:
+                return
+            turn = replace(turn, shadows=(*turn.shadows, shadow))
+            await self._saved(lambda store: store.update(turn), "the shadow's decision")
+            self._wrote(turn)
+            self.emit(TurnEvent(turn))
+            if turn.verdict is not None:
+                await self._learn(turn)
 
     async def conversation(self, session: str) -> tuple[Message, ...]:
         """The messages of a session so far: what was asked and what was answered, oldest first."""
@@ -381,11 +420,13 @@ class Engine:
                 order, lambda event: self._progress(live, event), live.switch if self.interactive else None
             )
         except asyncio.CancelledError:
+            turn = live.turn
             answer = Answer(text="".join(live.text), reasoning="".join(live.reasoning), error="stopped by you")
             await asyncio.shield(
                 self._end(live, replace(turn, state="stopped", answer=answer, dispatch=self._partial(live)))
             )
             return live.turn
+        turn = live.turn
         state: TurnState = "interrupted" if outcome.interrupted else "failed" if outcome.failed else "done"
         await self._end(live, replace(turn, state=state, answer=outcome.answer, dispatch=outcome.dispatch))
         self._tell_fallbacks(live.turn, outcome)

@@ -90,7 +90,9 @@ class Learning:
         self.trouble = ""
         """Why something that was kept could not be read, in a sentence; empty when all is well."""
         self.learned = LearnedRouter(fleet, self.rules, own=self._read_own())
-        self.race = Race([self.learned, self.rules], shipped().accuracy, settings.router)
+        self.race = Race(
+            [self.learned, self.rules], shipped().accuracy, settings.router, ["llm"] if settings.llm_router else []
+        )
         self.asked = Asked(settings.asks_a_day)
         self._labels: Counter[str] = Counter()
         self._fit_from = REFIT_EVERY
@@ -280,7 +282,7 @@ def as_taught(config: Config, folder: Path, name: str = "") -> Router:
             learning.catch_up(store)
         finally:
             store.close()
-    return Runner(learning.race, name or learning.race.leader)
+    return Runner(learning.race, name or learning.race.at_once)
 
 
 def with_history(turn: Turn, store: Store) -> Turn:

@@ -268,7 +268,7 @@ class LearnedRouter:
         own[[place for _, place in self._own_columns]] = True
         mine = np.where(own, mine * chances[own].sum(), chances)
         agreed = int(mine.argmax()) == int(chances.argmax())
-        trust = AGREED if agreed else self.own.trust(reading.sketch, form)
+        trust = AGREED if agreed else self.own.trust(reading.sketch, form, float(mine.max()))
         return softmax((1 - trust) * np.log(np.maximum(chances, 1e-9)) + trust * np.log(np.maximum(mine, 1e-9)))
 
     def _past(self, reading: Reading, past: list[tuple[Reading, Floats, Message]]) -> tuple[context.Past, ...]:

@@ -23,9 +23,11 @@ ROW_WEIGHT = 3.0
 """Weight of one of the person's rows against that of a seed."""
 FORM_SHARE = 0.3
 """Share of the form in the likeness of two requests; the rest is what they say."""
-NEARER = 0.025
+NEARER = 0.02
 """How much more a request must be like one of the person's rows than like any seed for both models to count the same."""
 SOFTNESS = 0.015
+SURENESS, USUAL = 0.2, 0.7
+"""How much likeness the model's own confidence is worth, against its usual one where the two differ."""
 AGREED = 0.7
 """Trust where both models name the same route."""
 MOST_ROWS = 2000
@@ -47,9 +49,15 @@ class Own(NamedTuple):
     labels: int
     """How many labels there were when it was fitted, those included that it was not fitted to."""
 
-    def trust(self, sketch: Floats, form: Floats) -> float:
-        """How much the model is to be believed where it differs from the seeds' model, 0 to 1."""
-        nearer = self.mine.nearest(sketch, form) - self.seeds.nearest(sketch, form)
+    def trust(self, sketch: Floats, form: Floats, sure: float) -> float:
+        """How much the model is to be believed where it differs from the seeds' model, 0 to 1.
+
+        Args:
+            sketch: Of the request.
+            form: Of the request.
+            sure: Its own confidence.
+        """
+        nearer = self.mine.nearest(sketch, form) - self.seeds.nearest(sketch, form) + SURENESS * (sure - USUAL)
         return float(1 / (1 + np.exp((NEARER - nearer) / SOFTNESS)))
 
 

@@ -42,6 +42,10 @@ class Raced(Struct, frozen=True):
     """The leader's."""
     shadows: tuple[Decision, ...]
 
+    def led_by(self, decision: Decision) -> Raced:
+        """The same, with this decision before all others."""
+        return Raced(decision, (self.decision, *self.shadows))
+
 
 class Race:
     """The routers that decide at once, without a server, and who of them leads.
@@ -50,26 +54,34 @@ class Race:
         routers: All of them.
         accuracy: Router -> (right, all) on held-out seeds: who leads before there are verdicts.
         pinned: The name of a router that leads whatever the verdicts say, or `auto`.
+        late: Names of routers that ask a model: the engine waits for them, the race grades and calibrates them.
     """
 
-    def __init__(self, routers: Sequence[Router], accuracy: Mapping[str, tuple[int, int]], pinned: str = AUTO) -> None:
+    def __init__(
+        self,
+        routers: Sequence[Router],
+        accuracy: Mapping[str, tuple[int, int]],
+        pinned: str = AUTO,
+        late: Sequence[str] = (),
+    ) -> None:
         self.routers = {router.name: router for router in routers}
+        self._all = (*self.routers, *late)
         self._first = first_leader(accuracy, list(self.routers))
         self.pinned = pinned
-        self.standing = Standing(self._first, list(self.routers))
+        self.standing = Standing(self._first, self._all)
         """Who leads by the verdicts alone, and every change so far."""
         self._grades: dict[int, Grade] = {}
-        self._temperatures = dict.fromkeys(self.routers, 1.0)
+        self._temperatures = dict.fromkeys(self._all, 1.0)
 
     @property
     def leader(self) -> str:
         """The name of the router that is acted on."""
-        return self.pinned if self.pinned in self.routers else self.standing.leader
+        return self.pinned if self.pinned in self._all else self.standing.leader
 
     @property
-    def version(self) -> str:
-        """The leader's version."""
-        return self.routers[self.leader].version
+    def at_once(self) -> str:
+        """The leader, or who acts when the leader does not answer in time."""
+        return self.leader if self.leader in self.routers else self._first
 
     @property
     def grades(self) -> list[Grade]:
@@ -77,14 +89,18 @@ class Race:
         return [self._grades[key] for key in sorted(self._grades)]
 
     def decide(self, request: Request) -> Raced:
-        """All decisions on a request."""
-        leader = self.leader
+        """All decisions on a request that come at once."""
+        leader = self.at_once
         decision = self.decide_by(leader, request)
         return Raced(decision, tuple(self.decide_by(name, request) for name in self.routers if name != leader))
 
     def decide_by(self, name: str, request: Request) -> Decision:
         """One router's calibrated decision."""
-        return tempered(self.routers[name].decide(request), self._temperatures[name])
+        return self.calibrated(self.routers[name].decide(request))
+
+    def calibrated(self, decision: Decision) -> Decision:
+        """A decision at its router's temperature."""
+        return tempered(decision, self._temperatures[decision.router])
 
     def replace(self, router: Router) -> None:
         """Put a newer model of a router in its place; what its name has won stays."""
@@ -103,8 +119,8 @@ class Race:
                     self.standing.add(grade)
         grades = self.grades
         if not later:  # the past has changed: from the start
-            self.standing = Standing(self._first, list(self.routers))
+            self.standing = Standing(self._first, self._all)
             for grade in grades:
                 self.standing.add(grade)
-        self._temperatures = {name: temperature(grades, name) for name in self.routers}
+        self._temperatures = {name: temperature(grades, name) for name in self._all}
         return self.standing.changes[-1] if self.standing.changes and self.leader != before else None

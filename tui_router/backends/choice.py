@@ -1,0 +1,130 @@
+"""Having a served model choose a letter, in the way that its server can do best.
+
+llama-server: a grammar that allows the letters only, with the probabilities after it (`post_sampling_probs`). Others: a
+JSON schema with the letters as an enumeration; and where a server refuses that, plain text. A model is asked only if it
+is loaded and idle: a question about a route must not load a model, nor stand before an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from tui_router.backends.errors import BackendError
+from tui_router.backends.health import Backend, Health
+from tui_router.core.choice import Chosen
+from tui_router.core.types import Message
+
+_LETTER = re.compile(r"\b([A-Z])\b")
+_SCHEMA, _PLAIN = "schema", "plain"
+
+
+class ServedChooser:
+    """Asks one model of the fleet.
+
+    Args:
+        health: What knows where the model is served, and how it is.
+        model: Its name in the fleet.
+    """
+
+    def __init__(self, health: Health, model: str) -> None:
+        self._health, self._model = health, model
+        self._ways: dict[str, str] = {}
+        """Server -> the way that it was found to understand."""
+
+    async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> Chosen | None:
+        """The choice; None when the model is not loaded or not idle, or does not answer in time."""
+        status = self._health.models.get(self._model)
+        if status is None or status.state != "loaded" or status.answering:
+            return None
+        backend = next((b for b in self._health.backends if b.setting.url == status.backend), None)
+        if backend is None:
+            return None
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await self._ask(backend, status.served_as, messages, letters, deadline_s)
+        except (TimeoutError, BackendError):
+            return None
+
+    async def _ask(
+        self, backend: Backend, served_as: str, messages: tuple[Message, ...], letters: str, deadline_s: float
+    ) -> Chosen | None:
+        body: dict[str, Any] = {
+            "model": served_as,
+            "messages": [{"role": m.role, "content": m.content} for m in messages],
+            "temperature": 0,
+            "stream": False,
+        }
+        if backend.kind == "llama-server":
+            body |= {
+                "max_tokens": 1, "temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "samplers": ["temperature"],
+                "grammar": f"root ::= [{letters[0]}-{letters[-1]}]", "post_sampling_probs": True, "logprobs": True,
+                "top_logprobs": 4 * len(letters),
+            }  # fmt: skip
+            return read(await self._reply(backend, body, deadline_s), letters)
+        url = backend.setting.url
+        if self._ways.get(url, _SCHEMA) == _SCHEMA:
+            reply = await self._reply(
+                backend, {**body, "max_tokens": 24, "response_format": _schema(letters)}, deadline_s
+            )
+            chosen = read(reply, letters)
+            if chosen is not None:
+                self._ways[url] = _SCHEMA
+                return chosen
+            self._ways[url] = _PLAIN
+        return read(await self._reply(backend, {**body, "max_tokens": 8}, deadline_s), letters)
+
+    async def _reply(self, backend: Backend, body: dict[str, Any], deadline_s: float) -> Any:
+        return (await backend.client.post("/v1/chat/completions", body, timeout=deadline_s)).json
+
+
+def _schema(letters: str) -> dict[str, Any]:
+    schema = {
+        "type": "object", "properties": {"route": {"type": "string", "enum": list(letters)}}, "required": ["route"],
+        "additionalProperties": False,
+    }  # fmt: skip
+    return {"type": "json_schema", "json_schema": {"name": "route", "strict": True, "schema": schema}}
+
+
+def read(reply: Any, letters: str) -> Chosen | None:
+    """The choice in a chat reply, whatever its form; None when there is none in it."""
+    try:
+        choice = reply["choices"][0]
+        text = choice["message"].get("content") or ""
+    except (KeyError, IndexError, TypeError, AttributeError):
+        return None
+    probabilities = _probabilities(choice.get("logprobs"), letters)
+    letter = _letter(text, letters)
+    if letter is None and probabilities:
+        letter = max(probabilities, key=lambda name: probabilities[name])
+    return None if letter is None else Chosen(letter, probabilities)
+
+
+def _letter(text: str, letters: str) -> str | None:
+    try:
+        value = json.loads(text)
+        said = value.get("route") if isinstance(value, dict) else None
+    except ValueError:
+        found = _LETTER.search(text.strip())
+        said = found[1] if found else text.strip()[:1].upper() if len(text.strip()) == 1 else None
+    return said if isinstance(said, str) and len(said) == 1 and said in letters else None
+
+
+def _probabilities(logprobs: Any, letters: str) -> Mapping[str, float] | None:
+    """Letter -> probability, from llama-server's own form after sampling; None when the reply has none of it."""
+    try:
+        top = logprobs["content"][0]["top_probs"]
+        found = [(str(one["token"]).strip(), float(one["prob"])) for one in top]
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+    kept: defaultdict[str, float] = defaultdict(
+        float
+    )  # a vocabulary may hold a letter more than once: with a space, as a byte
+    for letter, p in found:
+        if len(letter) == 1 and letter in letters:
+            kept[letter] += p
+    return dict(kept) or None
