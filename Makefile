@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run demo test lint types bench faults seeds prior pictures wheel clean
+.PHONY: run demo test lint types bench faults sim seeds prior pictures wheel clean
 
 run: $(VENV)/.app            ## start the dashboard
 	$(BIN)/tui-router
@@ -26,6 +26,9 @@ bench: $(VENV)/.test         ## speed and memory, beside the peers, on this mach
 
 faults: $(VENV)/.test        ## 500 times kill -9, two writers at a time
 	$(BIN)/python -m tests.store.kills --kills 500
+
+sim: $(VENV)/.test           ## what learning does, simulated: promotion, corrections, bad marks
+	$(BIN)/python scripts/sim.py
 
 seeds: $(VENV)/.test         ## report on the seeds: balance, duplicates, overlap with the sets
 	$(BIN)/python scripts/seeds.py

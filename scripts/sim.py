@@ -1,0 +1,202 @@
+"""What learning does, simulated: promotion, corrections, bad marks, whom to ask, the learning curve. `make sim`.
+
+    python scripts/sim.py [promotion] [corrections] [marks] [curve] [asking] [--file FILE.jsonl]
+
+Without names: promotion, corrections and marks, on the sets of the repository (a minute). `curve` and `asking` fit the
+person's own model many times (some minutes) and want more labelled rows than those sets have: give them a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tui_router import cli_eval, config
+from tui_router.cli_shared import request_rows
+from tui_router.core.types import Request
+from tui_router.routers.asking import Asked, worth
+from tui_router.routers.evaluation import Labelled
+from tui_router.routers.learned import LearnedRouter
+from tui_router.routers.lessons import Lesson
+from tui_router.routers.promotion import LEVEL, Match, is_look
+from tui_router.routers.rules import RulesRouter
+from tui_router.routers.teach import taught
+
+ROOT = Path(__file__).parent.parent
+SETS = ROOT / "benchmarks" / "sets"
+FLEET = config.parse("", None, {}).fleet
+RULES = RulesRouter(FLEET)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", default=[])
+    parser.add_argument("--file", default=str(SETS / "misleading.jsonl"))
+    parser.add_argument("--runs", type=int, default=10_000)
+    args = parser.parse_args()
+    what = args.what or ["promotion", "corrections", "marks"]
+    unknown = set(what) - {"promotion", "corrections", "marks", "curve", "asking"}
+    if unknown:
+        parser.error(f"there is no simulation {', '.join(sorted(unknown))}")
+    rows = cli_eval.labelled(args.file, FLEET)
+    for name in what:
+        match name:
+            case "promotion":
+                promotion(args.runs)
+            case "corrections":
+                corrections()
+            case "marks":
+                marks(rows)
+            case "curve":
+                curve(rows)
+            case "asking":
+                asking(rows)
+    return 0
+
+
+def shipped() -> LearnedRouter:
+    return LearnedRouter(FLEET, RULES)
+
+
+def accuracy(router: LearnedRouter, rows: Sequence[Labelled]) -> float:
+    return sum(router.decide(row.request).route == row.route for row in rows) / len(rows)
+
+
+# -- promotion ---------------------------------------------------------------------------------------------------------
+def promotion(runs: int) -> None:
+    """How often the lead changes, by how far the routers are apart."""
+    print(f"promotion, {runs:,} histories each")
+    for apart in (0.02, 0.05, 0.10, 0.20):
+        share = changed(runs, 1600, apart / 2, apart / 2, seed=1)
+        print(
+            f"  equally good, differing on {apart:4.0%} of 1,600 turns: the lead changes in {share:.1%} (at most {LEVEL:.0%})"
+        )
+    for apart in (0.06, 0.08, 0.10, 0.12):
+        share = changed(runs, 400, (apart + 0.05) / 2, (apart - 0.05) / 2, seed=2)
+        print(f"  5 points better, differing on {apart:4.0%} of 400 turns: it leads in {share:.1%}")
+
+
+def changed(runs: int, turns: int, won: float, lost: float, *, seed: int) -> float:
+    """Share of the histories in which a candidate takes the lead. The counts between two looks are drawn at once."""
+    rng = np.random.default_rng(seed)
+    looks = [n for n in range(1, turns + 1) if is_look(n)]
+    steps = np.diff([0, *looks])
+    draws = np.stack([rng.multinomial(n, [won, lost, 1 - won - lost], runs)[:, :2] for n in steps], axis=1).cumsum(
+        axis=1
+    )
+    count = 0
+    for history in draws:
+        for compared, (w, x) in zip(looks, history.tolist(), strict=True):
+            match = Match()
+            match.compared, match.won, match.lost = compared, w, x
+            if match.wins(1):
+                count += 1
+                break
+    return count / runs
+
+
+# -- corrections -------------------------------------------------------------------------------------------------------
+def corrections() -> None:
+    """200 corrections, one after the other, none taken back; the controls are what nobody corrected."""
+    rows = [(row, request) for _, row, request in request_rows(str(SETS / "corrections.jsonl"), "FILE")]
+    controls = [row.request for name in ("misleading", "conversations") for row in labelled_set(name)]
+    router = shipped()
+    before = [router.decide(request).route for request in controls]
+    moved = told = 0
+    own = []
+    for key, (row, request) in enumerate(rows, 1):
+        decided = router.decide(request).route
+        wanted = next(route for route in row["routes"] if route != decided)
+        router.learn(Lesson(key=key, request=request, route=wanted))
+        own.append(router.decide(request).route == wanted)
+        moved += sum(router.decide(Request(text=text)).route == wanted for text in row["paraphrases"])
+        told += len(row["paraphrases"])
+    strayed = sum(router.decide(request).route != route for request, route in zip(controls, before, strict=True))
+    print(f"corrections, {len(rows)} one after the other")
+    print(f"  the request itself goes where it was sent: {np.mean(own):.1%}")
+    print(f"  paraphrases that go there too: {moved / told:.1%} of {told}")
+    print(f"  controls that moved, with all {len(rows)} learned: {strayed / len(controls):.1%} of {len(controls)}")
+
+
+def labelled_set(name: str) -> list[Labelled]:
+    return cli_eval.labelled(str(SETS / f"{name}.jsonl"), FLEET)
+
+
+# -- marks -------------------------------------------------------------------------------------------------------------
+def marks(rows: Sequence[Labelled]) -> None:
+    """Every wrong decision is corrected; then the same with one wrong mark in five given for a bad answer."""
+    order = list(rows)
+    random.Random(4).shuffle(order)
+    stream, test = order[: len(order) // 2], order[len(order) // 2 :]
+    print(f"marks, a stream of {len(stream)} requests, tested on {len(test)} others")
+    print(f"  untaught {accuracy(shipped(), test):.1%}")
+    for share in (0.0, 0.2):
+        router, dice, bad = shipped(), random.Random(5), 0
+        wrong = 0
+        for key, row in enumerate(stream, 1):
+            decided = router.decide(row.request).route
+            if decided != row.route:
+                wrong += 1
+                router.learn(Lesson(key=key, request=row.request, route=row.route))
+            elif bad < share / (1 - share) * max(1, wrong) and dice.random() < 0.5:
+                bad += 1  # marked wrong without a route, though the route was right: the answer was bad
+                router.learn(Lesson(key=key, request=row.request, route=decided, against=True))
+        print(f"  {bad:3} of {wrong + bad:3} wrong marks were for bad answers: {accuracy(router, test):.1%}")
+
+
+# -- with fits of the person's own model -------------------------------------------------------------------------------
+COUNTS = (25, 50, 100, 200, 400)
+
+
+def curve(rows: Sequence[Labelled]) -> None:
+    """The accuracy on held-out rows after so many labels of others."""
+    order = list(rows)
+    random.Random(7).shuffle(order)
+    test, pool = order[: len(order) // 3], order[len(order) // 3 :]
+    print(f"curve, tested on {len(test)} rows that nobody labelled\n  untaught {accuracy(shipped(), test):.1%}")
+    for count in [n for n in COUNTS if n <= len(pool)]:
+        lessons = [Lesson(key=i, request=row.request, route=row.route) for i, row in enumerate(pool[:count], 1)]
+        print(f"  {count:4} labels {accuracy(taught(FLEET, RULES, lessons), test):.1%}", flush=True)
+
+
+def asking(rows: Sequence[Labelled]) -> None:
+    """The accuracy on held-out rows, after labels of requests that were worth asking about, and of any requests."""
+    order = list(rows)
+    random.Random(8).shuffle(order)
+    test, stream = order[: len(order) // 3], order[len(order) // 3 :]
+    print(
+        f"asking, a stream of {len(stream)} requests, tested on {len(test)} others; untaught {accuracy(shipped(), test):.1%}"
+    )
+    worthy = [row for row in stream if chosen(row, _SEEN)]
+    for name, labelled, counts in (
+        ("any", stream, (100, 200, 400)),
+        ("worth asking", worthy, (40, 60, 80, 120, 160, 240)),
+    ):
+        for count in [n for n in counts if n <= len(labelled)]:
+            lessons = [Lesson(key=i, request=row.request, route=row.route) for i, row in enumerate(labelled[:count], 1)]
+            print(f"  {name:<12} {count:4} labels {accuracy(taught(FLEET, RULES, lessons), test):.1%}", flush=True)
+    print(f"  {len(worthy)} of {len(stream)} requests were worth asking about")
+
+
+_SEEN: tuple[LearnedRouter, Asked, Counter[str]] = (shipped(), Asked(10_000), Counter())
+
+
+def chosen(row: Labelled, seen: tuple[LearnedRouter, Asked, Counter[str]]) -> bool:
+    """Whether the shipped router would ask about a request, and was not asked about one like it."""
+    router, asked, labels = seen
+    decision, sketch = router.decide(row.request), router.read(row.request).sketch
+    if not worth(decision, [RULES.decide(row.request)], labels) or not asked.may("day", sketch):
+        return False
+    asked.note("day", sketch)
+    labels[row.route] += 1
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
