@@ -25,10 +25,11 @@ ARROWS = {
     "demo": LOW | {"config"},
     "learning": LOW | {"config", "routers", "store"},
     "insight": LOW | {"config", "routers", "store"},
+    "datasets": LOW | {"routers"},
     "refit": LOW | {"routers", "learning"},
     "engine": LOW | {"config", "routers", "backends", "store", "learning", "refit"},
     "ui": LOW | {"config", "engine", "backends", "store", "demo", "learning"},
-    "cli": LOW | {"config", "engine", "backends", "store", "routers", "demo", "ui", "learning", "insight"},
+    "cli": LOW | {"config", "engine", "backends", "store", "routers", "demo", "ui", "learning", "insight", "datasets"},
     "__main__": {"cli"},
     "": set(),
 }

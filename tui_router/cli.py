@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tui_router.core.types import Decision
     from tui_router.routers.base import Router
 
-COMMANDS = ("route", "eval", "replay", "ask", "rate", "turns")
+COMMANDS = ("route", "eval", "replay", "dataset", "ask", "rate", "turns")
 
 _HELP = """\
 tui-router [OPTIONS]              open the dashboard
@@ -40,6 +40,8 @@ commands
                                   --folds K or --leave-out FIELD; --noise
   replay [--router NAME]          stored turns under another router, or under
                                   --rules FILE; --days N, --since --until DAY
+  dataset export --out DIR        training data of verdicts, imports and seeds;
+  dataset check | import FILE...  --format, --target; --dry-run shows first
   ask TEXT [--image PATH ...]     decide, answer, record
   rate TURN y|n|c                 feedback: right, wrong, comment
   turns [--limit N] [--logs]      what was asked, newest first
@@ -109,6 +111,19 @@ def _commands() -> dict[str, argparse.ArgumentParser]:
     made["replay"].add_argument("--since", default="", metavar="DAY")
     made["replay"].add_argument("--until", default="", metavar="DAY")
     made["replay"].add_argument("--limit", type=int, default=20)
+    made["dataset"].add_argument("action")
+    made["dataset"].add_argument("files", nargs="*")
+    made["dataset"].add_argument("--format", default="messages")
+    made["dataset"].add_argument("--target", default="route")
+    made["dataset"].add_argument("--out", default="", metavar="DIR")
+    made["dataset"].add_argument("--source", action="append", default=[])
+    made["dataset"].add_argument("--route", action="append", default=[])
+    made["dataset"].add_argument("--private", default="mask")
+    made["dataset"].add_argument("--duplicates", action="store_true")
+    made["dataset"].add_argument("--seeds", action="store_true")
+    made["dataset"].add_argument("--dry-run", action="store_true")
+    made["dataset"].add_argument("--skip-faults", action="store_true")
+    made["dataset"].add_argument("--limit", type=int, default=10)
     made["ask"].add_argument("text", nargs="+")
     made["ask"].add_argument("--image", action="append", default=[], metavar="PATH")
     made["ask"].add_argument("--session", default="")
@@ -178,6 +193,10 @@ def _work(name: str, given: dict[str, Any], args: argparse.Namespace) -> int:
         from tui_router import cli_replay
 
         return cli_replay.replay(given, args)
+    if name == "dataset":
+        from tui_router import cli_dataset
+
+        return cli_dataset.dataset(given, args)
     if name == "eval":
         from tui_router import cli_eval
 

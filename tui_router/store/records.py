@@ -19,7 +19,8 @@ MIGRATIONS: dict[int, Callable[[str, dict[str, Any]], dict[str, Any] | None]] = 
 
 TURNS, VERDICTS, SESSIONS = "turns", "verdicts", "sessions"
 OBSERVATIONS, RUNS, SETTINGS, COUNTERS = "observations", "runs", "settings", "counters"
-TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, RUNS, SETTINGS, COUNTERS)
+EXAMPLES = "examples"
+TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, RUNS, SETTINGS, COUNTERS, EXAMPLES)
 
 
 class StoredTurn(Turn, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from is on the disk. Everything here costs the same at any number of turns, exce
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from tui_router.core.clock import now
+from tui_router.core.example import Example
 from tui_router.core.types import Observation, Session, Turn, Verdict
 from tui_router.store import documents, safety
 from tui_router.store.errors import StoreDamagedError, StoreError, UnknownTurnError
 from tui_router.store.records import (
     COUNTERS,
+    EXAMPLES,
     MIGRATIONS,
     OBSERVATIONS,
     SCHEMA,
@@ -47,6 +49,7 @@ _verdicts = decoder(Verdicts)
 _session = decoder(StoredSession)
 _counters = decoder(Counters)
 _observation = decoder(Observation)
+_example = decoder(Example)
 
 
 STORE_FILE = "store.db"
@@ -350,6 +353,24 @@ class Store:
     def observations(self, limit: int = 30) -> list[Observation]:
         """The newest events, newest first."""
         return [_observation(raw) for _, raw in self.db.storage.recent(OBSERVATIONS, limit)]
+
+    # -- examples ----------------------------------------------------------------------------------------------
+    def keep_examples(self, examples: Iterable[Example]) -> int:
+        """Keep examples that no verdict made, all or none; returns how many. Those that are there already are left out."""
+        with self.db.transaction():
+            known = {(example.key, example.route) for example in self.examples()}
+            number = first = self.db.storage.head(EXAMPLES)[0]
+            for example in examples:
+                name = (example.key, example.route)
+                if name not in known:
+                    known.add(name)
+                    self._put(EXAMPLES, number, example)
+                    number += 1
+        return number - first
+
+    def examples(self) -> Iterator[Example]:
+        """All examples that no verdict made, in the order in which they came."""
+        return (_example(raw) for _, raw in self.db.storage.scan(EXAMPLES))
 
     def keep_settings(self, what: dict[str, Any]) -> None:
         """Add the settings in force to their history, unless they are the ones kept last."""

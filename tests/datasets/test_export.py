@@ -1,0 +1,115 @@
+"""Whole datasets: split for ever, whole or not there, and read by the real library."""
+
+import pytest
+
+from tests.worlds import RULES, SHIPPED
+from tui_router.core.example import Example
+from tui_router.datasets.clusters import clusters
+from tui_router.datasets.export import Choice, ExportError, export
+from tui_router.datasets.formats import FORMATS, example_of
+from tui_router.datasets.sources import of_seeds
+from tui_router.datasets.splits import split
+from tui_router.routers.learned import LearnedRouter
+from tui_router.routers.noise import noisy
+
+FLEET = SHIPPED.fleet
+SKETCHER = LearnedRouter(FLEET, RULES).sketcher
+SEEDS = list(of_seeds(FLEET))[::25]
+
+
+def written(tmp_path, examples=SEEDS, **choice):
+    return export(examples, FLEET, Choice(**choice), tmp_path / "out", SKETCHER)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_real_library_reads_every_format(tmp_path, form):
+    datasets = pytest.importorskip("datasets")
+    made = written(tmp_path, form=form, private="keep")
+    kind = {"csv": "csv", "hf": "parquet"}.get(form, "json")
+    ending = {"csv": "csv", "hf": "parquet"}.get(form, "jsonl")
+    inside = tmp_path / "out" / ("data" if form == "hf" else "")
+    files = {part: str(inside / f"{part}.{ending}") for part in made.parts}
+    read = datasets.load_dataset(kind, data_files=files, cache_dir=str(tmp_path / "cache"))
+    assert {part: rows.num_rows for part, rows in read.items()} == made.parts
+    if form != "csv":
+        back = [example_of(row, form) for rows in read.values() for row in rows]
+        assert {e.key for e in back} <= {e.key for e in SEEDS} and {e.route for e in back} == set(FLEET.by_route)
+
+
+def test_the_folder_of_hugging_face_is_found_by_its_card(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    made = written(tmp_path, form="hf")
+    read = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    assert {part: rows.num_rows for part, rows in read.items()} == made.parts
+
+
+def test_the_card_counts_and_the_hash_is_the_same_twice(tmp_path):
+    made = written(tmp_path)
+    again = export(SEEDS, FLEET, Choice(), tmp_path / "again", SKETCHER)
+    assert made.hash == again.hash and sum(made.parts.values()) == sum(made.per_source.values())
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert made.hash in card and f"{sum(made.parts.values()):,} examples" in card and "load_dataset" in card
+
+
+def test_private_data_is_masked_dropped_or_kept(tmp_path):
+    secret = [Example(text="mail the report to jo.doe@firm.example please", route="tool_use", source="verdict")]
+    for private, said in (("mask", "[e-mail]"), ("keep", "jo.doe@firm.example")):
+        export(secret, FLEET, Choice(private=private, form="csv"), tmp_path / private, SKETCHER)
+        assert any(said in path.read_text() for path in (tmp_path / private).glob("*.csv"))
+    with pytest.raises(ExportError, match="no example to write"):
+        export(secret, FLEET, Choice(private="drop"), tmp_path / "drop", SKETCHER)
+    assert not (tmp_path / "drop").exists()
+
+
+def test_a_stop_in_the_middle_leaves_no_half_folder(tmp_path):
+    def stop(done, of):
+        if done == of:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(SEEDS, FLEET, Choice(), tmp_path / "out", SKETCHER, stop)
+    assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+def test_a_folder_that_is_in_the_way_is_left_alone(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("x")
+    with pytest.raises(ExportError, match="not empty; choose another folder"):
+        written(tmp_path)
+    assert (tmp_path / "out" / "mine.txt").read_text() == "x"
+
+
+def test_parts_stay_as_the_data_grows():
+    def parts(examples):
+        return dict(zip([e.key for e in examples], split(examples, clusters(examples, SKETCHER).tolist()), strict=True))
+
+    few, many = parts(SEEDS[:100]), parts(SEEDS)
+    assert all(many[key] == part for key, part in few.items())
+    assert 0.05 < list(many.values()).count("test") / len(many) < 0.2
+
+
+def test_a_conversation_is_never_cut():
+    talk = [Example(text=e.text, route=e.route, source="verdict", session=f"{i // 5}-x") for i, e in enumerate(SEEDS)]
+    stands = clusters(talk, SKETCHER).tolist()
+    parts = split(talk, stands)
+    for session in {e.session for e in talk}:
+        own = {p for i, (e, p) in enumerate(zip(talk, parts, strict=True)) if e.session == session and stands[i] == i}
+        assert len(own) <= 1
+
+
+def test_planted_near_duplicates_are_found_and_others_are_not():
+    alone = [
+        e for place, e in enumerate(SEEDS) if clusters(SEEDS, SKETCHER)[place] == place and len(e.text.split()) > 4
+    ]
+    copies = [
+        Example(text=request.text, route=e.route, source="verdict", has_image=e.has_image)
+        for kind in ("case", "punctuation", "after")
+        for e, request in zip(alone, noisy([e.request for e in alone], kind), strict=True)
+    ]
+    found = clusters([*alone, *copies], SKETCHER)
+    n = len(alone)
+    recall = sum(found[n + i] == i % n for i in range(len(copies))) / len(copies)
+    precision = sum(found[n + i] == i % n for i in range(len(copies))) / sum(found[n:] != range(n, n + len(copies)))
+    assert recall >= 0.95 and precision >= 0.95
+    parts = split([*alone, *copies], found.tolist())
+    assert sum(parts[n + i] != parts[i % n] for i in range(len(copies))) / len(copies) <= 0.05

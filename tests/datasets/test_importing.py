@@ -1,0 +1,128 @@
+"""Older logs, our exports and plain files, and that nothing is half imported."""
+
+import json
+
+import pytest
+
+from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
+from tui_router import cli
+from tui_router.core.example import Example
+from tui_router.datasets.export import Choice, export
+from tui_router.datasets.importing import read
+from tui_router.routers.learned import LearnedRouter
+from tui_router.store.store import Store
+
+FLEET = SHIPPED.fleet
+
+
+def log(at, text, model, task, rating=None, correct=None):
+    return {
+        "timestamp": at, "session_id": "s1", "request": {"text": text, "has_image": False, "has_code": False},
+        "routing": {"model_chosen": model, "task_type": task, "confidence": 0.9},
+        "feedback": {"user_rating": rating, "correct_model": correct},
+    }  # fmt: skip
+
+
+LOG = [
+    log("2025-01-01T10:00:00", "goto amazon.com", "gpt-oss-20b", "tool_use", 1),
+    log("2025-01-01T10:01:00", "fix my loop", "gemma-3-1b", "simple_chat", -1, "qwen3-coder-30b"),
+    log("2025-01-01T10:02:00", "hello", "gemma-3-1b", "simple_chat"),
+    log("2025-01-01T10:03:00", "prove it", "gemma-3-1b", "simple_chat"),
+    {"timestamp": "2025-01-01T10:03:00", "feedback_update": True,
+     "feedback": {"user_rating": -1, "correct_model": "ministral-14b-reasoning"}},
+]  # fmt: skip
+
+
+def file(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.mark.parametrize("name", ["logs/routing_2025-01-01.jsonl", "routing/2025-01-01.jsonl"])
+def test_older_logs_with_feedback_in_the_row_and_later(tmp_path, name):
+    found = read([file(tmp_path / name, LOG)], FLEET)
+    assert [(e.text, e.route) for e in found.examples] == [
+        ("goto amazon.com", "tool_use"), ("fix my loop", "code"), ("prove it", "reasoning"),
+    ]  # fmt: skip
+    assert found.unlabelled == 1 and not found.faults
+    assert found.mapped == {"qwen3-coder-30b": "code", "ministral-14b-reasoning": "reasoning"}
+
+
+def test_older_seeds_and_names_that_lead_nowhere(tmp_path):
+    rows = [
+        {"request": "write a poem", "best_model": "command-r-35b", "task_type": "creative"},
+        {"request": "what is on it", "best_model": "llava-7b", "task_type": "image"},
+        {"request": "knit a scarf", "best_model": "knitter", "task_type": "knitting"},
+    ]
+    found = read([file(tmp_path / "seeds.jsonl", rows)], FLEET)
+    assert [e.route for e in found.examples] == ["general_chat", "vision"] and found.unknown == {"knitting": 1}
+
+
+@pytest.mark.parametrize("form", ["messages", "sharegpt", "alpaca", "prompt-completion", "csv"])
+def test_our_own_exports_come_back(tmp_path, form):
+    examples = [
+        Example(text=f"water the {p}", route="general_chat", source="imported") for p in ("rose", "oak", "ivy vine")
+    ]
+    export(examples, FLEET, Choice(form=form, duplicates=True), tmp_path / "out", LearnedRouter(FLEET, RULES).sketcher)
+    files = [p for p in (tmp_path / "out").iterdir() if p.name != "README.md"]
+    found = read(sorted(files), FLEET)
+    assert {(e.text, e.route) for e in found.examples} == {(e.text, e.route) for e in examples} and not found.faults
+
+
+def test_a_dry_run_keeps_nothing_a_fault_keeps_nothing_and_twice_is_once(tmp_path, capsys):
+    good = file(tmp_path / "good.jsonl", LOG)
+    bad = file(tmp_path / "bad.jsonl", [*LOG, {"nothing": 1}])
+    (tmp_path / "bad.jsonl").write_text(bad.read_text() + "\n{half")
+    home = ["--data-dir", str(tmp_path / "data"), "--json"]
+
+    def run(*arguments, code):
+        assert cli.run(["dataset", "import", *map(str, arguments), *home]) == code
+        return json.loads(capsys.readouterr().out)
+
+    assert run(good, "--dry-run", code=0)["read"] == 3
+    said = run(bad, code=1)
+    assert said["kept"] == 0 and [f["where"].rpartition(", ")[2] for f in said["faults"]] == ["line 6", "line 7"]
+    store = Store(tmp_path / "data")
+    assert not list(store.examples())
+    assert run(good, code=0)["kept"] == 3 and run(good, code=0)["kept"] == 0
+    assert run(bad, "--skip-faults", code=0)["kept"] == 0
+    assert [e.route for e in store.examples()] == ["tool_use", "code", "reasoning"]
+    store.close()
+
+
+def test_the_commands_from_verdict_to_export(tmp_path, capsys):
+    store = Store(tmp_path / "data")
+    for text, verdict in (
+        ("write a python function", right("code")), ("a haiku about the sea", wrong("general_chat")), ("hello", None),
+    ):  # fmt: skip
+        turn = store.record(a_turn(text))
+        if verdict:
+            store.rate(turn.id, verdict)
+    store.close()
+    home = ["--data-dir", str(tmp_path / "data"), "--json"]
+    assert cli.run(["dataset", "check", *home]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert (made["examples"], made["validated"], made["per_route"]["code"]) == (2, 2, 1)
+    out = tmp_path / "out"
+    arguments = ["dataset", "export", "--out", str(out), "--source", "verdict", "--target", "model", "--format", "csv"]
+    assert cli.run([*arguments, *home]) == 0
+    assert json.loads(capsys.readouterr().out)["per_source"] == {"verdict": 2}
+    assert cli.run([*arguments, *home]) == 1
+    assert "not empty; choose another folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["export"], "needs --out DIR"),
+        (["export", "--out", "x", "--format", "xml"], "--format: there is no 'xml'; known: messages"),
+        (["export", "--out", "x", "--target", "y"], "--target: there is no 'y'; known: route"),
+        (["bake"], "there is no dataset action 'bake'; known: export, check, import"),
+        (["import"], "needs one or more FILES"),
+        (["import", "/nowhere.jsonl"], "/nowhere.jsonl: cannot be read"),
+    ],
+)
+def test_wrong_arguments_say_what_is_wrong(tmp_path, capsys, arguments, said):
+    assert cli.run(["dataset", *arguments, "--data-dir", str(tmp_path / "data")]) == 2
+    assert said in capsys.readouterr().err

@@ -1,0 +1,175 @@
+"""`dataset export|check|import`: training data without a screen."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from msgspec import to_builtins
+
+from tui_router.cli_shared import DONE, FAILED, UsageError, cleaned, complain, configuration, emit, folder
+
+if TYPE_CHECKING:
+    from tui_router.core.example import Example
+    from tui_router.core.fleet import Fleet
+    from tui_router.datasets.doctor import Checkup
+    from tui_router.routers.learned import LearnedRouter
+    from tui_router.store.store import Store
+
+ACTIONS = ("export", "check", "import")
+
+
+def dataset(given: dict[str, Any], args: argparse.Namespace) -> int:
+    """One of the actions. Raises StoreError."""
+    from tui_router.store.store import Store
+
+    work: dict[str, Callable[..., int]] = {"export": _export, "check": _check, "import": _import}
+    if args.action not in work:
+        raise UsageError(f"there is no dataset action {args.action!r}; known: {', '.join(ACTIONS)}")
+    if args.action != "import" and args.files:
+        raise UsageError(f"dataset {args.action} takes no files, found {args.files[0]!r}")
+    store = Store(folder(given))
+    try:
+        return work[args.action](given, args, configuration(given).fleet, store)
+    finally:
+        store.close()
+
+
+def examples(store: Store, fleet: Fleet) -> list[Example]:
+    """All examples: the verdicts' first, what was imported and generated, and the seeds."""
+    from tui_router.datasets.sources import of_kept, of_seeds, of_turns
+    from tui_router.insight.replay import with_histories
+
+    return [*of_turns(with_histories(store.turns()), fleet), *of_kept(store.examples(), fleet), *of_seeds(fleet)]
+
+
+def _shipped(fleet: Fleet) -> LearnedRouter:
+    from tui_router.routers.learned import LearnedRouter
+    from tui_router.routers.rules import RulesRouter
+
+    return LearnedRouter(fleet, RulesRouter(fleet))
+
+
+def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
+    from tui_router.core.example import SOURCES
+    from tui_router.datasets.export import Choice, ExportError, export
+    from tui_router.datasets.formats import FORMATS, TARGETS
+
+    if not args.out:
+        raise UsageError("dataset export needs --out DIR, a folder that does not exist yet")
+    _one_of("--format", [args.format], FORMATS)
+    _one_of("--target", [args.target], TARGETS)
+    sources = args.source or list(SOURCES)
+    _one_of("--source", sources, SOURCES)
+    _one_of("--route", args.route, list(fleet.by_route))
+    _one_of("--private", [args.private], ("mask", "drop", "keep"))
+    choice = Choice(
+        form=args.format, target=args.target, sources=tuple(sources), routes=tuple(args.route), private=args.private,
+        duplicates=args.duplicates,
+    )  # fmt: skip
+    try:
+        made = export(examples(store, fleet), fleet, choice, Path(args.out), _shipped(fleet).sketcher)
+    except ExportError as error:
+        return complain(str(error), FAILED)
+    if given.get("json"):
+        emit(to_builtins(made))
+        return DONE
+    print(
+        f"{sum(made.parts.values()):,} examples in {made.folder}: "
+        + ", ".join(f"{p} {n:,}" for p, n in made.parts.items())
+    )
+    for why, count in made.left_out.items():
+        print(f"  left out, {why}: {count:,}")
+    if made.masked:
+        print(f"  private data masked in {made.masked:,}")
+    return DONE
+
+
+def _one_of(option: str, found: list[str], known: Any) -> None:
+    for name in found:
+        if name not in known:
+            raise UsageError(f"{option}: there is no {name!r}; known: {', '.join(known)}")
+
+
+def _check(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
+    from tui_router.core.example import GOAL
+    from tui_router.datasets.doctor import check
+
+    found = examples(store, fleet)
+    if not args.seeds:
+        found = [example for example in found if example.source != "seed"]
+    made = check(found, fleet, _shipped(fleet))
+    verdicts = sum(example.source == "verdict" for example in found)
+    if given.get("json"):
+        emit(
+            {
+                "examples": len(found), "validated": verdicts, "goal": GOAL, "per_route": made.per_route,
+                "starving": made.starving,
+                "findings": [{**to_builtins(f), "text": found[f.place].text, "origin": found[f.place].origin,
+                              "label": found[f.place].route} for f in made.findings],
+            }
+        )  # fmt: skip
+        return DONE
+    _show(made, found, verdicts, GOAL, args.limit)
+    return DONE
+
+
+def _show(made: Checkup, found: list[Example], verdicts: int, goal: int, limit: int) -> None:
+    print(f"{len(found):,} examples, {verdicts:,} of {goal} validated by verdicts")
+    for route, count in made.per_route.items():
+        missing = f"   {made.starving[route]} more would help" if route in made.starving else ""
+        print(f"  {route:<14} {count:>6,}{missing}")
+    titles = {
+        "conflict": "the same request, two routes", "suspect": "perhaps the wrong route",
+        "private": "private data", "duplicate": "repetitions",
+    }  # fmt: skip
+    for kind, title in titles.items():
+        findings = made.of(kind)  # type: ignore[arg-type]
+        print(f"{title}: {len(findings):,}")
+        for one in findings[:limit]:
+            text = " ".join(cleaned(found[one.place].text).split())[:70]
+            print(f"  {found[one.place].origin or 'seed':>10}  {text}: {one.says}")
+
+
+def _import(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
+    from tui_router.datasets.importing import read, table
+
+    if not args.files:
+        raise UsageError("dataset import needs one or more FILES")
+    try:
+        found = read([Path(name) for name in args.files], fleet)
+    except OSError as error:
+        raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    kept = 0
+    stopped = bool(found.faults) and not args.skip_faults
+    if not args.dry_run and not stopped:
+        kept = store.keep_examples(found.examples)
+    if given.get("json"):
+        emit(
+            {
+                "read": len(found.examples), "kept": kept, "dry_run": bool(args.dry_run), "layouts": found.layouts,
+                "mapped": found.mapped, "unlabelled": found.unlabelled, "unknown": found.unknown,
+                "faults": [{"where": f.where, "says": f.says} for f in found.faults],
+            }
+        )  # fmt: skip
+    else:
+        print(
+            f"{len(found.examples):,} examples read: " + ", ".join(f"{name} {n:,}" for name, n in found.layouts.items())
+        )
+        for line in table(found.mapped):
+            print(f"  {line}")
+        for name, count in found.unknown.items():
+            print(f"  no route for {cleaned(name)!r}: {count:,} left out")
+        if found.unlabelled:
+            print(f"  without a verdict: {found.unlabelled:,} left out")
+        if not args.dry_run and not stopped:
+            print(f"{kept:,} kept, {len(found.examples) - kept:,} were there already")
+    for fault in found.faults[: args.limit]:
+        print(f"tui-router: {cleaned(fault.where)}: {cleaned(fault.says)}", file=sys.stderr)
+    if stopped:
+        said = f"{len(found.faults):,} rows cannot be read"
+        return complain(f"{said}; nothing was kept. --skip-faults keeps the others", FAILED)
+    return DONE

@@ -1,0 +1,60 @@
+"""Where examples come from: verdicts, the shipped seeds, and what was generated or imported before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from msgspec.structs import replace
+
+from tui_router.core.example import Example
+from tui_router.core.fleet import Fleet
+from tui_router.core.types import Message, Turn
+from tui_router.routers import seeds
+from tui_router.routers.lessons import ACCEPTED, labelled_route
+
+_LONGEST_ANSWER = 2000
+"""Characters of an earlier answer that go into an example."""
+
+
+def of_turn(turn: Turn, fleet: Fleet) -> Example | None:
+    """The example that a turn's verdict makes, by the rules of `routers.lessons`; None when it labels no route of today.
+
+    The turn's request carries its conversation.
+    """
+    if turn.verdict is None or (label := labelled_route(turn, turn.verdict)) is None:
+        return None
+    route = fleet.names.get(label)
+    if route is None or not turn.request.text.strip():
+        return None
+    request = turn.request
+    return Example(
+        text=request.text, route=route, source="verdict", origin=turn.id, session=turn.session, has_code=request.has_code,
+        history=tuple(Message(m.role, m.content[:_LONGEST_ANSWER], has_image=m.shows_image) for m in request.history),
+        has_image=request.has_image or bool(request.attachments),
+        weight=ACCEPTED if turn.verdict.kind == "accepted" else 1.0,
+    )  # fmt: skip
+
+
+def of_turns(turns: Iterable[Turn], fleet: Fleet) -> Iterator[Example]:
+    """The examples of all turns, in their order."""
+    return (made for turn in turns if (made := of_turn(turn, fleet)) is not None)
+
+
+def of_seeds(fleet: Fleet) -> Iterator[Example]:
+    """The shipped seeds of the routes that the fleet has."""
+    for seed in seeds.load():
+        route = fleet.names.get(seed.route)
+        if route is not None:
+            request = seed.request
+            yield Example(
+                text=request.text, route=route, source="seed", history=request.history, has_image=request.has_image,
+                has_code=request.has_code,
+            )  # fmt: skip
+
+
+def of_kept(examples: Iterable[Example], fleet: Fleet) -> Iterator[Example]:
+    """Examples that were generated or imported, in the names that the routes have now; those without a route are left out."""
+    for example in examples:
+        route = fleet.names.get(example.route)
+        if route is not None:
+            yield example if route == example.route else replace(example, route=route)
