@@ -49,6 +49,7 @@ commands
 options (before or after the command)
   --demo                          six pretend models, no server needed
   --health                        which servers and models answer
+  --analyze [--days N]            report: accuracy, findings, proposals (1 day)
   --confidence-threshold F        ask below this confidence (0.70)
   --no-feedback                   no rating anywhere
   --no-health-check               do not look at the servers first
@@ -72,10 +73,20 @@ class _Parser(argparse.ArgumentParser):
 def _options() -> argparse.ArgumentParser:
     """The global options; none has a default here, so that both places of them can be merged."""
     options = _Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
-    for flag in ("--demo", "--health", "--no-feedback", "--no-health-check", "--json", "--version", "--help"):
+    for flag in (
+        "--demo",
+        "--health",
+        "--analyze",
+        "--no-feedback",
+        "--no-health-check",
+        "--json",
+        "--version",
+        "--help",
+    ):
         options.add_argument(flag, action="store_true")
     options.add_argument("-h", action="store_true", dest="help")
     options.add_argument("--confidence-threshold", type=_fraction, metavar="F")
+    options.add_argument("--days", type=int, metavar="N")
     options.add_argument("--data-dir", type=Path, metavar="DIR")
     options.add_argument("--config", type=Path, metavar="FILE")
     return options
@@ -107,7 +118,6 @@ def _commands() -> dict[str, argparse.ArgumentParser]:
     made["eval"].add_argument("--noise", action="store_true")
     made["replay"].add_argument("--router", default="")
     made["replay"].add_argument("--rules", default="", metavar="FILE")
-    made["replay"].add_argument("--days", type=int, default=0)
     made["replay"].add_argument("--since", default="", metavar="DAY")
     made["replay"].add_argument("--until", default="", metavar="DAY")
     made["replay"].add_argument("--limit", type=int, default=20)
@@ -168,6 +178,16 @@ def _run(given: dict[str, Any], rest: list[str]) -> int:
         from tui_router import cli_health
 
         return cli_health.health(given)
+    if given.get("analyze"):
+        if rest:
+            raise UsageError(f"--analyze takes no command, found {name!r}")
+        from tui_router import cli_analyze
+        from tui_router.store.errors import StoreError
+
+        try:
+            return cli_analyze.analyze(given)
+        except StoreError as error:
+            return complain(str(error), FAILED)
     if not rest:
         return _dashboard(given)
     if name not in COMMANDS:
@@ -268,7 +288,7 @@ def _decision(identity: Any, decision: Decision) -> dict[str, Any]:
 # -- the dashboard -----------------------------------------------------------------------------------------------------
 def _dashboard(given: dict[str, Any]) -> int:
     if given.get("json"):
-        raise UsageError("--json goes with --health or with a command")
+        raise UsageError("--json goes with --health, --analyze or a command")
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise UsageError("the dashboard needs a terminal; `tui-router ask` and `tui-router route` work without one")
     from tui_router.ui.start import Options, start

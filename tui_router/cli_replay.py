@@ -38,7 +38,7 @@ def replay(given: dict[str, Any], args: argparse.Namespace) -> int:
         raise UsageError(f"there is no store in {place}; nothing to replay")
     rules = args.router == "rules" or (args.rules and not args.router)
     make = by_rules(config.fleet) if rules else partial(as_taught, config, place, args.router)
-    since, until = _period(args)
+    since, until = _period(given.get("days", 0), args)
     gc.disable()  # hundreds of thousands of records and no circle among them; the process ends with them
     store = Store(place)
     try:
@@ -76,12 +76,12 @@ def replay(given: dict[str, Any], args: argparse.Namespace) -> int:
     return DONE
 
 
-def _period(args: argparse.Namespace) -> tuple[str, str]:
+def _period(days: int, args: argparse.Namespace) -> tuple[str, str]:
     """(first day, last day), both as `YYYY-MM-DD`; empty: no bound."""
-    if args.days and (args.since or args.until):
+    if days and (args.since or args.until):
         raise UsageError("--days and --since or --until are two ways to say when: one at a time")
-    if args.days:
-        return (date.today() - timedelta(days=args.days - 1)).isoformat(), ""
+    if days:
+        return (date.today() - timedelta(days=days - 1)).isoformat(), ""
     for name in ("since", "until"):
         try:
             day = getattr(args, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def now() -> str:
@@ -22,4 +23,10 @@ def local(at: str) -> datetime:
 
 def local_day(at: str) -> str:
     """The person's own day of a recorded moment: `2026-11-22`."""
-    return local(at).date().isoformat()
+    return _day_of(at[:16])
+
+
+@lru_cache(4096)
+def _day_of(minute: str) -> str:
+    """The local day of a minute in UTC, `2026-11-22T14:02`: time zones are whole minutes apart."""
+    return datetime.fromisoformat(minute).replace(tzinfo=UTC).astimezone().date().isoformat()

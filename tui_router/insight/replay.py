@@ -114,6 +114,8 @@ def with_histories(turns: Iterable[Turn]) -> Iterator[Turn]:
         past = sessions.pop(turn.session, ())
         history = turn.request.history or past
         yield replace(turn, request=replace(turn.request, history=history)) if history else turn
+        if not turn.session:
+            continue
         said = tuple(
             replace(m, content=m.content[-_LONGEST_ANSWER:]) if m.role == "assistant" else m
             for m in messages_of([turn])

@@ -155,6 +155,12 @@ class SQLiteStorage(Storage):
                 yield doc_id, self._checked(name, doc_id, crc, raw)
             start = rows[-1][0] + 1
 
+    def between(self, name: str, first: int, last: int) -> Iterator[tuple[int, bytes]]:
+        """All documents with ids from `first` to `last`, in id order."""
+        sql = f"{_ROW} WHERE tab=? AND id>=? AND id<=? ORDER BY id"
+        for doc_id, crc, raw in self.run(sql, name, first, last)[0]:
+            yield doc_id, self._checked(name, doc_id, crc, raw)
+
     def recent(self, name: str, limit: int, before: int = LAST_ID) -> list[tuple[int, bytes]]:
         """The newest documents with ids below `before`, newest first: one page of a list."""
         sql = f"{_ROW} WHERE tab=? AND id<? ORDER BY id DESC LIMIT ?"

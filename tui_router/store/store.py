@@ -53,6 +53,8 @@ _example = decoder(Example)
 
 
 STORE_FILE = "store.db"
+_PAGE = 100
+"""Turns from which on their verdicts are read in one go."""
 
 
 class Change(Struct, frozen=True):
@@ -202,7 +204,16 @@ class Store:
 
     def recent(self, limit: int = 50, before: int = LAST_ID) -> list[Turn]:
         """The newest turns with numbers below `before`, newest first."""
-        return [self._with_verdict(_turn(raw)) for _, raw in self.db.storage.recent(TURNS, limit, before)]
+        page = self.db.storage.recent(TURNS, limit, before)
+        if len(page) < _PAGE:
+            return [self._with_verdict(_turn(raw)) for _, raw in page]
+        rated = dict(self.db.storage.between(VERDICTS, page[-1][0], page[0][0]))
+        return [
+            msgspec.structs.replace(_turn(raw), verdict=_verdicts(rated[number]).latest)
+            if number in rated
+            else _turn(raw)
+            for number, raw in page
+        ]
 
     def turns(self) -> Iterator[Turn]:
         """All turns, oldest first, streamed. Time grows with their number, memory does not."""

@@ -1,0 +1,121 @@
+"""Planted faults are found, clean stores stay quiet, and what a proposal would do is what it does."""
+
+import random
+
+import numpy as np
+import pytest
+
+from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
+from tui_router import config
+from tui_router.core.statistics import wilson
+from tui_router.core.types import Dispatch, Hop, Verdict
+from tui_router.insight.findings import corrected, find, overlap, tail
+from tui_router.insight.replay import by_rules, replay
+from tui_router.routers import seeds
+
+FLEET = SHIPPED.fleet
+SEEDS = [s for s in seeds.load() if not s.request.history and not s.request.has_image]
+RIGHT = [s for s in SEEDS if RULES.decide(s.request).route == s.route]
+
+
+def turns(n, dice, *, wrong_share=0.08, rated=0.6):
+    """Realistic turns: most of them decided rightly, some wrongly, part of them rated."""
+    made = []
+    for i in range(1, n + 1):
+        seed = dice.choice(RIGHT)
+        verdict = None
+        if dice.random() < rated:
+            bad = dice.random() < wrong_share
+            others = [r.name for r in FLEET.routes if r.name != seed.route]
+            verdict = wrong(dice.choice(others)) if bad else right(seed.route)
+        made.append(a_turn(seed.request.text, id=f"{i}-abc", verdict=verdict))
+    return made
+
+
+def planted(kind, dice):
+    made = turns(250, dice)
+    at = len(made)
+    if kind == "misleading_trigger":
+        trigger = dice.choice(
+            [i for i, n in enumerate(RULES.trigger_names) if RULES.weight(i) > 2 and n.startswith(("code", "tool"))]
+        )
+        with_it = [s for s in RIGHT if any(h.trigger == trigger for h in RULES.evidence(s.request).hits)
+                   and RULES.trigger_names[trigger].startswith(s.route)]  # fmt: skip
+        if len(with_it) < 8:
+            return planted(kind, dice)
+        made += [
+            a_turn(dice.choice(with_it).request.text, id=f"{at + i}-abc", verdict=wrong("general_chat"))
+            for i in range(1, 13)
+        ]
+        return made, lambda f: f.kind == kind and RULES.trigger_names[trigger].split(".")[1] in f.says
+    if kind == "confused_routes":
+        texts = [s.request.text for s in RIGHT if s.route == "general_chat"]
+        made += [
+            a_turn(f"{dice.choice(texts)} zorble", id=f"{at + i}-abc", verdict=wrong("reasoning")) for i in range(1, 25)
+        ]
+        return made, lambda f: f.kind == kind and f.says.endswith("should have been reasoning") and "zorble" in f.toml
+    hop = Hop("gpt-oss-20b", "not loaded", 3.0)
+    for i in range(1, 31):
+        failed = i % 2
+        dispatch = Dispatch(
+            intended="qwen3-coder-30b", served="ministral-14b-reasoning" if failed else "qwen3-coder-30b",
+            hops=(hop,) if failed else (),
+        )  # fmt: skip
+        made.append(a_turn("write a python function", id=f"{at + i}-abc", dispatch=dispatch))
+    return made, lambda f: f.kind == kind and f.says.startswith("gpt-oss-20b was tried 15 times")
+
+
+@pytest.mark.parametrize("kind", ["misleading_trigger", "confused_routes", "failing_fallback"])
+def test_planted_faults_are_found(kind):
+    found = 0
+    for seed in range(20):
+        made, is_it = planted(kind, random.Random(seed))
+        found += any(map(is_it, find(made, FLEET, 0.7, effects=False)))
+    assert found >= 19
+
+
+def test_clean_stores_stay_quiet():
+    false = sum(bool(find(turns(250, random.Random(100 + i)), FLEET, 0.7, effects=False)) for i in range(100))
+    assert false <= 5
+
+
+def test_a_low_confidence_that_is_always_accepted_lowers_the_threshold():
+    accepted = Verdict(kind="accepted", at="2026-01-01T00:00:00.000Z", rating="right", route="code", source="ask")
+    made = [a_turn("hm", id=f"{i}-a", asked="unsure", verdict=accepted) for i in range(1, 61)]
+    (one,) = find(made, FLEET, 0.7)
+    assert one.kind == "threshold_too_high" and one.toml.startswith("[settings]\nconfidence_threshold = 0.")
+
+
+@pytest.mark.parametrize("kind", ["misleading_trigger", "confused_routes"])
+def test_the_predicted_effect_is_what_the_changed_rules_give(kind):
+    for seed in range(4):
+        made, is_it = planted(kind, random.Random(seed))
+        one = next(filter(is_it, find(made, FLEET, 0.7)))
+        changed = config.parse(one.toml, None, {}).fleet
+        found = replay(made, by_rules(changed), changed, workers=1)
+        assert (one.effect.fixes, one.effect.breaks, one.effect.unrated) == (
+            found.fixes,
+            found.breaks,
+            found.unlabelled,
+        )
+
+
+def test_probabilities_by_hand():
+    assert tail(8, 10, 0.5) == pytest.approx(56 / 1024)
+    assert overlap(3, 10, 3, 5) == pytest.approx(10 / 120) and overlap(0, 10, 3, 5) == pytest.approx(1)
+    assert tail(0, 10, 0.5) == 1 and tail(3, 3, 0.0) == 0
+    assert corrected({"a": 0.001, "b": 0.01, "c": 0.5}) == pytest.approx({"a": 0.003})
+    assert corrected({"a": 0.001, "b": 0.002, "c": 0.003}) == pytest.approx({"a": 0.003, "b": 0.003, "c": 0.003})
+
+
+@pytest.mark.parametrize("n", [10, 50, 500])
+def test_the_intervals_hold_the_truth_as_often_as_they_say(n):
+    """The mean coverage over accuracies; at one accuracy it swings around 95 % because counts are whole numbers."""
+    rng = np.random.default_rng(n)
+    truths = rng.uniform(0.5, 0.98, 20_000)
+    held = [
+        low <= p <= high
+        for p, k in zip(truths, rng.binomial(n, truths), strict=True)
+        for low, high in [wilson(int(k), n)]
+    ]
+    assert 0.93 <= np.mean(held) <= 0.97
