@@ -198,10 +198,11 @@ async def past(pilot: Pilot[None]) -> None:
         session = ""
         for i in range(60):
             request = Request(text=texts[i % 6])
-            decision = engine.decide(request)
+            raced = engine.learning.race.decide(request)  # type: ignore[union-attr]
+            decision = raced.decision
             turn = store.record(
                 Turn(id="", session=session, at=now(), request=request, decision=decision, route=decision.route, state="done",
-                     source="command line", answer=Answer(text="…"))
+                     source="command line", answer=Answer(text="…"), shadows=raced.shadows)
             )  # fmt: skip
             session = turn.session
             right = dice.random() < 0.7 + i / 250
@@ -215,6 +216,8 @@ async def past(pilot: Pilot[None]) -> None:
                 ),
             )
         store.poll()
+        assert engine.learning is not None
+        engine.learning.catch_up(store)
 
     await engine.in_store(fill)
     await app.chat.attach(engine, demo=True)
@@ -266,6 +269,22 @@ async def help_page(pilot: Pilot[None]) -> None:
     await pilot.pause(0.3)
 
 
+async def stats(pilot: Pilot[None]) -> None:
+    app = pilot.app
+    assert isinstance(app, RouterApp)
+    await past(pilot)
+    await ask(pilot, "translate this into Japanese: good morning", ("n", "6"))
+    await pilot.press("escape", "f3")
+    await until(pilot, lambda: "turns," in str(app.screen.query_one("#top").render()), "the counts")
+    await pilot.pause(0.6)
+
+
+async def report(pilot: Pilot[None]) -> None:
+    await stats(pilot)
+    await pilot.press("r")
+    await pilot.pause(3.0)
+
+
 Pose = Callable[[Pilot[None]], Awaitable[None]]
 WIDE, NARROW = (120, 40), (80, 24)
 PICTURES: dict[str, tuple[Pose, tuple[int, int], str, bool]] = {
@@ -282,6 +301,11 @@ PICTURES: dict[str, tuple[Pose, tuple[int, int], str, bool]] = {
     "ask-80x24-dark": (asking, NARROW, "router-dark", True),
     "empty-120x40-dark": (empty, WIDE, "router-dark", False),
     "empty-80x24-dark": (empty, NARROW, "router-dark", False),
+    "stats-120x40-dark": (stats, WIDE, "router-dark", True),
+    "stats-120x40-light": (stats, WIDE, "router-light", True),
+    "stats-80x24-dark": (stats, NARROW, "router-dark", True),
+    "report-120x40-dark": (report, WIDE, "router-dark", True),
+    "report-80x24-dark": (report, NARROW, "router-dark", True),
     "help-120x40-dark": (help_page, WIDE, "router-dark", True),
 }
 

@@ -276,6 +276,16 @@ class Engine:
         """The name of the router that is acted on; empty until the routers are loaded."""
         return self.learning.race.leader if self.learning is not None else ""
 
+    def shadow_grades(self) -> dict[str, list[tuple[int, bool]]]:
+        """Router -> (turn, right?) of every rated turn on which that is known, oldest first; the leader is left out."""
+        found: dict[str, list[tuple[int, bool]]] = {}
+        for one in self.learning.race.grades if self.learning is not None else ():
+            for name in one.decisions:
+                right = one.right(name)
+                if name != self.leader and right is not None:
+                    found.setdefault(name, []).append((one.key, right))
+        return found
+
     def _learned(self) -> Learning:
         if self.learning is None:
             raise StoreError("the routers are not loaded")

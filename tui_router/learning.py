@@ -186,7 +186,7 @@ class Learning:
 
     def _grade(self, turns: Sequence[Turn]) -> Change | None:
         change = self.race.grade({turn.number: grade(turn, self.fleet) for turn in turns})
-        self._labels = Counter(one.label for one in self.race.grades)
+        self._labels = Counter(one.label for one in self.race.grades if one.label)
         return change
 
     def _learn(self, turn: Turn, at: str) -> None:

@@ -46,7 +46,6 @@ def test_a_verdict_grades_every_router_that_decided():
     "verdict",
     [
         None,
-        wrong(),
         Verdict(kind="answer", at=now(), rating="wrong"),
         Verdict(kind="note", at=now(), comment="x"),
         Verdict(kind="accepted", at=now(), rating="right", route="code"),
@@ -54,6 +53,12 @@ def test_a_verdict_grades_every_router_that_decided():
 )
 def test_what_does_not_tell_the_right_route_grades_nobody(verdict):
     assert grade(a_turn("write a python function", id="7-abc", verdict=verdict), SHIPPED.fleet) is None
+
+
+def test_a_wrong_route_without_the_right_one_tells_of_those_that_took_it():
+    shadows = (decided("reasoning", router="b"), decided("code", router="c"))
+    made = grade(a_turn("write a python function", id="7-abc", verdict=wrong(), shadows=shadows), SHIPPED.fleet)
+    assert (made.label, made.right("rules"), made.right("b"), made.right("c")) == ("", False, None, False)
 
 
 def test_chance_is_the_tail_of_a_fair_coin():

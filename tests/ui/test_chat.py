@@ -327,7 +327,7 @@ async def test_slash_commands(face, tmp_path):
         for text, said in (
             ("/model nope", "there is no model 'nope'; known: gpt-oss-20b"),
             ("/model gpt-oss-20b", "pinned: model gpt-oss-20b"),
-            ("/stats", "there is no /stats; known: /health"),
+            ("/charts", "there is no /charts; known: /health"),
         ):
             await f.type(text)
             await f.pilot.press("enter")

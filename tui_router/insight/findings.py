@@ -122,7 +122,7 @@ def _confused(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Finding]:
     missed = 0
     for turn in turns:
         made = grade(turn, fleet)
-        if made is None:
+        if made is None or not made.label:
             continue
         decided = made.decisions[turn.decision.router].route
         words_of[made.label].update(set(_WORD.findall(turn.request.text.lower())) - _COMMON)

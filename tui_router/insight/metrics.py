@@ -71,8 +71,8 @@ class Metrics:
         """(right route, decided route) -> turns."""
         self.bins: list[tuple[float, Rate]] = [(0.0, Rate())] * BINS
         """Per tenth of confidence: (sum of the confidences, how often right)."""
-        self.running: list[tuple[int, bool]] = []
-        """(turn, right?) of every rated turn, oldest first."""
+        self.running: dict[str, list[tuple[int, bool]]] = {}
+        """Router -> (turn, right?) of every graded turn, oldest first."""
         self.days: dict[str, Rate] = {}
         self.models: dict[str, Counter[str]] = defaultdict(Counter)
         """Model -> served, instead of another, failed before it could serve."""
@@ -104,7 +104,6 @@ class Metrics:
         place = min(BINS - 1, int(turn.decision.confidence * BINS))
         total, rate = self.bins[place]
         self.bins[place] = (total + turn.decision.confidence, rate.plus(right))
-        self.running.append((turn.number, right))
         day = local_day(turn.at)
         self.days[day] = self.days.get(day, Rate()).plus(right)
 
@@ -112,11 +111,16 @@ class Metrics:
         graded = grade(turn, self.fleet)
         if graded is None:
             return
-        decided = graded.decisions[turn.decision.router].route
-        self.recall[graded.label] = self.recall.get(graded.label, Rate()).plus(decided == graded.label)
-        self.confusion[graded.label, decided] += 1
-        for name, decision in graded.decisions.items():
-            self.routers[name] = self.routers.get(name, Rate()).plus(decision.route == graded.label)
+        if graded.label:
+            decided = graded.decisions[turn.decision.router].route
+            self.recall[graded.label] = self.recall.get(graded.label, Rate()).plus(decided == graded.label)
+            self.confusion[graded.label, decided] += 1
+        for name in graded.decisions:
+            right = graded.right(name)
+            if right is None:
+                continue
+            self.routers[name] = self.routers.get(name, Rate()).plus(right)
+            self.running.setdefault(name, []).append((turn.number, right))
 
     def _count_served(self, turn: Turn) -> None:
         dispatch, answer = turn.dispatch, turn.answer

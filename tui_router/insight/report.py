@@ -88,7 +88,7 @@ def markdown(made: Report) -> str:
             f"| {route.name} | {m.routes[route.name]:,} | {said(right)} | {said(recall)} | {labelled[route.name]} |"
         )
     if len(m.routers) > 1:
-        lines += ["", "## Routers", "", "Each on the turns whose right route is known.", ""]
+        lines += ["", "## Routers", "", "Each on the turns on which it is known whether it was right.", ""]
         lines += [f"- {name}: {said(rate)}" for name, rate in m.routers.items()]
     lines += ["", "## Findings", "", *(_findings(made) or ["None that is more than chance."])]
     lines += ["", "## Models", ""]

@@ -18,27 +18,33 @@ class Grade(Struct, frozen=True):
     key: int
     """The turn's number."""
     label: str
-    """The right route, in the name that it has now."""
+    """The right route, in the name that it has now; empty when only a wrong one is known."""
     decisions: Mapping[str, Decision]
     """Router -> what it decided before the verdict was known."""
+    ruled_out: str = ""
+    """The route that is known to be wrong, when the right one is not known."""
 
     def right(self, router: str) -> bool | None:
-        """Whether a router was right; None when it did not decide this turn."""
+        """Whether a router was right; None when it did not decide this turn, or nobody knows."""
         decision = self.decisions.get(router)
-        return None if decision is None else decision.route == self.label
+        if decision is None:
+            return None
+        if self.label:
+            return decision.route == self.label
+        return False if decision.route == self.ruled_out else None
 
 
 def grade(turn: Turn, fleet: Fleet) -> Grade | None:
-    """The grade of a turn; None while its right route is not known, or the verdict is outside the accuracy."""
+    """The grade of a turn; None while it has no verdict that belongs to the accuracy, or its route is gone."""
     verdict = turn.verdict
     if verdict is None or not verdict.counts:
         return None
-    label = labelled_route(turn, verdict)
-    now = fleet.names.get(label) if label is not None else None
-    if now is None:
-        return None
     decisions = {made.router: _renamed(made, fleet) for made in (*turn.shadows, turn.decision)}
-    return Grade(turn.number, now, decisions)
+    label = labelled_route(turn, verdict)
+    if label is None:
+        return Grade(turn.number, "", decisions, decisions[turn.decision.router].route)
+    now = fleet.names.get(label)
+    return None if now is None else Grade(turn.number, now, decisions)
 
 
 def _renamed(decision: Decision, fleet: Fleet) -> Decision:

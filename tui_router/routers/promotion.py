@@ -1,6 +1,6 @@
 """Which router leads: the best one, by a comparison that may be looked at after every verdict.
 
-A candidate is compared with the leader on the turns that both decided and whose right route is known. Only those on which
+A candidate is compared with the leader on the turns that both decided and of which it is known whether each was right. Only those on which
 one was right and the other wrong tell them apart (McNemar 1947); if neither is better, each of these is a fair coin. The
 comparison is looked at when 50, 100, 200, 400, ... turns were compared, and each look may only use up its share of the
 5 % (alpha spending, Lan and DeMets 1983), divided among the candidates (Bonferroni). So a lucky streak changes nothing:

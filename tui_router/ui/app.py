@@ -42,13 +42,14 @@ class RouterApp(App[None]):
     """The dashboard."""
 
     TITLE = "tui-router"
-    CSS_PATH = [assets.style("app.tcss"), assets.style("chat.tcss")]  # noqa: RUF012  # Textual's own way
+    CSS_PATH = [assets.style("app.tcss"), assets.style("chat.tcss"), assets.style("stats.tcss")]  # noqa: RUF012  # Textual's own way
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (150, "-xwide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = [  # noqa: RUF012
         Binding("f1", "help", "help", id="help", tooltip="What every key does", priority=True),
         Binding("f2", "chat", "Chat", id="chat", tooltip="The conversation"),
+        Binding("f3", "stats", "Stats", id="stats", tooltip="How the router does"),
         Binding("ctrl+o", "sessions", "sessions", id="sessions", tooltip="Earlier conversations", priority=True),
         Binding(
             "ctrl+r",
@@ -231,6 +232,14 @@ class RouterApp(App[None]):
             self.pop_screen()
         self.chat.write()
 
+    def action_stats(self) -> None:
+        """How the router does."""
+        from tui_router.ui.screens.stats import StatsScreen
+
+        if self.engine is not None and not isinstance(self.screen, StatsScreen):
+            self.action_chat()
+            self.push_screen(StatsScreen(self.engine))
+
     def action_sessions(self) -> None:
         """Earlier conversations."""
         if self.engine is not None and len(self.screen_stack) == 1:
@@ -285,6 +294,7 @@ class RouterApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield SystemCommand("New conversation", "Later requests do not see the earlier ones", self.action_new_session)
         yield SystemCommand("Sessions", "Earlier conversations: open one and go on", self.action_sessions)
+        yield SystemCommand("Stats", "How the router does: accuracy, routes, calibration, models", self.action_stats)
         yield SystemCommand("Look for servers", "Ask every server what it serves, now", self.action_look_again)
         yield SystemCommand("Try the demo", "Six pretend models, nothing is kept", self.action_try_demo)
         yield SystemCommand("Stop the answer", "Close the connection and keep what came", self.chat.stop_newest)

@@ -28,6 +28,8 @@ class ChatCommands(ChatRating):
         match name:
             case "/help":
                 self.app.call_later(self.app.run_action, "help")
+            case "/stats":
+                self.app.call_later(self.app.run_action, "stats")
             case "/new":
                 self.new_session()
             case "/health":

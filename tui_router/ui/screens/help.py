@@ -27,12 +27,12 @@ _BROWSE = (
     ("tab", "the panes"), ("1-5", "choose a pane, below 100 columns"), ("s", "sessions"),
 )  # fmt: skip
 _ANYWHERE = (
-    ("F1 F2", "help, chat"), ("^O", "sessions"), ("^R", "look for servers"), ("^S", "leave a slow model for the next"),
+    ("F1 F2 F3", "help, chat, stats"), ("^O", "sessions"), ("^R", "look for servers"), ("^S", "leave a slow model for the next"),
     ("^P", "every action"), ("^Q", "quit"),
 )  # fmt: skip
 COMMANDS = (
     ("/health", "look at servers and models"), ("/image PATH", "attach a picture"), ("/model NAME", "pin a model; alone: unpin"),
-    ("/route NAME", "pin a route; alone: unpin"), ("/new", "a new conversation"), ("/help", "this page"),
+    ("/route NAME", "pin a route; alone: unpin"), ("/new", "a new conversation"), ("/stats", "how the router does"), ("/help", "this page"),
 )  # fmt: skip
 
 

@@ -107,7 +107,7 @@ class DecisionPane(Pane):
         now = f"{effect.after} {percent(effect.confidence)}"
         rows = [
             line(
-                (f"{'took' if not kept else 'so far':<9}", "$good" if not kept else "$muted"), "the same request now: ",
+                (f"{'took' if not kept else 'so far':<9}", "$right" if not kept else "$muted"), "the same request now: ",
                 (now, "$strong"), (" as before" if kept else "", "$muted"),
             )
         ]  # fmt: skip
@@ -190,8 +190,21 @@ class AccuracyPane(Pane):
         self.chart.display = self._legend.display = False
         self.head.say("no verdicts yet")
 
-    def put(self, counters: Counters, graded: Sequence[tuple[int, bool]], router: str) -> None:
-        """Show the running accuracy; `graded` holds the newest rated turns, oldest first."""
+    def put(
+        self,
+        counters: Counters,
+        graded: Sequence[tuple[int, bool]],
+        router: str,
+        shadows: Mapping[str, Sequence[tuple[int, bool]]],
+    ) -> None:
+        """Show the running accuracy.
+
+        Args:
+            counters: Of all rated turns.
+            graded: (turn, right?) of the newest rated turns, oldest first.
+            router: Who leads.
+            shadows: Router -> the same of the turns on which it is known whether it was right.
+        """
         rated, right = counters.rated, counters.right
         low, high = wilson(right, rated)
         parts: list[Part] = (
@@ -224,16 +237,38 @@ class AccuracyPane(Pane):
             **({float(middle): str(middle)} if rated - first > 20 else {}),
             float(rated): f"{rated} rated",
         }
-        self.chart.put(
-            [Series(xs, ys, "s1", low=lows, high=highs)], Scale(first, last, x_ticks), Scale(floor, 100, ticks)
-        )  # fmt: skip
+        places = {turn: float(rated - len(graded) + i) for i, (turn, _) in enumerate(graded, 1)}
+        drawn = [
+            _shadow(found, places, color, first) for found, color in zip(shadows.values(), ("s2", "s3"), strict=False)
+        ]
+        floor = min([floor, *(min(one.ys) // 10 * 10 for one in drawn if one.ys)])
+        ticks = {floor: f"{floor:.0f}", (floor + 100) / 2: f"{(floor + 100) / 2:.0f}", 100.0: "100"}
+        lines = [Series(xs, ys, "s1", low=lows, high=highs), *(one for one in drawn if one.ys)]
+        self.chart.put(lines, Scale(first, last, x_ticks), Scale(floor, 100, ticks))
         rates = {route: tally for route, tally in counters.by_route.items() if tally.rated}
         worst = sorted(rates.items(), key=lambda item: item[1].right / item[1].rated)[: int(len(rates) > 1)]
         shown: list[Content] = []
+        for (name, found), color in zip(shadows.items(), ("s2", "s3"), strict=False):
+            n, hits = len(found), sum(hit for _, hit in found)
+            if n:
+                shown.append(
+                    line((f"╌ {name} ", f"${color}"), *accuracy(hits, n, *wilson(hits, n)), (" shadow", "$muted"))
+                )
         for route, tally in worst:
             lo, hi = wilson(tally.right, tally.rated)
             shown.append(line((f"lowest: {route} ", "$muted"), *accuracy(tally.right, tally.rated, lo, hi)))
         self._legend.put(*shown)
+
+
+def _shadow(found: Sequence[tuple[int, bool]], places: Mapping[int, float], color: str, first: int) -> Series:
+    """The running accuracy of a shadow, at the places of the turns that are shown."""
+    xs, ys, hits = list[float](), list[float](), 0
+    for n, (turn, hit) in enumerate(found, 1):
+        hits += hit
+        if (x := places.get(turn)) is not None and x >= first and n > _SETTLED:
+            xs.append(x)
+            ys.append(100 * hits / n)
+    return Series(xs, ys, color, dash=2)
 
 
 _ROOMY = 100

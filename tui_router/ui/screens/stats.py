@@ -1,0 +1,318 @@
+"""F3: how the router does. Every chart has its numbers beside it; every number has its n and its interval."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Container, VerticalScroll
+from textual.content import Content
+from textual.screen import Screen
+
+from tui_router.core.clock import local_day, now
+from tui_router.core.statistics import wilson
+from tui_router.core.types import Turn
+from tui_router.ui.widgets.chart import Chart, Scale, Series
+from tui_router.ui.widgets.lines import Head, Part, Rows, accuracy, bar, keys, line, percent
+from tui_router.ui.widgets.panes import Pane
+
+if TYPE_CHECKING:
+    from tui_router.engine import Engine
+    from tui_router.insight.metrics import Metrics, Rate
+
+_PERIODS: tuple[tuple[str, int], ...] = (("today", 1), ("7 days", 7), ("30 days", 30), ("all", 0))
+_PAGE = 500
+_ROOMY = 78
+"""Width from which the routes get a bar each."""
+_COLORS = ("s1", "s2", "s3", "s4")
+_OFTEN = 0.2
+"""Share of a right route from which on a cell of the confusion stands out."""
+_SETTLED = 8
+"""Graded turns from which on a running accuracy is drawn: the first few swing from 0 to 100."""
+
+
+class AccuracyOverTime(Pane):
+    """The running accuracy of every router, the leader's with its band."""
+
+    title = "Accuracy over the rated turns"
+
+    def __init__(self) -> None:
+        super().__init__(id="over-time")
+        self.chart, self.legend = Chart(id="chart"), Rows()
+
+    def compose(self) -> ComposeResult:
+        yield from (self.head, self.chart, self.legend)
+
+    def put(self, metrics: Metrics, leader: str) -> None:
+        """Draw what was graded."""
+        lines = sorted(metrics.running.items(), key=lambda item: item[0] != leader)
+        longest = max((len(found) for _, found in lines), default=0)
+        self.chart.display = longest >= 2
+        series, legend = [], []
+        floor = 1.0
+        for color, (name, found) in zip(_COLORS, lines, strict=False):
+            made, low = _running(found, color, band=name == lines[0][0])
+            floor = min(floor, low)
+            series.append(made)
+            hits = sum(right for _, right in found)
+            legend.append(line((f"━ {name} ", f"${color}"), *accuracy(hits, len(found), *wilson(hits, len(found)))))
+        if not lines:
+            legend = [line(("No turn of this period has a verdict that tells the right route.", "$muted"))]
+        self.legend.put(*legend)
+        if longest < 2:
+            return
+        bottom = max(0.0, min(90.0, floor * 100 // 10 * 10))
+        ticks = {bottom: f"{bottom:.0f}", (bottom + 100) / 2: f"{(bottom + 100) / 2:.0f}", 100.0: "100"}
+        self.chart.put(
+            series, Scale(1, longest, {1.0: "1", float(longest): f"{longest} graded"}), Scale(bottom, 100, ticks)
+        )
+
+
+def _running(found: list[tuple[int, bool]], color: str, *, band: bool) -> tuple[Series, float]:
+    """(a running accuracy in per cent, its lowest point as a share)."""
+    xs, ys, lows, highs = list[float](), list[float](), list[float](), list[float]()
+    hits = 0
+    skip = _SETTLED if len(found) > 2 * _SETTLED else 0
+    for n, (_, right) in enumerate(found, 1):
+        hits += right
+        if n > skip:
+            low, high = wilson(hits, n)
+            xs.append(n)
+            ys.append(100 * hits / n)
+            lows.append(100 * low)
+            highs.append(100 * high)
+    floor = min(lows if band else ys, default=100.0) / 100
+    return (Series(xs, ys, color, low=lows, high=highs) if band else Series(xs, ys, color, dash=2)), floor
+
+
+class Table(Pane):
+    """A pane of lines."""
+
+    def __init__(self, title: str, name: str) -> None:
+        self.title = title
+        super().__init__(id=name)
+        self.head = Head(title)
+        self.rows = Rows()
+
+    def compose(self) -> ComposeResult:
+        yield from (self.head, self.rows)
+
+
+class StatsScreen(Screen[None]):
+    """Counts of a period."""
+
+    BINDINGS: ClassVar = [
+        Binding("escape,f3,f2", "leave", "chat", id="leave_stats"),
+        Binding("1", "period(0)", "today", id="stats_today"),
+        Binding("2", "period(1)", "7 days", id="stats_week"),
+        Binding("3", "period(2)", "30 days", id="stats_month"),
+        Binding("4", "period(3)", "all", id="stats_all"),
+        Binding("r", "report", "report", id="stats_report"),
+        Binding("z", "enlarge", "enlarge", id="stats_enlarge"),
+    ]
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self.engine = engine
+        self.period = 1
+        self.turns: list[Turn] = []
+        self.top, self.keys_bar = Rows(id="top"), Rows(id="keys")
+        self.over_time = AccuracyOverTime()
+        self.per_route = Table("By route", "per-route")
+        self.confusion = Table("Right route, and what was decided", "confusion")
+        self.calibration = Table("Confidence and how often it was right", "calibration")
+        self.models = Table("Models", "stats-models")
+
+    def compose(self) -> ComposeResult:
+        yield self.top
+        with Container(id="stats-body"):
+            with VerticalScroll(id="stats-main"):
+                yield from (self.over_time, self.per_route)
+            with VerticalScroll(id="stats-side"):
+                yield from (self.calibration, self.confusion, self.models)
+        yield self.keys_bar
+
+    def on_mount(self) -> None:
+        pairs = (
+            ("1-4", "period"),
+            ("r", "report"),
+            ("tab", "panes"),
+            ("z", "enlarge"),
+            ("esc", "chat"),
+            ("F1", "help"),
+        )
+        self.keys_bar.put(keys(*pairs))
+        self._stop = self.engine.listen(self._told)
+        self.action_period(self.period)
+
+    def on_unmount(self) -> None:
+        self._stop()
+
+    def _told(self, event: object) -> None:
+        """A verdict came: count again, but not more often than a person can read."""
+        from tui_router.engine import EffectEvent, LeaderEvent, TurnEvent
+
+        if isinstance(event, TurnEvent | EffectEvent | LeaderEvent):
+            self.set_timer(0.2, lambda: self.action_period(self.period))
+
+    def action_leave(self) -> None:
+        """Back to the conversation."""
+        self.dismiss()
+
+    def action_period(self, place: int) -> None:
+        """Show another period."""
+        self.period = place
+        self.run_worker(self._count(), group="stats", exclusive=True, exit_on_error=False)
+
+    def action_enlarge(self) -> None:
+        """The pane that has the focus, alone; again: all of them."""
+        if self.maximized is not None:
+            self.minimize()
+        elif isinstance(self.focused, Pane):
+            self.maximize(self.focused)
+
+    def action_report(self) -> None:
+        """The period's report."""
+        from tui_router.ui.screens.report import ReportScreen
+
+        self.app.push_screen(ReportScreen(self.engine, _PERIODS[self.period][1] or 3650))
+
+    async def _count(self) -> None:
+        """Read the turns page by page, so that verdicts can be written in between, and count them."""
+        from tui_router.insight.metrics import measured
+
+        _, days = _PERIODS[self.period]
+        self.top.put(self._title("counting …"))
+        turns = await turns_since(self.engine, days)
+        if turns is None:
+            self.top.put(self._title("the store cannot be read"))
+            return
+        self.turns = turns
+        metrics = await asyncio.to_thread(measured, turns, self.engine.config.fleet)
+        self._show(metrics)
+
+    def _title(self, right: str) -> Content:
+        marks = [
+            (f" {i} {name} ", "$accent bold" if i == self.period + 1 else "$muted")
+            for i, (name, _) in enumerate(_PERIODS, 1)
+        ]
+        start: list[Part] = (
+            [("F3 Stats ", "$accent")]
+            if self.has_class("-narrow")
+            else [("tui-router  ", "$strong bold"), ("F3 Stats ", "$accent")]
+        )
+        return line(*start, *marks, (f" {right}", "$muted"))
+
+    def _show(self, m: Metrics) -> None:
+        warned = "   only bad turns seem to be rated: the accuracy says little" if m.biased else ""
+        self.top.put(self._title(f"{m.turns:,} turns, {m.verdicts.hits:,} rated{warned}"))
+        self.over_time.put(m, self.engine.leader)
+        self.over_time.head.say(line(*_rate(m.accuracy)))
+        self.per_route.rows.put(*self._routes(m))
+        self.calibration.head.say(f"ECE {m.ece:.3f}" if m.ece is not None else "no data")
+        self.calibration.rows.put(*_calibration(m))
+        self.confusion.rows.put(*self._confused(m))
+        self.models.rows.put(*_models(m))
+
+    def _routes(self, m: Metrics) -> list[Content]:
+        from tui_router.insight.metrics import Rate
+
+        most = max(m.routes.values(), default=1) or 1
+        roomy = self.per_route.size.width >= _ROOMY
+        space = f"{'':<13}" if roomy else ""
+        rows = [line((f"{'':<13}{'turns':>7}  {space}{'decided rightly':<22}{'found':<20}", "$muted"))]
+        for route in self.engine.config.fleet.routes:
+            count = m.routes[route.name]
+            parts: list[Part] = [f"{route.name:<13}{count:>7,}  "]
+            parts += [bar(count / most, 12, "$s1"), " "] if roomy else []
+            right, found = m.by_route.get(route.name, Rate()), m.recall.get(route.name, Rate())
+            rows.append(line(*parts, _padded(_rate(right), 22), *_rate(found)))
+        asked, served = _rate(m.asked), _rate(m.fallbacks)
+        return [
+            *rows,
+            line(""),
+            line(("asked first   ", "$muted"), *asked),
+            line(("another model ", "$muted"), *served),
+        ]
+
+    def _confused(self, m: Metrics) -> list[Content]:
+        """A heat map: a row for each right route, a column for each decided one, what is often stands out."""
+        names = [r.name for r in self.engine.config.fleet.routes]
+        if not m.confusion:
+            return [line(("no data", "$muted"))]
+        rows = [line((f"{'':<13}" + "".join(f"{name[:5]:>6}" for name in names), "$muted"))]
+        for right in names:
+            n = sum(m.confusion[right, decided] for decided in names)
+            parts: list[Part] = [f"{right:<13}"]
+            for decided in names:
+                count = m.confusion[right, decided]
+                often = " bold on $raised" if n and count / n >= _OFTEN else ""
+                style = ("$right" if right == decided else "$wrong") + often if count else "$muted"
+                parts.append((f"{count or '·':>6}", style))
+            rows.append(line(*parts))
+        return rows
+
+
+def _rate(rate: Rate) -> list[Part]:
+    if rate.value is None:
+        return [("no data", "$muted")]
+    return accuracy(rate.hits, rate.n, *rate.ci95)
+
+
+def _padded(parts: list[Part], width: int) -> Content:
+    made = line(*parts)
+    return line(made, " " * max(1, width - made.cell_length))
+
+
+def _calibration(m: Metrics) -> list[Content]:
+    if not m.accuracy.n:
+        return [line(("no data", "$muted"))]
+    rows = [line((f"{'confidence':<12}{'right':<34}", "$muted"))]
+    for total, rate in m.bins:
+        if rate.value is None:
+            continue
+        mean = total / rate.n
+        rows.append(line(f"{percent(mean):>5}       ", bar(rate.value, 14, "$s1"), " ", *_rate(rate)))
+    return rows
+
+
+def _models(m: Metrics) -> list[Content]:
+    from tui_router.insight.metrics import middle
+
+    if not m.models:
+        return [line(("no data", "$muted"))]
+    rows = [line((f"{'':<24}{'served':>7}{'failed':>7}{'tok/s':>7}", "$muted"))]
+    for name, counts in sorted(m.models.items(), key=lambda item: -item[1]["served"]):
+        speed = middle(m.tokens_per_second[name])
+        failed = (f"{counts['failed'] or '':>7}", "$caution")
+        rows.append(
+            line(f"{name[:23]:<24}{counts['served']:>7,}", failed, f"{speed:>7.0f}" if speed is not None else "")
+        )
+    return rows
+
+
+async def turns_since(engine: Engine, days: int) -> list[Turn] | None:
+    """The turns of the last so many days (0: all), oldest first; None when the store cannot be read."""
+    from tui_router.store.errors import StoreError
+    from tui_router.store.rows import LAST_ID
+
+    first = (date.fromisoformat(local_day(now())) - timedelta(days=days - 1)).isoformat() if days else ""
+    found: list[Turn] = []
+    before = LAST_ID
+    while True:
+        store = engine.store
+        if store is None:
+            return None
+        try:
+            page = await engine.in_store(lambda store=store, before=before: store.recent(_PAGE, before))  # type: ignore[misc]
+        except (StoreError, RuntimeError):
+            return None
+        kept = [turn for turn in page if local_day(turn.at) >= first]
+        found += kept
+        if len(kept) < _PAGE:
+            return found[::-1]
+        before = page[-1].number
+        await asyncio.sleep(0)
