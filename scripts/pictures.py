@@ -285,6 +285,16 @@ async def report(pilot: Pilot[None]) -> None:
     await pilot.pause(3.0)
 
 
+async def data(pilot: Pilot[None]) -> None:
+    app = pilot.app
+    assert isinstance(app, RouterApp)
+    await past(pilot)
+    await pilot.press("escape", "f4")
+    await until(pilot, lambda: getattr(app.screen, "checkup", None) is not None, "the doctor")
+    await pilot.press("4")
+    await pilot.pause(0.6)
+
+
 Pose = Callable[[Pilot[None]], Awaitable[None]]
 WIDE, NARROW = (120, 40), (80, 24)
 PICTURES: dict[str, tuple[Pose, tuple[int, int], str, bool]] = {
@@ -306,6 +316,8 @@ PICTURES: dict[str, tuple[Pose, tuple[int, int], str, bool]] = {
     "stats-80x24-dark": (stats, NARROW, "router-dark", True),
     "report-120x40-dark": (report, WIDE, "router-dark", True),
     "report-80x24-dark": (report, NARROW, "router-dark", True),
+    "data-120x40-dark": (data, WIDE, "router-dark", True),
+    "data-80x24-dark": (data, NARROW, "router-dark", True),
     "help-120x40-dark": (help_page, WIDE, "router-dark", True),
 }
 

@@ -28,7 +28,7 @@ ARROWS = {
     "datasets": LOW | {"routers"},
     "refit": LOW | {"routers", "learning"},
     "engine": LOW | {"config", "routers", "backends", "store", "learning", "refit"},
-    "ui": LOW | {"config", "engine", "backends", "store", "demo", "learning", "insight"},
+    "ui": LOW | {"config", "engine", "backends", "store", "demo", "learning", "insight", "datasets", "routers"},
     "cli": LOW | {"config", "engine", "backends", "store", "routers", "demo", "ui", "learning", "insight", "datasets"},
     "__main__": {"cli"},
     "": set(),

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from tui_router.core.example import Example
     from tui_router.core.fleet import Fleet
     from tui_router.datasets.doctor import Checkup
-    from tui_router.routers.learned import LearnedRouter
     from tui_router.store.store import Store
 
 ACTIONS = ("export", "check", "import")
@@ -38,25 +37,17 @@ def dataset(given: dict[str, Any], args: argparse.Namespace) -> int:
         store.close()
 
 
-def examples(store: Store, fleet: Fleet) -> list[Example]:
-    """All examples: the verdicts' first, what was imported and generated, and the seeds."""
-    from tui_router.datasets.sources import of_kept, of_seeds, of_turns
-    from tui_router.insight.replay import with_histories
+def _examples(store: Store, fleet: Fleet) -> list[Example]:
+    from tui_router.datasets.sources import collected
 
-    return [*of_turns(with_histories(store.turns()), fleet), *of_kept(store.examples(), fleet), *of_seeds(fleet)]
-
-
-def _shipped(fleet: Fleet) -> LearnedRouter:
-    from tui_router.routers.learned import LearnedRouter
-    from tui_router.routers.rules import RulesRouter
-
-    return LearnedRouter(fleet, RulesRouter(fleet))
+    return collected(store.turns(), store.examples(), fleet)
 
 
 def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
     from tui_router.core.example import SOURCES
     from tui_router.datasets.export import Choice, ExportError, export
     from tui_router.datasets.formats import FORMATS, TARGETS
+    from tui_router.routers.learned import LearnedRouter
 
     if not args.out:
         raise UsageError("dataset export needs --out DIR, a folder that does not exist yet")
@@ -71,7 +62,7 @@ def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store
         duplicates=args.duplicates,
     )  # fmt: skip
     try:
-        made = export(examples(store, fleet), fleet, choice, Path(args.out), _shipped(fleet).sketcher)
+        made = export(_examples(store, fleet), fleet, choice, Path(args.out), LearnedRouter.as_shipped(fleet).sketcher)
     except ExportError as error:
         return complain(str(error), FAILED)
     if given.get("json"):
@@ -97,11 +88,12 @@ def _one_of(option: str, found: list[str], known: Any) -> None:
 def _check(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
     from tui_router.core.example import GOAL
     from tui_router.datasets.doctor import check
+    from tui_router.routers.learned import LearnedRouter
 
-    found = examples(store, fleet)
+    found = _examples(store, fleet)
     if not args.seeds:
         found = [example for example in found if example.source != "seed"]
-    made = check(found, fleet, _shipped(fleet))
+    made = check(found, fleet, LearnedRouter.as_shipped(fleet))
     verdicts = sum(example.source == "verdict" for example in found)
     if given.get("json"):
         emit(

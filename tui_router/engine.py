@@ -25,6 +25,7 @@ from tui_router.backends.health import Health
 from tui_router.backends.stream import Delta, Progress
 from tui_router.config import Config
 from tui_router.core.clock import now
+from tui_router.core.conversation import messages_of
 from tui_router.core.text import one_line
 from tui_router.core.types import (
     Answer,
@@ -36,7 +37,6 @@ from tui_router.core.types import (
     Turn,
     TurnState,
     Verdict,
-    messages_of,
 )
 from tui_router.routers.late import LateRouter
 from tui_router.store import routing_log

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from tui_router.config import Config, Settings
 from tui_router.core.clock import local_day, now
+from tui_router.core.conversation import messages_of
 from tui_router.core.fleet import Fleet
-from tui_router.core.types import Request, Turn, messages_of
+from tui_router.core.types import Request, Turn
 from tui_router.routers.asking import Asked, worth
 from tui_router.routers.base import Router
 from tui_router.routers.grading import grade

@@ -48,6 +48,11 @@ def test_repetitions_conflicts_and_private_data():
     assert [(f.place, f.says) for f in made.of("private")] == [(3, "holds 1 e-mail")]
 
 
+def test_nothing_is_nothing():
+    made = check([], FLEET, SHIPPED_ROUTER)
+    assert made.findings == () and made.parts == ()
+
+
 def test_starving_routes_say_how_many_are_missing():
     made = check([of("write a python function", "code")], FLEET, SHIPPED_ROUTER)
     assert made.per_route["code"] == 1 and made.starving["code"] == 19 and made.starving["vision"] == 20

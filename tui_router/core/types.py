@@ -6,7 +6,6 @@ All are frozen and serialise to JSON by `msgspec`; the field names are the store
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
@@ -212,16 +211,6 @@ class Session(Struct, frozen=True, kw_only=True):
     turns: int = 0
     rated: int = 0
     last: str = ""
-
-
-def messages_of(turns: Iterable[Turn]) -> tuple[Message, ...]:
-    """What was asked and what was answered in these turns, in their order; unanswered ones are left out."""
-    messages: list[Message] = []
-    for turn in turns:
-        if turn.answer is not None and turn.answer.text:
-            messages.append(Message("user", turn.request.text, turn.request.attachments))
-            messages.append(Message("assistant", turn.answer.text))
-    return tuple(messages)
 
 
 class Observation(Struct, frozen=True, kw_only=True):

@@ -54,6 +54,8 @@ def clusters(examples: Sequence[Example], sketcher: Sketcher) -> NDArray[np.intp
 
 def _near(sketches: NDArray[np.float32], places: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
     """Pairs of places whose likeness is at least `ALIKE`."""
+    if not len(places):
+        return
     rng = np.random.default_rng(0)
     powers = 1 << np.arange(_BITS)
     for _ in range(_TABLES):

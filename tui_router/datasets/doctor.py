@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from tui_router.core.example import Example
+from tui_router.core.example import Example, normal
 from tui_router.core.fleet import Fleet
 from tui_router.datasets import private
 from tui_router.datasets.clusters import clusters
@@ -99,7 +99,7 @@ def _repeated(examples: Sequence[Example], clustered: NDArray[np.intp]) -> list[
             better = most if most != example.route and count > routes[first][example.route] else None
             found.append(Finding(kind="conflict", place=place, says=said, other=first, route=better))
         elif first != place:
-            word = "the same" if examples[first].key == example.key else "nearly the same"
+            word = "the same" if normal(examples[first].text) == normal(example.text) else "nearly the same"
             found.append(Finding(kind="duplicate", place=place, says=f"{word} request as another one", other=first))
     return found
 

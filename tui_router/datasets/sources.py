@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
+from tui_router.core.conversation import with_histories
 from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Message, Turn
@@ -50,6 +51,17 @@ def of_seeds(fleet: Fleet) -> Iterator[Example]:
                 text=request.text, route=route, source="seed", history=request.history, has_image=request.has_image,
                 has_code=request.has_code,
             )  # fmt: skip
+
+
+def collected(turns: Iterable[Turn], kept: Iterable[Example], fleet: Fleet) -> list[Example]:
+    """All examples: the verdicts' first, then what was imported and generated, then the seeds.
+
+    Args:
+        turns: Oldest first.
+        kept: What the store holds besides.
+        fleet: Routes of today.
+    """
+    return [*of_turns(with_histories(turns), fleet), *of_kept(kept, fleet), *of_seeds(fleet)]
 
 
 def of_kept(examples: Iterable[Example], fleet: Fleet) -> Iterator[Example]:

@@ -17,10 +17,11 @@ from typing import Literal, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tui_router.core.conversation import with_histories
 from tui_router.core.fleet import Fleet, Route, Trigger
 from tui_router.core.text import one_line
 from tui_router.core.types import Turn
-from tui_router.insight.replay import by_rules, replay, with_histories
+from tui_router.insight.replay import by_rules, replay
 from tui_router.routers.grading import grade
 from tui_router.routers.rules import RulesRouter
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
@@ -18,8 +17,9 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tui_router.core.conversation import with_histories
 from tui_router.core.fleet import Fleet
-from tui_router.core.types import Message, Request, Turn, messages_of
+from tui_router.core.types import Request, Turn
 from tui_router.routers.base import Router
 from tui_router.routers.lessons import labelled_route
 
@@ -27,10 +27,6 @@ MakeRouter = Callable[[], Router]
 """Makes the router anew in whichever process it is needed; must be picklable."""
 
 CHUNK = 2000
-_MESSAGES = 12
-"""Messages of a conversation that are carried along: more than any router looks at."""
-_SESSIONS = 1000
-_LONGEST_ANSWER = 2000
 
 
 class Move(Struct, frozen=True):
@@ -105,24 +101,6 @@ def replay(turns: Iterable[Turn], make: MakeRouter, fleet: Fleet, *, workers: in
         if route != before:
             moves.append(Move(turn.id, turn.at, turn.request.text, before, route, confidence, label))
     return Replayed(counts["turns"], counts["labelled"], counts["before"], counts["after"], tuple(moves))
-
-
-def with_histories(turns: Iterable[Turn]) -> Iterator[Turn]:
-    """The turns, each with the conversation before it in its request."""
-    sessions: OrderedDict[str, tuple[Message, ...]] = OrderedDict()
-    for turn in turns:
-        past = sessions.pop(turn.session, ())
-        history = turn.request.history or past
-        yield replace(turn, request=replace(turn.request, history=history)) if history else turn
-        if not turn.session:
-            continue
-        said = tuple(
-            replace(m, content=m.content[-_LONGEST_ANSWER:]) if m.role == "assistant" else m
-            for m in messages_of([turn])
-        )
-        sessions[turn.session] = (*past, *said)[-_MESSAGES:]
-        if len(sessions) > _SESSIONS:
-            sessions.popitem(last=False)
 
 
 def _decided(turns: Iterator[Turn], make: MakeRouter, workers: int | None) -> Iterator[tuple[Turn, str, float]]:

@@ -87,6 +87,11 @@ class LearnedRouter:
 
     name = "learned"
 
+    @classmethod
+    def as_shipped(cls, fleet: Fleet) -> LearnedRouter:
+        """One that was taught nothing."""
+        return cls(fleet, RulesRouter(fleet))
+
     def __init__(
         self,
         fleet: Fleet,

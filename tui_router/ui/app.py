@@ -50,6 +50,7 @@ class RouterApp(App[None]):
         Binding("f1", "help", "help", id="help", tooltip="What every key does", priority=True),
         Binding("f2", "chat", "Chat", id="chat", tooltip="The conversation"),
         Binding("f3", "stats", "Stats", id="stats", tooltip="How the router does"),
+        Binding("f4", "data", "Data", id="data", tooltip="Training data: its faults, and the way out"),
         Binding("ctrl+o", "sessions", "sessions", id="sessions", tooltip="Earlier conversations", priority=True),
         Binding(
             "ctrl+r",
@@ -240,6 +241,14 @@ class RouterApp(App[None]):
             self.action_chat()
             self.push_screen(StatsScreen(self.engine))
 
+    def action_data(self) -> None:
+        """Training data."""
+        from tui_router.ui.screens.data import DataScreen
+
+        if self.engine is not None and not isinstance(self.screen, DataScreen):
+            self.action_chat()
+            self.push_screen(DataScreen(self.engine))
+
     def action_sessions(self) -> None:
         """Earlier conversations."""
         if self.engine is not None and len(self.screen_stack) == 1:
@@ -295,6 +304,7 @@ class RouterApp(App[None]):
         yield SystemCommand("New conversation", "Later requests do not see the earlier ones", self.action_new_session)
         yield SystemCommand("Sessions", "Earlier conversations: open one and go on", self.action_sessions)
         yield SystemCommand("Stats", "How the router does: accuracy, routes, calibration, models", self.action_stats)
+        yield SystemCommand("Data", "Training data: its faults, and the way out", self.action_data)
         yield SystemCommand("Look for servers", "Ask every server what it serves, now", self.action_look_again)
         yield SystemCommand("Try the demo", "Six pretend models, nothing is kept", self.action_try_demo)
         yield SystemCommand("Stop the answer", "Close the connection and keep what came", self.chat.stop_newest)
