@@ -253,3 +253,26 @@ async def test_a_question_is_asked_for_its_label_and_not_twice(world):
     await world.cancel(first.id)
     world.feedback = False
     assert (await world.begin(Request(text="summarise the meeting notes from monday"))).asked == ""
+
+
+async def test_a_served_encoder_joins_when_the_seeds_are_embedded(world, monkeypatch):
+    from tui_router import learning
+
+    some = learning._plain_seeds()[::40]
+    monkeypatch.setattr(learning, "_plain_seeds", lambda: some)
+    before = world.learning.learned.version
+    world.server.embedding, world.interactive = "text-embedding-nomic-embed-text-v1.5", True
+    await world.health.look()
+    world._health_changed()
+    await world._warming
+    learned = world.learning.learned
+    assert learned.head.encoder == world.server.embedding and learned.version != before
+    plain = learned.decide(Request(text="compare the two mortgage offers I got"))
+    turn = await world.begin(Request(text="compare the two mortgage offers I got"), ask=False)
+    assert turn.decision.ranking != plain.ranking
+    world.server.embedding_delay_s = 5.0
+    assert (await world.begin(Request(text="another one that nobody waits for"), ask=False)).decision.elapsed_ms < 100
+    again = Engine(world.config, world.folder)
+    await again.open()
+    assert again.learning.learned.head.encoder == world.server.embedding
+    await again.close()

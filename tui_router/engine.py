@@ -44,11 +44,15 @@ from tui_router.store.errors import StoreError
 from tui_router.store.store import Change, Store
 
 if TYPE_CHECKING:
+    from tui_router.backends.embed import Embedder
     from tui_router.learning import Effect, Learning
     from tui_router.routers.race import Raced
 
 T = TypeVar("T")
 HISTORY_TURNS = 40
+EMBEDDING_BUDGET_S = 0.03
+"""How long a decision waits for the vector of its request."""
+_EMBED_AT_A_TIME = 128
 _SLICE = 8
 """Earlier requests that are looked at in one go after a correction: a few milliseconds."""
 _UNSAVED = "unsaved"
@@ -153,6 +157,9 @@ class Engine:
         """The routers that ask a model."""
         if model := config.settings.llm_router:
             self.late["llm"] = LateRouter("llm", config.fleet, model, ServedChooser(self.health, model))
+        self.embedder: Embedder | None = None
+        """Vectors of texts, where a server has a model for them; made with the routers."""
+        self._warming: asyncio.Task[None] | None = None
         self.live: dict[str, LiveTurn] = {}
         self.store: Store | None = None
         self.learning: Learning | None = None
@@ -169,7 +176,7 @@ class Engine:
         self._refit: asyncio.Task[None] | None = None
         self._teaching = asyncio.Lock()
         """Held while a verdict is learned: the next request waits for it (milliseconds)."""
-        self.health.on_change = lambda: self.emit(HealthEvent())
+        self.health.on_change = self._health_changed
         self.health.on_event = self.notice
 
     # -- events --------------------------------------------------------------------------------------------------
@@ -224,6 +231,9 @@ class Engine:
             return made
 
         self.learning = await self.in_store(load)
+        from tui_router.backends.embed import Embedder
+
+        self.embedder = Embedder(self.health, self.folder / "learned")
         if self.learning.trouble:
             self.notice("caution", "learned_again", self.learning.trouble)
         self.emit(LeaderEvent(self.leader))
@@ -308,6 +318,7 @@ class Engine:
         """
         learning = self._learned()
         history = request.history or await self.conversation(session)
+        await self._hear(learning, request)
         async with self._teaching:
             raced = learning.race.decide(replace(request, history=history))
         raced = await self._led(raced, replace(request, history=history))
@@ -335,6 +346,56 @@ class Engine:
             if late.name != decision.router and late.model != decision.model:
                 self._begin_task(self._late_shadow(recorded.id, late, replace(request, history=history)))
         return recorded
+
+    # -- served embeddings ---------------------------------------------------------------------------------------
+    def _health_changed(self) -> None:
+        self.emit(HealthEvent())
+        idle = self._warming is None or self._warming.done()
+        if idle and self.interactive and self.learning is not None and self._head_is_missing():
+            self._warming = asyncio.create_task(self._warm_up_head(), name="embeddings")
+
+    def _embedding_model(self) -> str:
+        """What the server calls its embedding model; empty when there is none."""
+        found = self.embedder.served() if self.embedder is not None else None
+        return found[1].id if found is not None else ""
+
+    def _head_is_missing(self) -> bool:
+        found, head = self._embedding_model(), self._learned().learned.head
+        return bool(found) and (head is None or head.encoder != found)
+
+    async def _warm_up_head(self) -> None:
+        """Have the seeds embedded, batch after batch while nobody waits for an answer, and fit a head to their vectors."""
+        from tui_router.learning import head_texts
+
+        learning, embedder, encoder = self._learned(), self.embedder, self._embedding_model()
+        if embedder is None or not encoder:
+            return
+        texts = head_texts()
+        vectors = []
+        for start in range(0, len(texts), _EMBED_AT_A_TIME):
+            while running := [live.task for live in self.live.values() if live.task is not None]:
+                await asyncio.wait(running)
+            part = await embedder.vectors(texts[start : start + _EMBED_AT_A_TIME])
+            if part is None:
+                return  # it went away: what came is kept, and the next look begins where this one ended
+            vectors.append(part)
+        try:
+            head = await asyncio.to_thread(learning.fit_head, encoder, vectors)
+        except (OSError, ValueError) as error:
+            self.notice("caution", "embeddings", f"the embeddings of {encoder} are not used: {error}")
+            return
+        learning.learned.use_head(head)
+        self.notice("good", "embeddings", f"the learned router listens to {encoder} too")
+        self.emit(LeaderEvent(self.leader))
+
+    async def _hear(self, learning: Learning, request: Request) -> None:
+        """Bring the request's vector to the learned router, if it comes in time."""
+        head = learning.learned.head
+        if head is None or self.embedder is None or head.encoder != self._embedding_model():
+            return
+        vector = await self.embedder.vector(request.text, EMBEDDING_BUDGET_S)
+        if vector is not None and len(vector) == len(head.weights):
+            learning.learned.hear(replace(request, history=()), vector)
 
     async def _led(self, raced: Raced, request: Request) -> Raced:
         """The same, led by a router that asks a model if that one leads and answers in time."""
@@ -651,9 +712,12 @@ class Engine:
         """Stop everything that runs, write the logs and a backup if one is due, and close the store."""
         waits: list[Awaitable[Any]] = [self.stop(turn_id) for turn_id in list(self.live)]
         await asyncio.gather(*waits, return_exceptions=True)
-        if self._refit is not None:
-            self._refit.cancel()
-            await asyncio.gather(self._refit, return_exceptions=True)
+        for task in (self._refit, self._warming):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if self.embedder is not None:
+            await self.embedder.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.health.close()
         if store := self.store:

@@ -27,8 +27,10 @@ from tui_router.core.clock import local_day, now
 from tui_router.core.conversation import messages_of
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Request, Turn
+from tui_router.routers import seeds
 from tui_router.routers.asking import Asked, worth
 from tui_router.routers.base import Router
+from tui_router.routers.embedded import Head, fit_head, load_head, pack_head
 from tui_router.routers.grading import grade
 from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.lessons import Lesson, lesson
@@ -47,7 +49,7 @@ REFIT_EVERY = 25
 """New labels after which the model of one's own verdicts is fitted again; later, a tenth more."""
 NEWEST = 4000
 """Verdicts that the race remembers."""
-LESSONS_FILE, OWN_FILE = "lessons.npz", "own.npz"
+LESSONS_FILE, OWN_FILE, HEAD_FILE = "lessons.npz", "own.npz", "head.npz"
 
 
 class Moved(Struct, frozen=True):
@@ -91,6 +93,7 @@ class Learning:
         self.trouble = ""
         """Why something that was kept could not be read, in a sentence; empty when all is well."""
         self.learned = LearnedRouter(fleet, self.rules, own=self._read_own())
+        self.learned.use_head(self._read_head())
         self.race = Race(
             [self.learned, self.rules], shipped().accuracy, settings.router, ["llm"] if settings.llm_router else []
         )
@@ -114,6 +117,20 @@ class Learning:
         except UNREADABLE as error:
             self.trouble = f"{path} cannot be read ({type(error).__name__}); it is fitted again from the verdicts"
         return None
+
+    def _read_head(self) -> Head | None:
+        head = load_head(self.folder / HEAD_FILE)
+        return head if head is not None and head.made_from == shipped().made_from else None
+
+    def fit_head(self, encoder: str, vectors: Sequence[NDArray[np.float32]]) -> Head:
+        """A head for an encoder, fitted to its vectors of `head_texts`, piece by piece, and kept.
+
+        Takes a second or two. Raises OSError.
+        """
+        names = [seed.route for seed in _plain_seeds()]
+        head = fit_head(encoder, shipped().made_from, np.concatenate(vectors), names, sorted(set(names)))
+        write(self.folder / HEAD_FILE, pack_head(head))
+        return head
 
     def _load_lessons(self) -> None:
         path = self.folder / LESSONS_FILE
@@ -264,6 +281,7 @@ class Learning:
 
     def use(self, fresh: LearnedRouter) -> None:
         """Let a router take the place of the learned one, with all that was learned so far."""
+        fresh.use_head(self.learned.head)
         for one, sketch in self.learned.memory.taught():
             fresh.recall(one, sketch)
         self.learned = fresh
@@ -272,6 +290,15 @@ class Learning:
     def witnesses(self, turn: Turn) -> Witnesses:
         """Who can tell what the verdict of this turn will change; call them before it is learned."""
         return Witnesses(self, turn)
+
+
+def head_texts() -> list[str]:
+    """The texts whose vectors a head is fitted to."""
+    return [seed.request.text for seed in _plain_seeds()]
+
+
+def _plain_seeds() -> list[seeds.Seed]:
+    return [seed for seed in seeds.load() if not seed.request.history and not seed.request.has_image]
 
 
 def as_taught(config: Config, folder: Path, name: str = "") -> Router:

@@ -7,6 +7,7 @@ one unloads the other that was loaded so, a context that is too small is an erro
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 import time
@@ -96,6 +97,9 @@ class DemoServer:
         self.refusal = "An LM Studio API token is required to make requests to this server"
         self.legacy = False
         """Speak REST v0 only."""
+        self.embedding = ""
+        """Key of an embedding model, if one is served."""
+        self.embedding_delay_s = 0.0
         self.requests: list[HttpRequest] = []
         self.stopped = 0
         """Answers that the client hung up on."""
@@ -136,11 +140,16 @@ class DemoServer:
             data = [{"id": k, "object": "model", "owned_by": "organization_owner"} for k in self.models]
             await reply.json({"object": "list", "data": data})
         elif request.method == "GET" and path == "/api/v1/models" and not self.legacy:
-            await reply.json({"models": [self._v1(m) for m in self.models.values()]})
+            await reply.json(
+                {"models": [*(self._v1(m) for m in self.models.values()), *self._embedding_entry("embedding")]}
+            )
         elif request.method == "GET" and path == "/api/v0/models":
-            await reply.json({"object": "list", "data": [self._v0(m) for m in self.models.values()]})
+            data = [*(self._v0(m) for m in self.models.values()), *self._embedding_entry("embeddings")]
+            await reply.json({"object": "list", "data": data})
         elif request.method == "POST" and path == "/v1/chat/completions":
             await self._chat(request, reply)
+        elif request.method == "POST" and path == "/v1/embeddings" and self.embedding:
+            await self._embed(request, reply)
         elif request.method == "POST" and path == "/api/v1/chat" and not self.legacy:
             await self._native_chat(request, reply)
         elif request.method == "POST" and path == "/api/v1/models/load" and not self.legacy:
@@ -172,6 +181,23 @@ class DemoServer:
             "capabilities": ["tool_use"] if model.tools else [],
             **({"loaded_context_length": model.context} if loaded else {}),
         }  # fmt: skip
+
+    # -- embeddings ------------------------------------------------------------------------------------------------
+    def _embedding_entry(self, kind: str) -> list[dict[str, Any]]:
+        if not self.embedding:
+            return []
+        return [
+            {"type": kind, "key": self.embedding, "id": self.embedding, "object": "model", "display_name": self.embedding,
+             "publisher": "demo", "size_bytes": 84_000_000, "loaded_instances": [], "max_context_length": 2048,
+             "state": "loaded", "format": "gguf"}
+        ]  # fmt: skip
+
+    async def _embed(self, request: HttpRequest, reply: HttpReply) -> None:
+        """Vectors in which texts that share words lie close: each word is a fixed random direction."""
+        await asyncio.sleep(self.embedding_delay_s)
+        texts = (request.body or {}).get("input") or []
+        data = [{"object": "embedding", "index": i, "embedding": _direction(text)} for i, text in enumerate(texts)]
+        await reply.json({"object": "list", "model": self.embedding, "data": data})
 
     # -- loading ---------------------------------------------------------------------------------------------------
     async def _load(self, key: str, by_request: bool) -> float:
@@ -407,3 +433,16 @@ def _last_text(body: dict[str, Any]) -> str:
     if isinstance(content, list):
         return " ".join(str(p.get("text", "")) for p in content if isinstance(p, dict))
     return str(content)
+
+
+_DIMENSIONS = 48
+
+
+def _direction(text: str) -> list[float]:
+    total = [0.0] * _DIMENSIONS
+    for word in str(text).lower().split():
+        for place, byte in enumerate(
+            hashlib.shake_128(word.strip(".,!?").encode("utf-8", "replace")).digest(_DIMENSIONS)
+        ):
+            total[place] += byte / 127.5 - 1
+    return total

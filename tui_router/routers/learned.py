@@ -22,6 +22,7 @@ from tui_router.core.text import one_line
 from tui_router.core.types import Decision, Message, Reason, Request
 from tui_router.routers import context, scope
 from tui_router.routers import memory as memories
+from tui_router.routers.embedded import Head, pooled
 from tui_router.routers.grams import pieces
 from tui_router.routers.lessons import Lesson
 from tui_router.routers.logistic import softmax
@@ -54,6 +55,8 @@ class Reading:
         self.evidence, self.features, self.scored, self._sketcher = evidence, features, scored, sketcher
         self.chances: Floats = np.zeros(0)
         """Probability of each of the fleet's routes, before memory, conversation and scope."""
+        self.heard = False
+        """Whether the head has had its say in them."""
         self.scope = 1.0
 
     @cached_property
@@ -126,6 +129,9 @@ class LearnedRouter:
         self._known[[place for _, place in self._columns]] = True
         self._all_known = bool(self._known.all())
         self._same = [(place, place) for place in range(len(self._routes))]
+        self.head: Head | None = None
+        """A model over the vectors of a served encoder, when there is one."""
+        self._head_columns: list[tuple[int, int]] = []
         self._taught = hashlib.blake2b(digest_size=4)
         self._version = ""
         self._describe_new_routes()
@@ -158,7 +164,8 @@ class LearnedRouter:
         """Eight hex digits: the prior, the rules, the own model and every lesson."""
         if not self._version:
             own = self.own.name if self.own is not None else ""
-            made = hashlib.blake2b(f"{self.prior.made_from} {self.rules.version} {own} ".encode(), digest_size=4)
+            head = self.head.encoder if self.head is not None else ""
+            made = hashlib.blake2b(f"{self.prior.made_from} {self.rules.version} {own} {head}".encode(), digest_size=4)
             made.update(self._taught.digest())
             self._version = made.hexdigest()
         return self._version
@@ -246,6 +253,24 @@ class LearnedRouter:
         """What the judgement of scope looks at."""
         hits = [hit.trigger for hit in evidence.hits if self._says_something[hit.trigger]]
         return scope.features(known, surest, len(hits), max((self.rules.weight(i) for i in hits), default=0.0))
+
+    def use_head(self, head: Head | None) -> None:
+        """Let a head speak too, wherever `hear` brings a vector."""
+        self.head = head
+        self._head_columns = self._known_columns(head.routes) if head is not None else []
+        self._readings.clear()
+        self._version = ""
+
+    def hear(self, request: Request, vector: NDArray[np.float32]) -> None:
+        """Let the head speak on a request whose vector is there; the next decision on it knows."""
+        reading = self.read(request)
+        if self.head is None or reading.heard or request.has_image or request.attachments:
+            return
+        reading.heard = True
+        said = self._spread(self.head.chances(vector), self._head_columns)
+        known = np.zeros(len(said), bool)
+        known[[place for _, place in self._head_columns]] = True
+        reading.chances = pooled(reading.chances, np.where(known, said * reading.chances[known].sum(), reading.chances))
 
     def _spread(self, p: Floats, columns: list[tuple[int, int]]) -> Floats:
         """A model's probabilities on the places of the fleet; routes that the fleet has no more are left out."""
