@@ -1,4 +1,4 @@
-"""`python -m benchmarks [rules|learned|store|screen ...] [--requests FILE] [--turns N]`."""
+"""`python -m benchmarks [rules|learned|replay|store|screen ...] [--requests FILE] [--turns N]`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import learned, rules, screen, store
+from benchmarks import learned, replay, rules, screen, store
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "what", nargs="*", default=["rules", "learned", "store", "screen"], help="rules, learned, store, screen"
+        "what", nargs="*", default=["rules", "learned", "replay", "store", "screen"], help="rules, learned, replay, ..."
     )
     parser.add_argument("--requests", type=Path, help='JSONL with "text" for the rules; default: requests made here')
     parser.add_argument("--turns", type=int, default=100_000, help="turns stored (100,000)")
@@ -25,6 +25,8 @@ def main() -> int:
             rules.run(args.requests)
         elif name == "learned":
             learned.run(args.requests)
+        elif name == "replay":
+            replay.run(args.turns)
         elif name == "store":
             store.run(args.turns)
         elif name == "screen":

@@ -7,7 +7,7 @@ import pytest
 from tests.sets import rows
 from tests.worlds import SHIPPED, a_turn, right, wrong
 from tui_router.core.types import Answer, Request, Verdict
-from tui_router.learning import LESSONS_FILE, OWN_FILE, Learning, as_taught
+from tui_router.learning import AT_ONCE, LESSONS_FILE, OWN_FILE, Learning, as_taught
 from tui_router.refit import Job, refit
 from tui_router.routers.lessons import Lesson, lesson
 from tui_router.store.store import Store
@@ -154,3 +154,18 @@ async def test_a_fit_that_fails_says_so(tmp_path):
     taught = [Lesson(key=k, request=q, route=r["routes"][0]) for k, (r, q) in enumerate(rows("corrections")[:30], 1)]
     said = await refit(Job(SHIPPED.fleet, str(tmp_path / "file"), tuple(taught)))
     assert said.startswith("fitting your own model failed (") and "still counts" in said
+
+
+def test_a_store_that_was_never_learned_from_is_learned_bit_by_bit(tmp_path, store):
+    for i in range(AT_ONCE + 7):
+        turn = store.record(a_turn(TEXT if i == 0 else f"water plant number {chr(97 + i % 26) * (1 + i // 26)}"))
+        rate(store, turn, wrong("code"))
+    made = learning(tmp_path, store)
+    assert len(made.behind) == AT_ONCE + 7 and routed(made) != "code"
+    while part := made.next_behind(store):
+        for turn, at in part:
+            made.learn(turn, at)
+    assert routed(made) == "code" and not made.behind
+    made.save()
+    assert not learning(tmp_path, store).behind
+    assert as_taught(SHIPPED, tmp_path).decide(Request(text=TEXT)).route == "code"

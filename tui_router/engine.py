@@ -237,6 +237,23 @@ class Engine:
         if self.learning.trouble:
             self.notice("caution", "learned_again", self.learning.trouble)
         self.emit(LeaderEvent(self.leader))
+        if self.learning.behind:
+            self._begin_task(self._catch_up(self.learning))
+        else:
+            self._refit_if_due()
+
+    async def _catch_up(self, learning: Learning) -> None:
+        """Learn the verdicts that a start left for later, a few at a time."""
+        while learning.behind:
+            try:
+                part = await self.in_store(lambda: learning.next_behind(self._opened()))
+            except StoreError:
+                return
+            async with self._teaching:
+                for turn, at in part:
+                    learning.learn(turn, at)
+                    await asyncio.sleep(0)  # keys come first
+        await self._save_lessons()
         self._refit_if_due()
 
     async def in_store(self, work: Callable[[], T]) -> T:
@@ -712,6 +729,8 @@ class Engine:
         """Stop everything that runs, write the logs and a backup if one is due, and close the store."""
         waits: list[Awaitable[Any]] = [self.stop(turn_id) for turn_id in list(self.live)]
         await asyncio.gather(*waits, return_exceptions=True)
+        if self.learning is not None:
+            self.learning.behind.clear()  # the next start goes on with it
         for task in (self._refit, self._warming):
             if task is not None:
                 task.cancel()

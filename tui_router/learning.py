@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +34,7 @@ from tui_router.routers.embedded import Head, fit_head, load_head, pack_head
 from tui_router.routers.grading import grade
 from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.lessons import Lesson, lesson
-from tui_router.routers.memory import Kept
+from tui_router.routers.memory import MOST_LESSONS, Kept
 from tui_router.routers.own import Own, pack_own, unpack_own
 from tui_router.routers.prior import UNREADABLE, shipped
 from tui_router.routers.promotion import Change
@@ -47,6 +47,9 @@ SAVE_EVERY = 25
 """Verdicts after which the lessons are written; at the end of the program they are too."""
 REFIT_EVERY = 25
 """New labels after which the model of one's own verdicts is fitted again; later, a tenth more."""
+AT_ONCE = 50
+"""Verdicts that a start learns before anything else; more than that are learned bit by bit."""
+_FEW = 5
 NEWEST = 4000
 """Verdicts that the race remembers."""
 LESSONS_FILE, OWN_FILE, HEAD_FILE = "lessons.npz", "own.npz", "head.npz"
@@ -98,12 +101,13 @@ class Learning:
             [self.learned, self.rules], shipped().accuracy, settings.router, ["llm"] if settings.llm_router else []
         )
         self.asked = Asked(settings.asks_a_day)
-        self._labels: Counter[str] = Counter()
         self._fit_from = REFIT_EVERY
         """Labels from which on the person's own model is fitted again."""
         self._known: dict[int, str] = {}
         """Turn -> time of the verdict that was learned from it."""
         self._unsaved = 0
+        self.behind: deque[tuple[int, str]] = deque()
+        """Verdicts that a start found and left for later: a store that was never learned from may hold thousands."""
 
     # -- the disk ------------------------------------------------------------------------------------------------
     def _read_own(self) -> Own | None:
@@ -174,14 +178,26 @@ class Learning:
             self.learned.forget(key)
             del self._known[key]
         turns = [turn for key in times if (turn := store.find(str(key))) is not None]
-        for turn in turns:
-            if self._known.get(turn.number) != times[turn.number]:
-                self._learn(with_history(turn, store), times[turn.number])
+        new = [turn for turn in turns[-MOST_LESSONS:] if self._known.get(turn.number) != times[turn.number]]
+        at_once = new if len(new) <= AT_ONCE else []
+        for turn in at_once:
+            self.learn(with_history(turn, store), times[turn.number])
+        self.behind = deque((turn.number, times[turn.number]) for turn in new[len(at_once) :])
         self._grade(turns)
         self._fit_from = self._next_fit()
         for turn in reversed(store.recent(_ASKED_IN)):
             if turn.asked == "worth":
                 self.asked.note(local_day(turn.at), self.sketch(turn.request))
+
+    def next_behind(self, store: Store) -> list[tuple[Turn, str]]:
+        """The next few verdicts that a start left for later, with what `learn` needs. Waits for the disk."""
+        found: list[tuple[Turn, str]] = []
+        while self.behind and len(found) < _FEW:
+            number, at = self.behind.popleft()
+            turn = store.find(str(number))
+            if turn is not None and self._known.get(number) != at:
+                found.append((with_history(turn, store), at))
+        return found
 
     def unknown(self, store: Store, number: int) -> tuple[Turn, str] | None:
         """A turn whose verdict another process gave or changed, with what `took` needs. Waits for the disk."""
@@ -199,15 +215,14 @@ class Learning:
 
         Returns the change of the leader that it decides. Takes milliseconds, whatever was learned before.
         """
-        self._learn(turn, at)
+        self.learn(turn, at)
         return self._grade([turn])
 
     def _grade(self, turns: Sequence[Turn]) -> Change | None:
-        change = self.race.grade({turn.number: grade(turn, self.fleet) for turn in turns})
-        self._labels = Counter(one.label for one in self.race.grades if one.label)
-        return change
+        return self.race.grade({turn.number: grade(turn, self.fleet) for turn in turns})
 
-    def _learn(self, turn: Turn, at: str) -> None:
+    def learn(self, turn: Turn, at: str) -> None:
+        """Take in what a verdict teaches, without counting it in the race."""
         taught = lesson(turn, self.fleet)
         if taught is None:
             self.learned.forget(turn.number)
@@ -233,7 +248,8 @@ class Learning:
     def worth_asking(self, request: Request, raced: Raced) -> bool:
         """Whether to ask although the decision is sure enough; counts as asked when it is."""
         today = local_day(now())
-        if not worth(raced.decision, raced.shadows, self._labels) or not self.asked.may(today, self.sketch(request)):
+        labels = Counter(one.label for one in self.race.grades if one.label)
+        if not worth(raced.decision, raced.shadows, labels) or not self.asked.may(today, self.sketch(request)):
             return False
         self.asked.note(today, self.sketch(request))
         return True
@@ -308,6 +324,9 @@ def as_taught(config: Config, folder: Path, name: str = "") -> Router:
         store = Store(folder)
         try:
             learning.catch_up(store)
+            while part := learning.next_behind(store):
+                for turn, at in part:
+                    learning.learn(turn, at)
         finally:
             store.close()
     return Runner(learning.race, name or learning.race.at_once)

@@ -10,7 +10,7 @@ from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
 from tui_router.core.clock import now
 from tui_router.core.types import Decision, Request, Verdict
 from tui_router.routers.asking import Asked, worth
-from tui_router.routers.calibration import temperature, tempered
+from tui_router.routers.calibration import row_of, temperature, tempered
 from tui_router.routers.grading import Grade, grade
 from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.promotion import LEVEL, Match, Standing, chance, first_leader, is_look, share
@@ -142,11 +142,12 @@ def test_temperature_makes_confidence_the_chance_of_being_right():
         Grade(i, "code" if dice.random() < 0.75 else "reasoning", {"a": decided("code", 0.92, other="reasoning")})
         for i in range(400)
     ]
-    t = temperature(grades, "a")
+    rows = [row_of(grade, "a") for grade in grades]
+    t = temperature(rows)
     assert t > 1.5
     assert tempered(decided("code", 0.92), t).confidence == pytest.approx(0.75, abs=0.06)
-    assert temperature(grades[:3], "a") < t
-    assert temperature([], "a") == temperature(grades, "nobody") == 1
+    assert temperature(rows[:3]) < t
+    assert temperature([]) == 1 and row_of(grades[0], "nobody") is None
 
 
 def test_a_tempered_decision_keeps_its_order_and_can_be_undone():

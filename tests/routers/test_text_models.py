@@ -13,7 +13,7 @@ from tui_router.routers.grams import groups, pieces
 from tui_router.routers.human import spoken
 from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.logistic import minimise, softmax
-from tui_router.routers.memory import MOST_LESSONS, Kept, Memory, Near, evidence
+from tui_router.routers.memory import MOST_LESSONS, MOST_NEAR, Kept, Memory, Near, evidence
 from tui_router.routers.prior import load, save, shipped
 from tui_router.routers.sparse import Sparse
 from tui_router.routers.textmodel import TextModel
@@ -115,10 +115,10 @@ def test_memory_replaces_by_key_and_keeps_the_newest():
         memory.keep(Kept(key, "t", "code", 1.0, ""), sketch)
     memory.keep(Kept(5, "t", "reasoning", 1.0, ""), sketch)
     assert len(memory) == MOST_LESSONS
+    taught = {lesson.key: lesson.route for lesson, _ in memory.taught()}
+    assert set(taught) == set(range(3, MOST_LESSONS + 3)) and taught[5] == "reasoning"
     near = memory.near(sketch)
-    assert {n.lesson.key for n in near} == set(range(3, MOST_LESSONS + 3))
-    assert near[0].likeness == pytest.approx(1, abs=1e-3)
-    assert next(n for n in near if n.lesson.key == 5).lesson.route == "reasoning"
+    assert len(near) == MOST_NEAR and near[0].likeness == pytest.approx(1, abs=1e-3)
 
 
 def test_the_strongest_voice_for_a_route_counts_and_all_against_it():

@@ -8,7 +8,8 @@ that were calibrated already keeps a handful of verdicts from throwing it about.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
@@ -21,38 +22,47 @@ STOCK = 60.0
 NEWEST = 400
 """Graded decisions that are looked at: older ones were made by another model."""
 LEAST, MOST = 0.5, 3.0
-_STEPS = np.geomspace(LEAST, MOST, 61)
+_STEPS = np.geomspace(LEAST, MOST, 31)
 _LEAST_P = 1e-6
 _NOWHERE = -1e9
 
 
-def temperature(grades: Sequence[Grade], router: str) -> float:
-    """The temperature with the least log loss on a router's graded decisions; 1 when it has none.
+class Row(NamedTuple):
+    """A graded decision of one router."""
 
-    Args:
-        grades: Rated turns, oldest first.
-        router: Its name.
-    """
-    found = [(scores, place) for grade in grades[-NEWEST:] for scores, place in _scores(grade, router)]
-    if not found:
-        return 1.0
-    table = np.full((len(found), max(len(scores) for scores, _ in found)), _NOWHERE)
-    for row, (scores, _) in zip(table, found, strict=True):
-        row[: len(scores)] = scores
-    table -= table.max(axis=1, keepdims=True)
-    right = table[np.arange(len(found)), [place for _, place in found]]
-    losses = [np.log(np.exp(table / t).sum(axis=1)).sum() - right.sum() / t for t in _STEPS]
-    return float(_STEPS[int(np.argmin(np.array(losses) + STOCK * 0.5 * np.log(_STEPS) ** 2))])
+    scores: list[float]
+    """Of all routes, as they were before any temperature."""
+    right: int
+    """Place of the right route's."""
 
 
-def _scores(grade: Grade, router: str) -> Iterator[tuple[list[float], int]]:
-    """(all scores as they were before any temperature, place of the right route's), if there are any."""
+def row_of(grade: Grade, router: str) -> Row | None:
+    """The row of a grade; None when the router did not decide, or did not know the right route."""
     decision = grade.decisions.get(router)
     if decision is None:
-        return
+        return None
     place = next((i for i, (name, _) in enumerate(decision.ranking) if name == grade.label), None)
-    if place is not None:
-        yield [math.log(max(_LEAST_P, p)) * decision.temperature for _, p in decision.ranking], place
+    if place is None:
+        return None
+    return Row([math.log(max(_LEAST_P, p)) * decision.temperature for _, p in decision.ranking], place)
+
+
+def temperature(rows: Sequence[Row]) -> float:
+    """The temperature with the least log loss on the newest of a router's graded decisions; 1 when there are none.
+
+    Args:
+        rows: Oldest first.
+    """
+    rows = rows[-NEWEST:]
+    if not rows:
+        return 1.0
+    table = np.full((len(rows), max(len(row.scores) for row in rows)), _NOWHERE)
+    for line, row in zip(table, rows, strict=True):
+        line[: len(row.scores)] = row.scores
+    table -= table.max(axis=1, keepdims=True)
+    right = float(table[np.arange(len(rows)), [row.right for row in rows]].sum())
+    losses = [float(np.log(np.exp(table / t).sum(axis=1)).sum()) - right / t for t in _STEPS.tolist()]
+    return float(_STEPS[int(np.argmin(np.array(losses) + STOCK * 0.5 * np.log(_STEPS) ** 2))])
 
 
 def tempered(decision: Decision, t: float) -> Decision:

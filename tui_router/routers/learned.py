@@ -27,7 +27,7 @@ from tui_router.routers.grams import pieces
 from tui_router.routers.lessons import Lesson
 from tui_router.routers.logistic import softmax
 from tui_router.routers.memory import Kept, Memory, Near, Sketcher
-from tui_router.routers.own import AGREED, Own, form_features
+from tui_router.routers.own import AGREED, VOTE_SHARE, Own, form_features
 from tui_router.routers.prior import Prior
 from tui_router.routers.prior import shipped as shipped_prior
 from tui_router.routers.rules import Evidence, RulesRouter
@@ -297,8 +297,12 @@ class LearnedRouter:
         own = np.zeros(len(chances), bool)
         own[[place for _, place in self._own_columns]] = True
         mine = np.where(own, mine * chances[own].sum(), chances)
-        agreed = int(mine.argmax()) == int(chances.argmax())
-        trust = AGREED if agreed else self.own.trust(reading.sketch, form, float(mine.max()))
+        trust = AGREED
+        if int(mine.argmax()) != int(chances.argmax()):
+            alike = self.own.mine.alike(reading.sketch, form)
+            vote = self._spread(self.own.vote(alike), self._own_columns)
+            mine = softmax(np.log(np.maximum(mine, 1e-9)) + VOTE_SHARE * np.log(np.maximum(vote, 1e-9)))
+            trust = self.own.trust(alike, reading.sketch, form, float(mine.max()))
         return softmax((1 - trust) * np.log(np.maximum(chances, 1e-9)) + trust * np.log(np.maximum(mine, 1e-9)))
 
     def _past(self, reading: Reading, past: list[tuple[Reading, Floats, Message]]) -> tuple[context.Past, ...]:

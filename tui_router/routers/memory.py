@@ -37,6 +37,10 @@ MOST_LESSONS = 2000
 """Lessons that are kept at hand, newest first; older ones live on in the fitted model."""
 
 
+MOST_NEAR = 64
+"""Lessons that speak at a time: the likest. More of the same say nothing new."""
+
+
 class Sketcher:
     """Turns texts into sketches: vectors of length 1 whose product is their likeness."""
 
@@ -158,7 +162,10 @@ class Memory:
         likeness = self.likeness(sketch)
         found = []
         nearest = min(1.0, float(likeness.max()))
-        for place in np.flatnonzero(likeness > ALIKE):
+        places = np.flatnonzero(likeness > ALIKE)
+        if len(places) > MOST_NEAR:
+            places = places[np.argsort(-likeness[places], kind="stable")[:MOST_NEAR]]
+        for place in places:
             lesson, like = self._lessons[place], min(1.0, float(likeness[place]))
             share = ((like - ALIKE) / (1 - ALIKE)) ** 0.7 * float(np.exp((like - nearest) / MUTING))
             if lesson.context != context:

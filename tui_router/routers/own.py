@@ -23,11 +23,15 @@ ROW_WEIGHT = 3.0
 """Weight of one of the person's rows against that of a seed."""
 FORM_SHARE = 0.3
 """Share of the form in the likeness of two requests; the rest is what they say."""
-NEARER = 0.02
+NEARER = 0.03
 """How much more a request must be like one of the person's rows than like any seed for both models to count the same."""
 SOFTNESS = 0.015
-SURENESS, USUAL = 0.2, 0.7
+SURENESS, USUAL = 0.4, 0.7
 """How much likeness the model's own confidence is worth, against its usual one where the two differ."""
+VOTERS, VOTE_SOFTNESS, VOTE_SHARE = 12, 0.05, 0.2
+"""How many of the person's likest rows vote on a request on which the models differ, how much likeness halves a vote (nearly),
+and the vote's weight against the model's log probabilities."""
+_UNHEARD = 0.15
 AGREED = 0.7
 """Trust where both models name the same route."""
 MOST_ROWS = 2000
@@ -45,20 +49,34 @@ class Own(NamedTuple):
     temperature: float
     mine: Library
     """The person's rows that it was fitted to."""
+    mine_routes: NDArray[np.intp]
+    """The route of each of them, as its column in the weights."""
     seeds: Library
     labels: int
     """How many labels there were when it was fitted, those included that it was not fitted to."""
 
-    def trust(self, sketch: Floats, form: Floats, sure: float) -> float:
+    def vote(self, alike: Floats) -> NDArray[np.floating]:
+        """The share of each of the model's routes among the person's likest rows, the likest counting most.
+
+        Args:
+            alike: `mine.alike` of the request.
+        """
+        first = np.argsort(-alike)[:VOTERS]
+        weight = np.exp((alike[first] - alike[first[0]]) / VOTE_SOFTNESS)
+        shares = np.bincount(self.mine_routes[first], weight, minlength=len(self.weights.routes)) + _UNHEARD
+        return np.asarray(shares / shares.sum())
+
+    def trust(self, alike: Floats, sketch: Floats, form: Floats, sure: float) -> float:
         """How much the model is to be believed where it differs from the seeds' model, 0 to 1.
 
         Args:
+            alike: `mine.alike` of the request.
             sketch: Of the request.
             form: Of the request.
-            sure: Its own confidence.
+            sure: The model's own confidence.
         """
-        nearer = self.mine.nearest(sketch, form) - self.seeds.nearest(sketch, form) + SURENESS * (sure - USUAL)
-        return float(1 / (1 + np.exp((NEARER - nearer) / SOFTNESS)))
+        nearer = float(alike.max()) - float(self.seeds.alike(sketch, form).max()) + SURENESS * (sure - USUAL)
+        return float(1 / (1 + np.exp(np.clip((NEARER - nearer) / SOFTNESS, -50, 50))))
 
 
 class Library(NamedTuple):
@@ -76,16 +94,14 @@ class Library(NamedTuple):
         """A library of these requests."""
         return cls(sketches.astype(np.float16), ((forms - middle) / spread).astype(np.float32), middle, spread)
 
-    def nearest(self, sketch: Floats, form: Floats) -> float:
-        """The likeness of the likest request, 0 to 1."""
-        if not len(self.sketches):
-            return 0.0
+    def alike(self, sketch: Floats, form: Floats) -> Floats:
+        """The likeness of each request, 0 to 1. Shape (rows,)."""
         apart = (((form - self.middle) / self.spread - self.forms) ** 2).mean(axis=1)
-        alike = FORM_SHARE * np.exp(-apart)
+        alike: Floats = FORM_SHARE * np.exp(-apart)
         for start in range(0, len(alike), _BLOCK):
             part = self.sketches[start : start + _BLOCK].astype(np.float32)
             alike[start : start + _BLOCK] += (1 - FORM_SHARE) * (part @ sketch)
-        return float(alike.max())
+        return alike
 
 
 def form_features(text: str) -> Floats:
@@ -111,7 +127,7 @@ def pack_own(own: Own) -> dict[str, NDArray[Any]]:
     return {
         "own_name": np.array(own.name), "own_form": own.form_weights, "own_temperature": np.array(own.temperature),
         "own_labels": np.array(own.labels), "own_middle": own.mine.middle, "own_spread": own.mine.spread,
-        "own_mine": own.mine.sketches, "own_mine_forms": own.mine.forms, "own_seeds": own.seeds.sketches,
+        "own_mine": own.mine.sketches, "own_mine_routes": own.mine_routes, "own_mine_forms": own.mine.forms, "own_seeds": own.seeds.sketches,
         "own_seeds_forms": own.seeds.forms, **{f"own_{name}": array for name, array in pack(own.weights).items()},
     }  # fmt: skip
 
@@ -124,6 +140,7 @@ def unpack_own(file: Mapping[str, NDArray[Any]]) -> Own | None:
     return Own(
         name=str(file["own_name"]), form_weights=file["own_form"], temperature=float(file["own_temperature"]),
         labels=int(file["own_labels"]),
+        mine_routes=file["own_mine_routes"],
         mine=Library(file["own_mine"], file["own_mine_forms"], middle, spread),
         seeds=Library(file["own_seeds"], file["own_seeds_forms"], middle, spread),
         weights=unpack({name.removeprefix("own_"): file[name] for name in file if name.startswith("own_")}),

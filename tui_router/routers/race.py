@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from tui_router.core.types import Decision, Request
 from tui_router.routers.base import Router
-from tui_router.routers.calibration import temperature, tempered
+from tui_router.routers.calibration import NEWEST, Row, row_of, temperature, tempered
 from tui_router.routers.grading import Grade
 from tui_router.routers.promotion import Change, Standing, first_leader
 
@@ -71,6 +71,8 @@ class Race:
         self.standing = Standing(self._first, self._all)
         """Who leads by the verdicts alone, and every change so far."""
         self._grades: dict[int, Grade] = {}
+        self._rows: dict[str, dict[int, Row]] = {name: {} for name in self._all}
+        """Router -> its graded decisions, for the calibration."""
         self._temperatures = dict.fromkeys(self._all, 1.0)
 
     @property
@@ -113,14 +115,19 @@ class Race:
         later = all(key > newest for key in graded)
         for key in sorted(graded):
             self._grades.pop(key, None)
+            for name, rows in self._rows.items():
+                rows.pop(key, None)
+                if (new := graded[key]) is not None and (row := row_of(new, name)) is not None:
+                    rows[key] = row
             if (grade := graded[key]) is not None:
                 self._grades[key] = grade
                 if later:
                     self.standing.add(grade)
-        grades = self.grades
         if not later:  # the past has changed: from the start
             self.standing = Standing(self._first, self._all)
-            for grade in grades:
-                self.standing.add(grade)
-        self._temperatures = {name: temperature(grades, name) for name in self._all}
+            for one in self.grades:
+                self.standing.add(one)
+        self._temperatures = {
+            name: temperature([rows[key] for key in sorted(rows)[-NEWEST:]]) for name, rows in self._rows.items()
+        }
         return self.standing.changes[-1] if self.standing.changes and self.leader != before else None

@@ -51,8 +51,13 @@ def fit_own(router: LearnedRouter, lessons: Sequence[Lesson]) -> Own | None:
         temperature = _temperature(TextModel(first.weights, router.words), first.form, held, temperature)
     made = fit([*known, *mine], router.words, routes=router.names_then, triggers=triggers)
     told = hashlib.blake2b(repr([(x.key, x.route) for x in lessons]).encode(), digest_size=4)
-    libraries = _libraries(router, [lesson.request for lesson in lessons if _row(router, lesson) is not None])
-    return Own(told.hexdigest(), made.weights, made.form, temperature, *libraries, sum(not x.against for x in lessons))
+    used = [lesson for lesson in lessons if _row(router, lesson) is not None][-owns.MOST_ROWS :]
+    libraries = _libraries(router, [lesson.request for lesson in used])
+    return Own(
+        name=told.hexdigest(), weights=made.weights, form_weights=made.form, temperature=temperature, mine=libraries[0],
+        mine_routes=np.array([router.fleet.digit(lesson.route) - 1 for lesson in used]), seeds=libraries[1],
+        labels=sum(not lesson.against for lesson in lessons),
+    )  # fmt: skip
 
 
 def taught(fleet: Fleet, rules: RulesRouter, lessons: Sequence[Lesson]) -> LearnedRouter:
@@ -65,7 +70,7 @@ def taught(fleet: Fleet, rules: RulesRouter, lessons: Sequence[Lesson]) -> Learn
 
 def _libraries(router: LearnedRouter, mine: Sequence[Request]) -> tuple[Library, Library]:
     """The newest of the person's requests, and the seeds."""
-    own = [router.read(request) for request in mine[-owns.MOST_ROWS :]]
+    own = [router.read(request) for request in mine]
     others = [router.read(s.request) for s in seeds.load() if _route_of(router, s) is not None]
     forms = np.array([form_features(reading.evidence.look.text) for reading in (*own, *others)])
     middle, spread = forms.mean(axis=0), forms.std(axis=0) + np.float32(0.1)
