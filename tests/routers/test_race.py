@@ -162,7 +162,8 @@ def test_what_is_worth_a_question():
     assert worth(decided("code", 0.92), [decided("reasoning", router="b")], {})
     assert not worth(decided("code", 0.92), [decided("code", router="b")], {"code": 5})
     assert not worth(decided("code", 0.99), [decided("reasoning", router="b")], {})
-    assert worth(decided("code", 0.92), [], {"reasoning": 40, "code": 1})
+    assert worth(decided("code", 0.85), [], {"reasoning": 40, "code": 1})
+    assert not worth(decided("code", 0.95), [], {"reasoning": 40, "code": 1})
 
 
 def test_questions_are_few_and_never_the_same_twice():

@@ -17,6 +17,8 @@ NARROW = 0.55
 """Difference between the two likeliest routes below which a request lies near a boundary."""
 SURE = 0.97
 """Confidence above which routers that disagree are not worth a question: the others are simply worse."""
+RATHER_SURE = 0.90
+"""Confidence from which on a rarely seen route alone is no reason to ask."""
 RARE = 3
 """Labels of a route up to which it counts as rarely seen, if others have more."""
 ALIKE = 0.75
@@ -39,7 +41,7 @@ def worth(decision: Decision, shadows: Sequence[Decision], labels: Mapping[str, 
     if any(shadow.route != decision.route for shadow in shadows):
         return True
     most = max(labels.values(), default=0)
-    return labels.get(decision.route, 0) <= RARE < most
+    return first < RATHER_SURE and labels.get(decision.route, 0) <= RARE < most
 
 
 class Asked:

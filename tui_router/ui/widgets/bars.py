@@ -45,11 +45,12 @@ class Top(Split):
         wide, s = self.size.width >= 98, self.summary
         left: list[Part] = [("tui-router", "$strong bold"), "   " if wide else "  "]
         left += [("F2 " if wide else "", "$muted"), ("Chat", "$accent bold underline")]
+        left += [(f"  {key} {name}", "$muted") for key, name in (("F3", "Stats"), ("F4", "Data"))] if wide else []
         if s.demo:
             left += [
                 "   ",
                 ("DEMO", "$caution bold"),
-                (" pretend models, nothing kept" if wide else "", "$muted"),
+                (" pretend models" if wide else "", "$muted"),
             ]
         right: list[Part] = []
         if s.trouble:
