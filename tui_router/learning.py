@@ -50,6 +50,8 @@ REFIT_EVERY = 25
 AT_ONCE = 50
 """Verdicts that a start learns before anything else; more than that are learned bit by bit."""
 _FEW = 5
+_TURNS_BEFORE = 6
+"""Turns of a conversation that come with a lesson: more than any router looks at."""
 NEWEST = 4000
 """Verdicts that the race remembers."""
 LESSONS_FILE, OWN_FILE, HEAD_FILE = "lessons.npz", "own.npz", "head.npz"
@@ -177,13 +179,14 @@ class Learning:
         for key in [key for key in self._known if key not in times]:
             self.learned.forget(key)
             del self._known[key]
-        turns = [turn for key in times if (turn := store.find(str(key))) is not None]
-        new = [turn for turn in turns[-MOST_LESSONS:] if self._known.get(turn.number) != times[turn.number]]
-        at_once = new if len(new) <= AT_ONCE else []
-        for turn in at_once:
-            self.learn(with_history(turn, store), times[turn.number])
-        self.behind = deque((turn.number, times[turn.number]) for turn in new[len(at_once) :])
-        self._grade(turns)
+        found = ((key, store.find(str(key))) for key in times)  # one after the other: all at once would fill the memory
+        self.race.grade({key: grade(turn, self.fleet) for key, turn in found if turn is not None})
+        new = [key for key in list(times)[-MOST_LESSONS:] if self._known.get(key) != times[key]]
+        self.behind = deque((key, times[key]) for key in new)
+        if len(new) <= AT_ONCE:
+            while part := self.next_behind(store):
+                for turn, at in part:
+                    self.learn(turn, at)
         self._fit_from = self._next_fit()
         for turn in reversed(store.recent(_ASKED_IN)):
             if turn.asked == "worth":
@@ -216,10 +219,7 @@ class Learning:
         Returns the change of the leader that it decides. Takes milliseconds, whatever was learned before.
         """
         self.learn(turn, at)
-        return self._grade([turn])
-
-    def _grade(self, turns: Sequence[Turn]) -> Change | None:
-        return self.race.grade({turn.number: grade(turn, self.fleet) for turn in turns})
+        return self.race.grade({turn.number: grade(turn, self.fleet)})
 
     def learn(self, turn: Turn, at: str) -> None:
         """Take in what a verdict teaches, without counting it in the race."""
@@ -284,7 +284,7 @@ class Learning:
     def lessons(self, store: Store) -> list[Lesson]:
         """Every lesson of the newest verdicts, for a fit. Waits for the disk."""
         found = []
-        for key in store.verdict_times(NEWEST):
+        for key in store.verdict_times(MOST_LESSONS):
             turn = store.find(str(key))
             if turn is not None and (taught := lesson(with_history(turn, store), self.fleet)) is not None:
                 found.append(taught)
@@ -336,7 +336,7 @@ def with_history(turn: Turn, store: Store) -> Turn:
     """The turn with the conversation before it in its request."""
     if turn.request.history or not turn.session:
         return turn
-    history = messages_of(store.conversation(turn.session, before=turn.number))
+    history = messages_of(store.conversation(turn.session, _TURNS_BEFORE, before=turn.number))
     return replace(turn, request=replace(turn.request, history=history)) if history else turn
 
 

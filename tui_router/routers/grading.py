@@ -48,7 +48,8 @@ def grade(turn: Turn, fleet: Fleet) -> Grade | None:
 
 
 def _renamed(decision: Decision, fleet: Fleet) -> Decision:
-    """A decision in the names that the routes have now."""
+    """A decision in the names that the routes have now, without its reasons: thousands of grades are kept at hand."""
     if all(fleet.names.get(route) == route for route, _ in decision.ranking):
-        return decision
-    return replace(decision, ranking=tuple((fleet.names.get(route, route), p) for route, p in decision.ranking))
+        return replace(decision, reasons=(), classified="")
+    ranking = tuple((fleet.names.get(route, route), p) for route, p in decision.ranking)
+    return replace(decision, ranking=ranking, reasons=(), classified="")
