@@ -137,5 +137,6 @@ def _cpu_ms(pid: int) -> float:
 
 
 def _rss_mb(pid: int) -> float:
-    lines = [line for p in _tree(pid) for line in Path(f"/proc/{p}/status").read_text().splitlines()]
-    return sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    """The most that the program itself has held so far; the short-lived process of a fit is not it."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024

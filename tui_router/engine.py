@@ -53,6 +53,8 @@ HISTORY_TURNS = 40
 EMBEDDING_BUDGET_S = 0.03
 """How long a decision waits for the vector of its request."""
 _EMBED_AT_A_TIME = 128
+_SETTLE_S = 10.0
+"""How long a fit waits: the verdicts that make it due come in runs, and a start has other things to do."""
 _SLICE = 8
 """Earlier requests that are looked at in one go after a correction: a few milliseconds."""
 _UNSAVED = "unsaved"
@@ -696,6 +698,9 @@ class Engine:
 
         learning = self._learned()
         learning.tried_to_fit()
+        await asyncio.sleep(_SETTLE_S)
+        while running := [live.task for live in self.live.values() if live.task is not None]:
+            await asyncio.wait(running)
         try:
             lessons = await self.in_store(lambda: learning.lessons(self._opened()))
         except StoreError:

@@ -293,7 +293,7 @@ class Learning:
     def load_own(self) -> LearnedRouter | None:
         """A learned router with the fitted model that lies on the disk, and nothing else in it yet."""
         own = self._read_own()
-        return None if own is None else LearnedRouter(self.fleet, self.rules, own=own)
+        return None if own is None else LearnedRouter(self.fleet, self.rules, own=own, text=self.learned.text)
 
     def use(self, fresh: LearnedRouter) -> None:
         """Let a router take the place of the learned one, with all that was learned so far."""

@@ -32,7 +32,6 @@ from tui_router.routers.prior import Prior
 from tui_router.routers.prior import shipped as shipped_prior
 from tui_router.routers.rules import Evidence, RulesRouter
 from tui_router.routers.textmodel import Features, Scored, TextModel
-from tui_router.routers.words import WordVectors
 from tui_router.routers.words import shipped as shipped_words
 
 Floats = NDArray[np.floating]
@@ -86,6 +85,7 @@ class LearnedRouter:
         rules: The rules of the same fleet: their evidence is a feature.
         prior: The model of the seeds.
         own: A model fitted to the person's own verdicts.
+        text: The prior's text model, when another router has made it already.
     """
 
     name = "learned"
@@ -102,12 +102,12 @@ class LearnedRouter:
         *,
         prior: Prior | None = None,
         own: Own | None = None,
-        words: WordVectors | None = None,
+        text: TextModel | None = None,
     ) -> None:
         self.fleet, self.rules = fleet, rules
         self.prior, self.own = prior or shipped_prior(), own
-        self.words = words or shipped_words()
-        self.text = TextModel(self.prior.weights, self.words)
+        self.words = shipped_words()
+        self.text = text or TextModel(self.prior.weights, self.words)
         self._own_text = TextModel(own.weights, self.words) if own is not None else None
         self.sketcher = Sketcher(self.words, self.text.rarity)
         self.memory = Memory(self.sketcher)
