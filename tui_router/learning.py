@@ -105,6 +105,8 @@ class Learning:
         self.asked = Asked(settings.asks_a_day)
         self._fit_from = REFIT_EVERY
         """Labels from which on the person's own model is fitted again."""
+        self._since_fit = 0
+        """Labels since then."""
         self._known: dict[int, str] = {}
         """Turn -> time of the verdict that was learned from it."""
         self._unsaved = 0
@@ -147,6 +149,8 @@ class Learning:
                 known = msgspec.json.decode(file["known"].tobytes(), type=dict[int, str])
                 kept = msgspec.json.decode(file["kept"].tobytes(), type=list[tuple[int, str, str, float, str]])
                 sketches = file["sketches"].astype(np.float32)
+                if sketches.shape != (len(kept), self.learned.sketcher.dimensions):
+                    raise ValueError("its parts do not fit together")
         except FileNotFoundError:
             return
         except (*UNREADABLE, msgspec.MsgspecError) as error:
@@ -228,6 +232,7 @@ class Learning:
             self.learned.forget(turn.number)
         else:
             self.learned.learn(taught)
+            self._since_fit += not taught.against
         if turn.verdict is None:
             self._known.pop(turn.number, None)
         else:
@@ -267,7 +272,8 @@ class Learning:
     # -- a model of one's own verdicts -----------------------------------------------------------------------------
     def refit_is_due(self) -> bool:
         """Whether there are enough new labels for a new fit of the person's own model."""
-        return self._label_count() >= self._fit_from
+        labels = self._label_count()
+        return labels >= self._fit_from or self._since_fit >= max(2 * REFIT_EVERY, labels // 10)
 
     def _label_count(self) -> int:
         return sum(one.strength >= 0 for one, _ in self.learned.memory.taught())
@@ -278,7 +284,7 @@ class Learning:
 
     def tried_to_fit(self) -> None:
         """A fit begins: the next is due when there are enough labels more."""
-        labels = self._label_count()
+        labels, self._since_fit = self._label_count(), 0
         self._fit_from = labels + max(REFIT_EVERY, labels // 10)
 
     def lessons(self, store: Store) -> list[Lesson]:
