@@ -109,8 +109,8 @@ def _decided(turns: Iterator[Turn], make: MakeRouter, workers: int | None) -> It
     if len(first) < CHUNK or count < 2:
         router = make()
         for chunk in _chunks(turns, first):
-            decisions = router.decide_many(turn.request for turn in chunk)
-            yield from ((turn, made.route, made.confidence) for turn, made in zip(chunk, decisions, strict=True))
+            choices = router.choices(turn.request for turn in chunk)
+            yield from ((turn, *choice) for turn, choice in zip(chunk, choices, strict=True))
         return
     with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(make,)) as pool:
         waiting = []
@@ -156,7 +156,7 @@ def _begin(make: MakeRouter) -> None:
 def _decide(job: bytes) -> list[tuple[str, float]]:
     assert _router is not None
     requests = msgspec.json.decode(job, type=list[Request])
-    return [(made.route, made.confidence) for made in _router.decide_many(requests)]
+    return list(_router.choices(requests))
 
 
 def by_rules(fleet: Fleet) -> MakeRouter:

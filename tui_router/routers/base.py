@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from tui_router.core.fleet import Fleet
@@ -30,6 +30,15 @@ class Router(Protocol):
     def decide_many(self, requests: Iterable[Request]) -> Iterable[Decision]:
         """Decisions in the order of the requests."""
         ...
+
+    def choices(self, requests: Iterable[Request]) -> Iterable[tuple[str, float]]:
+        """(route, confidence) of each request, in their order: what `decide_many` decides, without saying why."""
+        ...
+
+
+def choices_of(decisions: Iterable[Decision]) -> Iterator[tuple[str, float]]:
+    """(route, confidence) of each decision."""
+    return ((made.route, made.confidence) for made in decisions)
 
 
 def ranked(fleet: Fleet, scores: Sequence[float], temperature: float) -> tuple[tuple[str, float], ...]:

@@ -22,6 +22,7 @@ from tui_router.core.text import one_line
 from tui_router.core.types import Decision, Message, Reason, Request
 from tui_router.routers import context, scope
 from tui_router.routers import memory as memories
+from tui_router.routers.base import choices_of
 from tui_router.routers.embedded import Head, pooled
 from tui_router.routers.grams import pieces
 from tui_router.routers.lessons import Lesson
@@ -193,6 +194,10 @@ class LearnedRouter:
     def decide_many(self, requests: Iterable[Request]) -> Iterator[Decision]:
         """Decisions in the order of the requests."""
         return map(self.decide, requests)
+
+    def choices(self, requests: Iterable[Request]) -> Iterator[tuple[str, float]]:
+        """(route, confidence) of each request."""
+        return choices_of(self.decide_many(requests))
 
     def _by_priority(self, chances: Floats) -> Floats:
         """Probabilities after the routes' priorities; they sum to 1."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from tui_router.core.types import Decision, Request
-from tui_router.routers.base import Router
+from tui_router.routers.base import Router, choices_of
 from tui_router.routers.calibration import NEWEST, Row, row_of, temperature, tempered
 from tui_router.routers.grading import Grade
 from tui_router.routers.promotion import Change, Standing, first_leader
@@ -33,6 +33,10 @@ class Runner:
     def decide_many(self, requests: Iterable[Request]) -> Iterator[Decision]:
         """Decisions in the order of the requests."""
         return map(self.decide, requests)
+
+    def choices(self, requests: Iterable[Request]) -> Iterator[tuple[str, float]]:
+        """(route, confidence) of each request."""
+        return choices_of(self.decide_many(requests))
 
 
 class Raced(Struct, frozen=True):
