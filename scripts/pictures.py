@@ -198,7 +198,7 @@ async def past(pilot: Pilot[None]) -> None:
         session = ""
         for i in range(60):
             request = Request(text=texts[i % 6])
-            raced = engine.learning.race.decide(request)  # type: ignore[union-attr]
+            raced = engine.racing.learning.race.decide(request)  # type: ignore[union-attr]
             decision = raced.decision
             turn = store.record(
                 Turn(id="", session=session, at=now(), request=request, decision=decision, route=decision.route, state="done",
@@ -216,8 +216,8 @@ async def past(pilot: Pilot[None]) -> None:
                 ),
             )
         store.poll()
-        assert engine.learning is not None
-        engine.learning.catch_up(store)
+        assert engine.racing.learning is not None
+        engine.racing.learning.catch_up(store)
 
     await engine.in_store(fill)
     await app.chat.attach(engine, demo=True)

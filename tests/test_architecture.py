@@ -27,9 +27,13 @@ ARROWS = {
     "insight": LOW | {"config", "routers", "store"},
     "datasets": LOW | {"routers"},
     "refit": LOW | {"routers", "learning"},
-    "engine": LOW | {"config", "routers", "backends", "store", "learning", "refit"},
-    "ui": LOW | {"config", "engine", "backends", "store", "demo", "learning", "insight", "datasets", "routers"},
-    "cli": LOW | {"config", "engine", "backends", "store", "routers", "demo", "ui", "learning", "insight", "datasets"},
+    "events": LOW | {"store", "learning"},
+    "racing": LOW | {"config", "routers", "backends", "store", "learning", "refit", "events"},
+    "engine": LOW | {"config", "routers", "backends", "store", "events", "racing"},
+    "ui": LOW
+    | {"config", "engine", "events", "backends", "store", "demo", "learning", "insight", "datasets", "routers"},
+    "cli": LOW
+    | {"config", "engine", "events", "backends", "store", "routers", "demo", "ui", "learning", "insight", "datasets"},
     "__main__": {"cli"},
     "": set(),
 }

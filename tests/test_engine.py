@@ -11,7 +11,8 @@ from tui_router import config
 from tui_router.config import BackendSetting, Settings
 from tui_router.core.types import Request
 from tui_router.demo.server import DemoServer, Fault
-from tui_router.engine import EffectEvent, Engine, NoticeEvent, StoreEvent, TextEvent, TurnEvent
+from tui_router.engine import Engine
+from tui_router.events import EffectEvent, NoticeEvent, StoreEvent, TextEvent, TurnEvent
 from tui_router.store.errors import StoreFullError
 from tui_router.store.store import Store
 
@@ -260,12 +261,12 @@ async def test_a_served_encoder_joins_when_the_seeds_are_embedded(world, monkeyp
 
     some = learning._plain_seeds()[::40]
     monkeypatch.setattr(learning, "_plain_seeds", lambda: some)
-    before = world.learning.learned.version
+    before = world.racing.learning.learned.version
     world.server.embedding, world.interactive = "text-embedding-nomic-embed-text-v1.5", True
     await world.health.look()
-    world._health_changed()
-    await world._warming
-    learned = world.learning.learned
+    world.racing.look_for_embeddings()
+    await world.racing._warming
+    learned = world.racing.learning.learned
     assert learned.head.encoder == world.server.embedding and learned.version != before
     plain = learned.decide(Request(text="compare the two mortgage offers I got"))
     turn = await world.begin(Request(text="compare the two mortgage offers I got"), ask=False)
@@ -274,5 +275,5 @@ async def test_a_served_encoder_joins_when_the_seeds_are_embedded(world, monkeyp
     assert (await world.begin(Request(text="another one that nobody waits for"), ask=False)).decision.elapsed_ms < 100
     again = Engine(world.config, world.folder)
     await again.open()
-    assert again.learning.learned.head.encoder == world.server.embedding
+    assert again.racing.learning.learned.head.encoder == world.server.embedding
     await again.close()

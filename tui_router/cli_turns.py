@@ -19,7 +19,8 @@ from tui_router.cli_shared import (
 
 if TYPE_CHECKING:
     from tui_router.core.types import Turn
-    from tui_router.engine import Engine, Event
+    from tui_router.engine import Engine
+    from tui_router.events import Event
 
 
 async def ask(given: dict[str, Any], args: argparse.Namespace) -> int:
@@ -60,7 +61,7 @@ async def ask(given: dict[str, Any], args: argparse.Namespace) -> int:
 async def _answered(engine: Engine, turn: Turn, quiet: bool) -> Turn:
     """Have a turn answered, the text going to stdout as it comes and what happens on the way to stderr."""
     from tui_router.core.text import StreamCleaner
-    from tui_router.engine import PhaseEvent, TextEvent
+    from tui_router.events import PhaseEvent, TextEvent
 
     cleaner = StreamCleaner()
 

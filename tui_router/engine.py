@@ -11,14 +11,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-from msgspec import Struct, to_builtins
+from msgspec import to_builtins
 from msgspec.structs import replace
 
-from tui_router.backends.choice import ServedChooser
 from tui_router.backends.dispatch import Dispatcher, Hopped, Order, Outcome, Slow, Trying
 from tui_router.backends.dispatch import Event as DispatchEvent
 from tui_router.backends.health import Health
@@ -38,84 +36,17 @@ from tui_router.core.types import (
     TurnState,
     Verdict,
 )
+from tui_router.events import Event, HealthEvent, NoticeEvent, PhaseEvent, StoreEvent, TextEvent, TurnEvent
+from tui_router.racing import Racing
 from tui_router.routers.late import LateRouter
 from tui_router.store import routing_log
 from tui_router.store.errors import StoreError
-from tui_router.store.store import Change, Store
-
-if TYPE_CHECKING:
-    from tui_router.backends.embed import Embedder
-    from tui_router.learning import Effect, Learning
-    from tui_router.routers.race import Raced
+from tui_router.store.store import Store
 
 T = TypeVar("T")
 HISTORY_TURNS = 40
-EMBEDDING_BUDGET_S = 0.03
-"""How long a decision waits for the vector of its request."""
-_EMBED_AT_A_TIME = 128
-_SETTLE_S = 10.0
-"""How long a fit waits: the verdicts that make it due come in runs, and a start has other things to do."""
-_SLICE = 8
-"""Earlier requests that are looked at in one go after a correction: a few milliseconds."""
 _UNSAVED = "unsaved"
 """The session of turns that could not be written."""
-
-
-class TurnEvent(Struct, frozen=True):
-    """A turn began, or its stored state changed."""
-
-    turn: Turn
-    new: bool = False
-
-
-class TextEvent(Struct, frozen=True):
-    """A piece of an answer that is being streamed. Not cleaned."""
-
-    turn_id: str
-    text: str = ""
-    reasoning: str = ""
-    reset: Literal["", "retracted", "discarded"] = ""
-    """`retracted`: all text so far is reasoning; `discarded`: it came from a model that failed."""
-
-
-class PhaseEvent(Struct, frozen=True):
-    """What a turn waits for: `asking MODEL`, `loading`, `reading`, `slow`, ..."""
-
-    turn_id: str
-    phase: str
-    model: str = ""
-    fraction: float | None = None
-
-
-class NoticeEvent(Struct, frozen=True):
-    """Something that a person should know, beside the turns."""
-
-    observation: Observation
-
-
-class HealthEvent(Struct, frozen=True):
-    """The state of a model or a server changed."""
-
-
-class EffectEvent(Struct, frozen=True):
-    """A verdict was learned: what it changed."""
-
-    effect: Effect
-
-
-class LeaderEvent(Struct, frozen=True):
-    """Another router leads, or the leader was fitted again."""
-
-    leader: str
-
-
-class StoreEvent(Struct, frozen=True):
-    """Somebody else wrote into the store."""
-
-    change: Change
-
-
-Event = TurnEvent | TextEvent | PhaseEvent | NoticeEvent | HealthEvent | EffectEvent | LeaderEvent | StoreEvent
 
 
 class LiveTurn:
@@ -155,17 +86,8 @@ class Engine:
         self.health = Health(config.fleet, config.backends, checked=health_checks)
         self.dispatcher = Dispatcher(config.fleet, self.health, config.settings)
         self.threshold = config.settings.confidence_threshold
-        self.late: dict[str, LateRouter] = {}
-        """The routers that ask a model."""
-        if model := config.settings.llm_router:
-            self.late["llm"] = LateRouter("llm", config.fleet, model, ServedChooser(self.health, model))
-        self.embedder: Embedder | None = None
-        """Vectors of texts, where a server has a model for them; made with the routers."""
-        self._warming: asyncio.Task[None] | None = None
         self.live: dict[str, LiveTurn] = {}
         self.store: Store | None = None
-        self.learning: Learning | None = None
-        """The routers and what they were taught; loaded by `open`."""
         self.unsaved = ""
         """Why the newest turn or verdict is not on the disk; empty when all is well."""
         self._listeners: list[Callable[[Event], None]] = []
@@ -175,13 +97,15 @@ class Engine:
         self._unsaved_number = 0
         self._memory: dict[str, Turn] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._refit: asyncio.Task[None] | None = None
-        self._teaching = asyncio.Lock()
-        """Held while a verdict is learned: the next request waits for it (milliseconds)."""
+        self.racing = Racing(self)
         self.health.on_change = self._health_changed
         self.health.on_event = self.notice
 
     # -- events --------------------------------------------------------------------------------------------------
+    def _health_changed(self) -> None:
+        self.emit(HealthEvent())
+        self.racing.look_for_embeddings()
+
     def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
         """Be told of every event, in order; returns how to stop it."""
         self._listeners.append(listener)
@@ -197,18 +121,23 @@ class Engine:
         observation = Observation(at=now(), tag=tag, text=text, level=level, turns=turns)  # type: ignore[arg-type]
         self.emit(NoticeEvent(observation))
         if self.store is not None:
-            self._begin_task(self._keep_notice(observation))
+            self.begin_task(self._keep_notice(observation))
 
-    def _begin_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def begin_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Have something done beside the turns; `close` waits for it."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
+    async def quiet(self) -> None:
+        """Wait until no answer is running."""
+        while running := [live.task for live in self.live.values() if live.task is not None]:
+            await asyncio.wait(running)
+
     async def _keep_notice(self, observation: Observation) -> None:
         with suppress(StoreError):
-            store = self._opened()
+            store = self.opened()
             await self.in_store(lambda: store.observe(observation))
 
     # -- the store -----------------------------------------------------------------------------------------------
@@ -221,67 +150,34 @@ class Engine:
         in_force = to_builtins(self.config.settings)
         await self._saved(lambda store: store.keep_settings(in_force), "the settings' history")
         if learn:
-            await self._load_routers(store)
+            await self.racing.load(store)
         return store
-
-    async def _load_routers(self, store: Store) -> None:
-        def load() -> Learning:
-            from tui_router.learning import Learning
-
-            made = Learning(self.config.fleet, self.folder, self.config.settings)
-            made.catch_up(store)
-            return made
-
-        self.learning = await self.in_store(load)
-        from tui_router.backends.embed import Embedder
-
-        self.embedder = Embedder(self.health, self.folder / "learned")
-        if self.learning.trouble:
-            self.notice("caution", "learned_again", self.learning.trouble)
-        self.emit(LeaderEvent(self.leader))
-        if self.learning.behind:
-            self._begin_task(self._catch_up(self.learning))
-        else:
-            self._refit_if_due()
-
-    async def _catch_up(self, learning: Learning) -> None:
-        """Learn the verdicts that a start left for later, a few at a time."""
-        while learning.behind:
-            try:
-                part = await self.in_store(lambda: learning.next_behind(self._opened()))
-            except StoreError:
-                return
-            async with self._teaching:
-                for turn, at in part:
-                    learning.learn(turn, at)
-                    await asyncio.sleep(0)  # keys come first
-        await self._save_lessons()
-        self._refit_if_due()
 
     async def in_store(self, work: Callable[[], T]) -> T:
         """Run something that talks to the store in the store's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
-    def _opened(self) -> Store:
+    def opened(self) -> Store:
+        """The store; StoreError when it is not open."""
         if self.store is None:
             raise StoreError("the store is not open")
         return self.store
 
     async def poll(self) -> None:
         """Look for what other processes wrote; own turns are not reported again."""
-        store = self._opened()
+        store = self.opened()
         change = await self.in_store(store.poll)
         if change is not None:
             others = change.turns - self._own
             self._own -= change.turns
-            if others and self.learning is not None:
-                await self._learn_of_others(others)
+            if others:
+                await self.racing.learn_of_others(others)
             if others or change.reload or change.sessions or change.observations:
                 self.emit(StoreEvent(replace(change, turns=others)))
 
     async def _saved(self, work: Callable[[Store], T], what: str) -> T | None:
         """Write; on failure the program goes on without writing and says so. None when it was not written."""
-        store = self._opened()
+        store = self.opened()
         try:
             done = await self.in_store(lambda: work(store))
         except StoreError as error:
@@ -300,26 +196,6 @@ class Engine:
         return done
 
     # -- a turn --------------------------------------------------------------------------------------------------
-    @property
-    def leader(self) -> str:
-        """The name of the router that is acted on; empty until the routers are loaded."""
-        return self.learning.race.leader if self.learning is not None else ""
-
-    def shadow_grades(self) -> dict[str, list[tuple[int, bool]]]:
-        """Router -> (turn, right?) of every rated turn on which that is known, oldest first; the leader is left out."""
-        found: dict[str, list[tuple[int, bool]]] = {}
-        for one in self.learning.race.grades if self.learning is not None else ():
-            for name in one.decisions:
-                right = one.right(name)
-                if name != self.leader and right is not None:
-                    found.setdefault(name, []).append((one.key, right))
-        return found
-
-    def _learned(self) -> Learning:
-        if self.learning is None:
-            raise StoreError("the routers are not loaded")
-        return self.learning
-
     async def begin(
         self,
         request: Request,
@@ -335,17 +211,13 @@ class Engine:
         With `ask`, a decision below the threshold leaves the turn in state `asking`. `route` and `model` pin what the
         person insists on. A request without a history of its own gets that of its session.
         """
-        learning = self._learned()
-        history = request.history or await self.conversation(session)
-        await self._hear(learning, request)
-        async with self._teaching:
-            raced = learning.race.decide(replace(request, history=history))
-        raced = await self._led(raced, replace(request, history=history))
+        whole = replace(request, history=request.history or await self.conversation(session))
+        raced = await self.racing.decide(whole)
         decision = raced.decision
         may_ask = ask and not route and not model
         asked: Asked = "" if not may_ask else "unsure" if decision.confidence < self.threshold else ""
         wants_labels = self.interactive and self.feedback and self.threshold > 0
-        if may_ask and not asked and wants_labels and learning.worth_asking(request, raced):
+        if may_ask and not asked and wants_labels and self.racing.worth_asking(request, raced):
             asked = "worth"
         turn = Turn(
             id="", session=session, at=now(), request=request, decision=decision, route=route or decision.route,
@@ -361,94 +233,39 @@ class Engine:
             self._wrote(recorded)
         self.live[recorded.id] = LiveTurn(recorded)
         self.emit(TurnEvent(recorded, new=True))
-        for late in self.late.values():
+        for late in self.racing.late.values():
             if late.name != decision.router and late.model != decision.model:
-                self._begin_task(self._late_shadow(recorded.id, late, replace(request, history=history)))
+                self.begin_task(self._late_shadow(recorded.id, late, whole))
         return recorded
-
-    # -- served embeddings ---------------------------------------------------------------------------------------
-    def _health_changed(self) -> None:
-        self.emit(HealthEvent())
-        idle = self._warming is None or self._warming.done()
-        if idle and self.interactive and self.learning is not None and self._head_is_missing():
-            self._warming = asyncio.create_task(self._warm_up_head(), name="embeddings")
-
-    def _embedding_model(self) -> str:
-        """What the server calls its embedding model; empty when there is none."""
-        found = self.embedder.served() if self.embedder is not None else None
-        return found[1].id if found is not None else ""
-
-    def _head_is_missing(self) -> bool:
-        found, head = self._embedding_model(), self._learned().learned.head
-        return bool(found) and (head is None or head.encoder != found)
-
-    async def _warm_up_head(self) -> None:
-        """Have the seeds embedded, batch after batch while nobody waits for an answer, and fit a head to their vectors."""
-        from tui_router.learning import head_texts
-
-        learning, embedder, encoder = self._learned(), self.embedder, self._embedding_model()
-        if embedder is None or not encoder:
-            return
-        texts = head_texts()
-        vectors = []
-        for start in range(0, len(texts), _EMBED_AT_A_TIME):
-            while running := [live.task for live in self.live.values() if live.task is not None]:
-                await asyncio.wait(running)
-            part = await embedder.vectors(texts[start : start + _EMBED_AT_A_TIME])
-            if part is None:
-                return  # it went away: what came is kept, and the next look begins where this one ended
-            vectors.append(part)
-        try:
-            head = await asyncio.to_thread(learning.fit_head, encoder, vectors)
-        except (OSError, ValueError) as error:
-            self.notice("caution", "embeddings", f"the embeddings of {encoder} are not used: {error}")
-            return
-        learning.learned.use_head(head)
-        self.notice("good", "embeddings", f"the learned router listens to {encoder} too")
-        self.emit(LeaderEvent(self.leader))
-
-    async def _hear(self, learning: Learning, request: Request) -> None:
-        """Bring the request's vector to the learned router, if it comes in time."""
-        head = learning.learned.head
-        if head is None or self.embedder is None or head.encoder != self._embedding_model():
-            return
-        vector = await self.embedder.vector(request.text, EMBEDDING_BUDGET_S)
-        if vector is not None and len(vector) == len(head.weights):
-            learning.learned.hear(replace(request, history=()), vector)
-
-    async def _led(self, raced: Raced, request: Request) -> Raced:
-        """The same, led by a router that asks a model if that one leads and answers in time."""
-        race = self._learned().race
-        late = self.late.get(race.leader)
-        made = await late.decide(request) if late is not None else None
-        return raced if made is None else raced.led_by(race.calibrated(made))
 
     async def _late_shadow(self, turn_id: str, late: LateRouter, request: Request) -> None:
         """Have a model decide too, and add its decision to the turn, whatever has become of that meanwhile."""
-        made = await late.decide(request)
-        if made is None:
+        shadow = await self.racing.decide_late(late, request)
+        if shadow is None:
             return
-        shadow = self._learned().race.calibrated(made)
         live = self.live.get(turn_id)
         if live is not None:
-            await self._change(live, replace(live.turn, shadows=(*live.turn.shadows, shadow)))
-            return
-        with suppress(StoreError):
-            turn = await self.in_store(lambda: self._opened().find(turn_id))
-            if turn is None:
+            turn = replace(live.turn, shadows=(*live.turn.shadows, shadow))
+            await self._change(live, turn)
+        else:
+            try:
+                found = await self.in_store(lambda: self.opened().find(turn_id))
+            except StoreError:
                 return
-            turn = replace(turn, shadows=(*turn.shadows, shadow))
+            if found is None:
+                return
+            turn = replace(found, shadows=(*found.shadows, shadow))
             await self._saved(lambda store: store.update(turn), "the shadow's decision")
             self._wrote(turn)
             self.emit(TurnEvent(turn))
-            if turn.verdict is not None:
-                await self._learn(turn)
+        if turn.verdict is not None:
+            await self.racing.learn(turn)
 
     async def conversation(self, session: str) -> tuple[Message, ...]:
         """The messages of a session so far: what was asked and what was answered, oldest first."""
         if not session or session == _UNSAVED:
             return ()
-        store = self._opened()
+        store = self.opened()
         return messages_of(await self.in_store(lambda: store.conversation(session, HISTORY_TURNS)))
 
     async def choose(self, turn_id: str, route: str) -> Turn:
@@ -610,7 +427,7 @@ class Engine:
         Raises:
             UnknownTurnError: there is no such turn, or no verdict to take back.
         """
-        store = self._opened()
+        store = self.opened()
         if turn_id in self._memory:
             self.notice(
                 "wrong",
@@ -633,88 +450,8 @@ class Engine:
             if live := self.live.get(turn.id):
                 live.turn = turn = replace(live.turn, verdict=turn.verdict)
             self.emit(TurnEvent(turn))
-            if self.learning is not None:
-                self._begin_task(self._learn(turn))
+            self.begin_task(self.racing.learn(turn))
         return True
-
-    # -- learning ------------------------------------------------------------------------------------------------
-    async def _learn(self, turn: Turn) -> None:
-        """Take a verdict to heart, and say what it changed."""
-        learning = self._learned()
-        async with self._teaching:
-            change = effect = None
-            leader = self.leader
-            try:
-                taught, at, earlier = await self.in_store(lambda: learning.recall(self._opened(), turn))
-            except StoreError:
-                return  # the next start learns it from the store
-            if turn.verdict is not None and turn.verdict.rating == "wrong":
-                witnesses = learning.witnesses(taught)
-                for place, other in enumerate(earlier):
-                    witnesses.call(other)
-                    if place % _SLICE == 0:
-                        await asyncio.sleep(0)  # keys come first
-                change = learning.took(taught, at)
-                effect = witnesses.effect()
-            else:
-                change = learning.took(taught, at)
-        if effect is not None:
-            self.emit(EffectEvent(effect))
-        if change is not None:
-            self.notice("good", "new_leader", learning.told(change))
-        if self.leader != leader:
-            self.emit(LeaderEvent(self.leader))
-        if learning.save_is_due:
-            await self._save_lessons()
-        self._refit_if_due()
-
-    async def _learn_of_others(self, numbers: frozenset[int]) -> None:
-        """Learn the verdicts that other processes wrote."""
-        learning = self._learned()
-        for number in sorted(numbers):
-            with suppress(StoreError):
-                found = await self.in_store(partial(learning.unknown, self._opened(), number))
-                if found is not None:
-                    async with self._teaching:
-                        learning.took(*found)
-        self.emit(LeaderEvent(self.leader))
-
-    async def _save_lessons(self) -> None:
-        try:
-            await self.in_store(self._learned().save)
-        except OSError as error:
-            self.notice(
-                "caution", "not_saved", f"what was learned is not written down: {error.strerror}; verdicts are safe"
-            )
-
-    def _refit_if_due(self) -> None:
-        learning = self._learned()
-        if self.interactive and learning.refit_is_due() and (self._refit is None or self._refit.done()):
-            self._refit = asyncio.create_task(self._fit_own(), name="refit")
-
-    async def _fit_own(self) -> None:
-        """Fit the person's own model in another process, and take it into the race."""
-        from tui_router.refit import Job, refit
-
-        learning = self._learned()
-        learning.tried_to_fit()
-        await asyncio.sleep(_SETTLE_S)
-        while running := [live.task for live in self.live.values() if live.task is not None]:
-            await asyncio.wait(running)
-        try:
-            lessons = await self.in_store(lambda: learning.lessons(self._opened()))
-        except StoreError:
-            return
-        trouble = await refit(Job(self.config.fleet, str(learning.folder), tuple(lessons)))
-        if trouble:
-            self.notice("caution", "not_fitted", trouble)
-            return
-        fresh = await self.in_store(learning.load_own)
-        if fresh is not None:
-            async with self._teaching:
-                learning.use(fresh)
-            self.notice("good", "fitted", f"the learned router was fitted to your {len(lessons)} labels")
-            self.emit(LeaderEvent(self.leader))
 
     # -- start and end -------------------------------------------------------------------------------------------
     def start_health(self) -> None:
@@ -734,19 +471,11 @@ class Engine:
         """Stop everything that runs, write the logs and a backup if one is due, and close the store."""
         waits: list[Awaitable[Any]] = [self.stop(turn_id) for turn_id in list(self.live)]
         await asyncio.gather(*waits, return_exceptions=True)
-        if self.learning is not None:
-            self.learning.behind.clear()  # the next start goes on with it
-        for task in (self._refit, self._warming):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        if self.embedder is not None:
-            await self.embedder.close()
+        await self.racing.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.health.close()
         if store := self.store:
-            if self.learning is not None and self.learning.unsaved:
-                await self._save_lessons()
+            await self.racing.save()
             with suppress(StoreError, OSError):
                 await self.write_logs()
             with suppress(StoreError, OSError):

@@ -218,7 +218,7 @@ class ChatBase(Screen[None]):
             return
         counters, graded = found
         self._counters = (counters.rated, counters.right)
-        self.accuracy.put(counters, graded, engine.leader, engine.shadow_grades())
+        self.accuracy.put(counters, graded, engine.racing.leader, engine.racing.shadow_grades())
         self.refresh_top()
 
     def _refresh_health(self) -> None:

@@ -9,7 +9,8 @@ from tui_router.ui.rating import Desk
 from tui_router.ui.widgets.card import Card
 
 if TYPE_CHECKING:
-    from tui_router.engine import Engine, Event
+    from tui_router.engine import Engine
+    from tui_router.events import Event
 
 from tui_router.ui.screens.chat_base import MOST_CARDS, ChatBase
 
@@ -53,7 +54,7 @@ class ChatTurns(ChatBase):
 
     def on_engine(self, event: Event) -> None:
         """Everything that the engine tells."""
-        from tui_router import engine as told
+        from tui_router import events as told
 
         match event:
             case told.TextEvent():

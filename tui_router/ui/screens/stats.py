@@ -153,7 +153,7 @@ class StatsScreen(Screen[None]):
 
     def _told(self, event: object) -> None:
         """A verdict came: count again, but not more often than a person can read."""
-        from tui_router.engine import EffectEvent, LeaderEvent, TurnEvent
+        from tui_router.events import EffectEvent, LeaderEvent, TurnEvent
 
         if isinstance(event, TurnEvent | EffectEvent | LeaderEvent):
             self.set_timer(0.2, lambda: self.action_period(self.period))
@@ -209,7 +209,7 @@ class StatsScreen(Screen[None]):
     def _show(self, m: Metrics) -> None:
         warned = "   only bad turns seem to be rated: the accuracy says little" if m.biased else ""
         self.top.put(self._title(f"{m.turns:,} turns, {m.verdicts.hits:,} rated{warned}"))
-        self.over_time.put(m, self.engine.leader)
+        self.over_time.put(m, self.engine.racing.leader)
         self.over_time.head.say(line(*_rate(m.accuracy)))
         self.per_route.rows.put(*self._routes(m))
         self.calibration.head.say(f"ECE {m.ece:.3f}" if m.ece is not None else "no data")
