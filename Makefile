@@ -31,10 +31,10 @@ sim: $(VENV)/.test           ## what learning does, simulated: promotion, correc
 	$(BIN)/python scripts/sim.py
 
 seeds: $(VENV)/.test         ## report on the seeds: balance, duplicates, overlap with the sets
-	$(BIN)/python scripts/seeds.py
+	$(BIN)/python train/seeds.py
 
 prior: $(VENV)/.test         ## fit the learned router to the seeds again
-	$(BIN)/python scripts/prior.py
+	$(BIN)/python train/prior.py
 
 pictures: $(VENV)/.test      ## draw the screens of docs/pictures
 	$(BIN)/python scripts/pictures.py

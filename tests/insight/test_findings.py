@@ -7,9 +7,9 @@ import pytest
 
 from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
 from tui_router import config
-from tui_router.core.statistics import wilson
+from tui_router.core.statistics import overlap, tail, wilson
 from tui_router.core.types import Dispatch, Hop, Verdict
-from tui_router.insight.findings import corrected, find, overlap, tail
+from tui_router.insight.findings import corrected, find
 from tui_router.insight.replay import by_rules, replay
 from tui_router.routers import seeds
 

@@ -13,7 +13,7 @@ from tui_router.routers.asking import Asked, worth
 from tui_router.routers.calibration import row_of, temperature, tempered
 from tui_router.routers.grading import Grade, grade
 from tui_router.routers.learned import LearnedRouter
-from tui_router.routers.promotion import LEVEL, Match, Standing, chance, first_leader, is_look, share
+from tui_router.routers.promotion import LEVEL, Match, Standing, first_leader, is_look, share
 from tui_router.routers.race import Race
 
 
@@ -59,12 +59,6 @@ def test_a_wrong_route_without_the_right_one_tells_of_those_that_took_it():
     shadows = (decided("reasoning", router="b"), decided("code", router="c"))
     made = grade(a_turn("write a python function", id="7-abc", verdict=wrong(), shadows=shadows), SHIPPED.fleet)
     assert (made.label, made.right("rules"), made.right("b"), made.right("c")) == ("", False, None, False)
-
-
-def test_chance_is_the_tail_of_a_fair_coin():
-    assert chance(0, 10) == 1
-    assert chance(10, 10) == pytest.approx(2**-10)
-    assert chance(8, 10) == pytest.approx((45 + 10 + 1) / 1024)
 
 
 def test_the_looks_share_out_the_whole_level_and_no_more():

@@ -1,4 +1,4 @@
-"""Intervals: no accuracy is shown without one."""
+"""Intervals, without which no accuracy is shown, and exact probabilities of counts."""
 
 from __future__ import annotations
 
@@ -15,3 +15,35 @@ def wilson(hits: int, n: int, z: float = Z95) -> tuple[float, float]:
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return (max(0.0, middle - half), min(1.0, middle + half))
+
+
+def tail(hits: int, n: int, p: float) -> float:
+    """The probability of at least `hits` of `n` when each is a hit with probability `p`."""
+    if hits <= 0 or p >= 1:
+        return 1.0
+    if p <= 0:
+        return 0.0
+    whole = math.lgamma(n + 1)
+    terms = (
+        math.exp(whole - math.lgamma(k + 1) - math.lgamma(n - k + 1) + k * math.log(p) + (n - k) * math.log(1 - p))
+        for k in range(hits, n + 1)
+    )
+    return min(1.0, sum(terms))
+
+
+def overlap(both: int, n: int, first: int, second: int) -> float:
+    """The probability that at least `both` of `n` are in two groups of these sizes, drawn without regard to each other.
+
+    The hypergeometric tail: Fisher's exact test, one-sided.
+    """
+    whole = _log_choose(n, second)
+    terms = (
+        math.exp(_log_choose(first, k) + _log_choose(n - first, second - k) - whole)
+        for k in range(both, min(first, second) + 1)
+        if second - k <= n - first
+    )
+    return min(1.0, sum(terms))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)

@@ -11,7 +11,6 @@ import re
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from math import exp, lgamma, log
 from typing import Literal, TypeVar
 
 from msgspec import Struct
@@ -19,6 +18,7 @@ from msgspec.structs import replace
 
 from tui_router.core.conversation import with_histories
 from tui_router.core.fleet import Fleet, Route, Trigger
+from tui_router.core.statistics import overlap, tail
 from tui_router.core.text import one_line
 from tui_router.core.types import Turn
 from tui_router.insight.replay import by_rules, replay
@@ -205,37 +205,6 @@ def _threshold(turns: Sequence[Turn], threshold: float) -> Iterable[Finding]:
 
 
 # -- arithmetic ------------------------------------------------------------------------------------------------------
-def tail(hits: int, n: int, p: float) -> float:
-    """The probability of at least `hits` of `n` when each is a hit with probability `p`."""
-    if hits <= 0 or p >= 1:
-        return 1.0
-    if p <= 0:
-        return 0.0
-    whole = lgamma(n + 1)
-    terms = (
-        exp(whole - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log(1 - p)) for k in range(hits, n + 1)
-    )
-    return min(1.0, sum(terms))
-
-
-def overlap(both: int, n: int, first: int, second: int) -> float:
-    """The probability that at least `both` of `n` are in two groups of these sizes, drawn without regard to each other.
-
-    The hypergeometric tail: Fisher's exact test, one-sided.
-    """
-    whole = _log_choose(n, second)
-    terms = (
-        exp(_log_choose(first, k) + _log_choose(n - first, second - k) - whole)
-        for k in range(both, min(first, second) + 1)
-        if second - k <= n - first
-    )
-    return min(1.0, sum(terms))
-
-
-def _log_choose(n: int, k: int) -> float:
-    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
-
-
 def corrected(chances: Mapping[Name, float]) -> dict[Name, float]:
     """What is left at `LEVEL` after the correction of Benjamini and Hochberg, with the corrected probabilities."""
     order = sorted(chances, key=lambda name: chances[name])

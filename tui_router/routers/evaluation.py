@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from tui_router.core.statistics import wilson
+from tui_router.core.statistics import tail, wilson
 from tui_router.core.types import Decision, Request
-from tui_router.routers.promotion import chance
 
 BINS = 10
 RESAMPLES = 10_000
@@ -78,7 +77,7 @@ def compare(first: Sequence[Judged], second: Sequence[Judged]) -> dict[str, Any]
         n, [only_first / n, only_second / n, 1 - (only_first + only_second) / n], RESAMPLES
     )
     low, high = np.quantile((draws[:, 1] - draws[:, 0]) / n, (0.025, 0.975)).tolist()
-    p = min(1.0, 2 * chance(max(only_first, only_second), only_first + only_second))
+    p = min(1.0, 2 * tail(max(only_first, only_second), only_first + only_second, 0.5))
     return {
         "difference": (only_second - only_first) / n, "ci95": [low, high], "p": p,
         "only_first": only_first, "only_second": only_second,

@@ -188,7 +188,7 @@ class LearnedRouter:
             router=self.name,
             version=self.version,
             elapsed_ms=(time.perf_counter() - start) * 1000,
-            classified=look.text if look.shortened else "",
+            classified=look.classified,
         )
 
     def decide_many(self, requests: Iterable[Request]) -> Iterator[Decision]:

@@ -1,6 +1,6 @@
 """What the learned router knows before it has seen anybody's verdict: the shipped model of the seeds.
 
-`make prior` fits it (`scripts/prior.py`) and writes `data/prior.npz`; a test fits it again and compares.
+`make prior` fits it (`train/prior.py`) and writes `data/prior.npz`; a test holds that it belongs to the seeds.
 """
 
 from __future__ import annotations

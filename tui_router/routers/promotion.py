@@ -10,11 +10,10 @@ with routers that are equally good, the leader changes in at most 5 % of all his
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from math import exp, lgamma, log
 
 from msgspec import Struct
 
+from tui_router.core.statistics import tail
 from tui_router.routers.grading import Grade
 
 LEVEL = 0.05
@@ -54,7 +53,7 @@ class Match:
         """Whether this is a look, and the candidate has won by it."""
         if not is_look(self.compared):
             return False
-        return chance(self.won, self.won + self.lost) <= LEVEL * share(self.compared) / max(1, candidates)
+        return tail(self.won, self.won + self.lost, 0.5) <= LEVEL * share(self.compared) / max(1, candidates)
 
 
 def is_look(compared: int) -> bool:
@@ -70,15 +69,6 @@ def share(compared: int) -> float:
         return _SPENDING[look]
     left = 1 - sum(_SPENDING)
     return left * 0.5 ** (look - len(_SPENDING) + 1)
-
-
-@lru_cache(4096)
-def chance(won: int, of: int) -> float:
-    """The probability of at least `won` heads in `of` throws of a fair coin."""
-    if won <= 0:
-        return 1.0
-    whole = lgamma(of + 1) - of * log(2)
-    return min(1.0, sum(exp(whole - lgamma(k + 1) - lgamma(of - k + 1)) for k in range(won, of + 1)))
 
 
 class Standing:

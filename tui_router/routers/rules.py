@@ -121,7 +121,7 @@ class RulesRouter:
             router=self.name,
             version=self.version,
             elapsed_ms=(time.perf_counter() - start) * 1000,
-            classified=look.text if look.shortened else "",
+            classified=look.classified,
         )
 
     def decide_many(self, requests: Iterable[Request]) -> Iterator[Decision]:

