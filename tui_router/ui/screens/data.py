@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Container, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
+from textual.widget import Widget
 
 from tui_router.core.clock import local, now
 from tui_router.core.text import one_line
-from tui_router.ui.screens.stats import Table, turns_since
-from tui_router.ui.widgets.lines import Part, Rows, bar, keys, line
+from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.widgets.lines import bar, line
 
 if TYPE_CHECKING:
     from tui_router.core.example import Example, Source
@@ -35,11 +34,11 @@ _SOURCES: tuple[tuple[Source, ...], ...] = (
 )
 
 
-class DataScreen(Screen[None]):
+class DataScreen(Room):
     """Examples, their faults, and the way out."""
 
     BINDINGS: ClassVar = [
-        Binding("escape,f4,f2", "leave", "chat", id="leave_data"),
+        Binding("f4", "leave", "chat", show=False, id="leave_data"),
         Binding("1", "kind(0)", "suspects", id="data_suspects"),
         Binding("2", "kind(1)", "conflicts", id="data_conflicts"),
         Binding("3", "kind(2)", "private", id="data_private"),
@@ -51,49 +50,37 @@ class DataScreen(Screen[None]):
         Binding("x", "export", "export", id="data_export"),
     ]
 
+    name_shown = "F4 Data"
+    keys_shown = (
+        ("1-4", "kind"),
+        ("f t o p", "format, target, sources, private data"),
+        ("x", "export"),
+        ("esc", "chat"),
+    )
+
     def __init__(self, engine: Engine) -> None:
-        super().__init__()
+        super().__init__(engine)
         from tui_router.datasets.export import Choice
 
-        self.engine = engine
         self.examples: list[Example] = []
         self.checkup: Checkup | None = None
         self.kind = 0
         self.choice: Choice = Choice(sources=_SOURCES[2])
-        self.top, self.keys_bar = Rows(id="top"), Rows(id="keys")
         self.sources = Table("Validated examples", "data-sources")
         self.balance = Table("By route", "data-balance")
         self.out = Table("Export", "data-export")
         self.queue = Table("Doctor", "data-doctor")
 
-    def compose(self) -> ComposeResult:
-        yield self.top
-        with Container(id="stats-body"):
-            with VerticalScroll(id="stats-main"):
-                yield self.queue
-            with VerticalScroll(id="stats-side"):
-                yield from (self.sources, self.balance, self.out)
-        yield self.keys_bar
+    def left(self) -> Iterable[Widget]:
+        return (self.queue,)
+
+    def right(self) -> Iterable[Widget]:
+        return self.sources, self.balance, self.out
 
     def on_mount(self) -> None:
-        pairs = (
-            ("1-4", "kind"),
-            ("f t o p", "format, target, sources, private data"),
-            ("x", "export"),
-            ("esc", "chat"),
-        )
-        self.keys_bar.put(keys(*pairs))
-        self._title("reading …")
+        super().on_mount()
         self._show_choice()
         self.run_worker(self._read(), group="data", exclusive=True, exit_on_error=False)
-
-    def _title(self, right: str) -> None:
-        start: list[Part] = [] if self.has_class("-narrow") else [("tui-router  ", "$strong bold")]
-        self.top.put(line(*start, ("F4 Data ", "$accent"), (f" {right}", "$muted")))
-
-    def action_leave(self) -> None:
-        """Back to the conversation."""
-        self.dismiss()
 
     def action_kind(self, place: int) -> None:
         """Show another kind of findings."""
@@ -126,10 +113,10 @@ class DataScreen(Screen[None]):
         from tui_router.datasets.sources import collected
         from tui_router.routers.learned import LearnedRouter
 
-        turns = await turns_since(self.engine, 0)
+        turns = await self.turns_since(0)
         store = self.engine.store
         if turns is None or store is None:
-            self._title("the store cannot be read")
+            self.say("the store cannot be read")
             return
         kept = await self.engine.in_store(lambda: list(store.examples()))
         fleet = self.engine.config.fleet
@@ -165,7 +152,7 @@ class DataScreen(Screen[None]):
                 for r in self.engine.config.fleet.routes
             )
         )  # fmt: skip
-        self._title(f"{len(self.examples):,} examples")
+        self.say(f"{len(self.examples):,} examples")
 
     def _show_findings(self) -> None:
         kind, title = _KINDS[self.kind]

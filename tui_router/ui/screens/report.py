@@ -4,64 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import VerticalScroll
-from textual.screen import Screen
+from textual.widget import Widget
 from textual.widgets import Markdown
 
 from tui_router.core.text import clean
-from tui_router.ui.screens.stats import turns_since
-from tui_router.ui.widgets.lines import Rows, keys, line
+from tui_router.ui.screens.room import Room
 
 if TYPE_CHECKING:
     from tui_router.engine import Engine
     from tui_router.insight.report import Report
 
 
-class ReportScreen(Screen[None]):
+class ReportScreen(Room):
     """What happened, what goes wrong, what to do next."""
 
     BINDINGS: ClassVar = [
-        Binding("escape,r", "leave", "back", id="leave_report"),
+        Binding("r", "leave", "back", show=False, id="leave_report"),
         Binding("s", "save", "save", id="save_report"),
     ]
+    name_shown = "Report"
+    keys_shown = (("↑↓", "scroll"), ("s", "save"), ("esc", "back"))
 
     def __init__(self, engine: Engine, days: int) -> None:
-        super().__init__()
-        self.engine, self.days = engine, days
+        super().__init__(engine)
+        self.days = days
         self.report: Report | None = None
-        self.top, self.keys_bar = Rows(id="top"), Rows(id="keys")
         self.text = Markdown("Replaying the proposals …", id="report-text", open_links=False)
 
-    def compose(self) -> ComposeResult:
-        yield self.top
-        with VerticalScroll(id="report"):
-            yield self.text
-        yield self.keys_bar
+    def left(self) -> Iterable[Widget]:
+        return (self.text,)
 
     def on_mount(self) -> None:
-        self.top.put(line(("tui-router  ", "$strong bold"), ("Report", "$accent")))
-        self.keys_bar.put(keys(("↑↓", "scroll"), ("s", "save"), ("esc", "back"), ("F2", "chat")))
-        self.query_one("#report").focus()
+        super().on_mount()
         self.run_worker(self._make(), group="report", exit_on_error=False)
 
     async def _make(self) -> None:
         from tui_router.insight.report import markdown, report
 
-        turns = await turns_since(self.engine, 2 * self.days)
+        turns = await self.turns_since(2 * self.days)
         if turns is None:
             await self.text.update("The store cannot be read.")
             return
         config = self.engine.config
         self.report = await asyncio.to_thread(report, turns, config.fleet, self.engine.threshold, self.days)
         await self.text.update(clean(markdown(self.report)))
-
-    def action_leave(self) -> None:
-        """Back."""
-        self.dismiss()
+        self.say(f"{self.report.first} to {self.report.last}")
 
     async def action_save(self) -> None:
         """Write the report into the data folder, as Markdown and as JSON."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import date, timedelta
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Container, VerticalScroll
 from textual.content import Content
-from textual.screen import Screen
+from textual.widget import Widget
 
-from tui_router.core.clock import local_day, now
 from tui_router.core.statistics import wilson
-from tui_router.core.types import Turn
+from tui_router.ui.screens.room import Room, Table
 from tui_router.ui.widgets.chart import Chart, Scale, Series
-from tui_router.ui.widgets.lines import Head, Part, Rows, accuracy, bar, keys, line, percent
+from tui_router.ui.widgets.lines import Part, Rows, accuracy, bar, line, percent
 from tui_router.ui.widgets.panes import Pane
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from tui_router.insight.metrics import Metrics, Rate
 
 _PERIODS: tuple[tuple[str, int], ...] = (("today", 1), ("7 days", 7), ("30 days", 30), ("all", 0))
-_PAGE = 500
 _ROOMY = 78
 """Width from which the routes get a bar each."""
 _COLORS = ("s1", "s2", "s3", "s4")
@@ -88,63 +85,39 @@ def _running(found: list[tuple[int, bool]], color: str, *, band: bool) -> tuple[
     return (Series(xs, ys, color, low=lows, high=highs) if band else Series(xs, ys, color, dash=2)), floor
 
 
-class Table(Pane):
-    """A pane of lines."""
-
-    def __init__(self, title: str, name: str) -> None:
-        self.title = title
-        super().__init__(id=name)
-        self.head = Head(title)
-        self.rows = Rows()
-
-    def compose(self) -> ComposeResult:
-        yield from (self.head, self.rows)
-
-
-class StatsScreen(Screen[None]):
+class StatsScreen(Room):
     """Counts of a period."""
 
     BINDINGS: ClassVar = [
-        Binding("escape,f3,f2", "leave", "chat", id="leave_stats"),
+        Binding("f3", "leave", "chat", show=False, id="leave_stats"),
         Binding("1", "period(0)", "today", id="stats_today"),
         Binding("2", "period(1)", "7 days", id="stats_week"),
         Binding("3", "period(2)", "30 days", id="stats_month"),
         Binding("4", "period(3)", "all", id="stats_all"),
         Binding("r", "report", "report", id="stats_report"),
-        Binding("z", "enlarge", "enlarge", id="stats_enlarge"),
     ]
+    name_shown = "F3 Stats"
+    keys_shown = (
+        ("1-4", "period"), ("r", "report"), ("tab", "panes"), ("z", "enlarge"), ("esc", "chat"), ("F1", "help"),
+    )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
-        super().__init__()
-        self.engine = engine
+        super().__init__(engine)
         self.period = 1
-        self.turns: list[Turn] = []
-        self.top, self.keys_bar = Rows(id="top"), Rows(id="keys")
         self.over_time = AccuracyOverTime()
         self.per_route = Table("By route", "per-route")
         self.confusion = Table("Right route, and what was decided", "confusion")
         self.calibration = Table("Confidence and how often it was right", "calibration")
         self.models = Table("Models", "stats-models")
 
-    def compose(self) -> ComposeResult:
-        yield self.top
-        with Container(id="stats-body"):
-            with VerticalScroll(id="stats-main"):
-                yield from (self.over_time, self.per_route)
-            with VerticalScroll(id="stats-side"):
-                yield from (self.calibration, self.confusion, self.models)
-        yield self.keys_bar
+    def left(self) -> Iterable[Widget]:
+        return self.over_time, self.per_route
+
+    def right(self) -> Iterable[Widget]:
+        return self.calibration, self.confusion, self.models
 
     def on_mount(self) -> None:
-        pairs = (
-            ("1-4", "period"),
-            ("r", "report"),
-            ("tab", "panes"),
-            ("z", "enlarge"),
-            ("esc", "chat"),
-            ("F1", "help"),
-        )
-        self.keys_bar.put(keys(*pairs))
+        super().on_mount()
         self._stop = self.engine.listen(self._told)
         self.action_period(self.period)
 
@@ -158,21 +131,10 @@ class StatsScreen(Screen[None]):
         if isinstance(event, TurnEvent | EffectEvent | LeaderEvent):
             self.set_timer(0.2, lambda: self.action_period(self.period))
 
-    def action_leave(self) -> None:
-        """Back to the conversation."""
-        self.dismiss()
-
     def action_period(self, place: int) -> None:
         """Show another period."""
         self.period = place
         self.run_worker(self._count(), group="stats", exclusive=True, exit_on_error=False)
-
-    def action_enlarge(self) -> None:
-        """The pane that has the focus, alone; again: all of them."""
-        if self.maximized is not None:
-            self.minimize()
-        elif isinstance(self.focused, Pane):
-            self.maximize(self.focused)
 
     def action_report(self) -> None:
         """The period's report."""
@@ -181,34 +143,25 @@ class StatsScreen(Screen[None]):
         self.app.push_screen(ReportScreen(self.engine, _PERIODS[self.period][1] or 3650))
 
     async def _count(self) -> None:
-        """Read the turns page by page, so that verdicts can be written in between, and count them."""
         from tui_router.insight.metrics import measured
 
-        _, days = _PERIODS[self.period]
-        self.top.put(self._title("counting …"))
-        turns = await turns_since(self.engine, days)
+        self._title("counting …")
+        turns = await self.turns_since(_PERIODS[self.period][1])
         if turns is None:
-            self.top.put(self._title("the store cannot be read"))
+            self._title("the store cannot be read")
             return
-        self.turns = turns
-        metrics = await asyncio.to_thread(measured, turns, self.engine.config.fleet)
-        self._show(metrics)
+        self._show(await asyncio.to_thread(measured, turns, self.engine.config.fleet))
 
-    def _title(self, right: str) -> Content:
+    def _title(self, text: str) -> None:
         marks = [
             (f" {i} {name} ", "$accent bold" if i == self.period + 1 else "$muted")
             for i, (name, _) in enumerate(_PERIODS, 1)
         ]
-        start: list[Part] = (
-            [("F3 Stats ", "$accent")]
-            if self.has_class("-narrow")
-            else [("tui-router  ", "$strong bold"), ("F3 Stats ", "$accent")]
-        )
-        return line(*start, *marks, (f" {right}", "$muted"))
+        self.say(text, *marks)
 
     def _show(self, m: Metrics) -> None:
         warned = "   only bad turns seem to be rated: the accuracy says little" if m.biased else ""
-        self.top.put(self._title(f"{m.turns:,} turns, {m.verdicts.hits:,} rated{warned}"))
+        self._title(f"{m.turns:,} turns, {m.verdicts.hits:,} rated{warned}")
         self.over_time.put(m, self.engine.racing.leader)
         self.over_time.head.say(line(*_rate(m.accuracy)))
         self.per_route.rows.put(*self._routes(m))
@@ -292,27 +245,3 @@ def _models(m: Metrics) -> list[Content]:
             line(f"{name[:23]:<24}{counts['served']:>7,}", failed, f"{speed:>7.0f}" if speed is not None else "")
         )
     return rows
-
-
-async def turns_since(engine: Engine, days: int) -> list[Turn] | None:
-    """The turns of the last so many days (0: all), oldest first; None when the store cannot be read."""
-    from tui_router.store.errors import StoreError
-    from tui_router.store.rows import LAST_ID
-
-    first = (date.fromisoformat(local_day(now())) - timedelta(days=days - 1)).isoformat() if days else ""
-    found: list[Turn] = []
-    before = LAST_ID
-    while True:
-        store = engine.store
-        if store is None:
-            return None
-        try:
-            page = await engine.in_store(lambda store=store, before=before: store.recent(_PAGE, before))  # type: ignore[misc]
-        except (StoreError, RuntimeError):
-            return None
-        kept = [turn for turn in page if local_day(turn.at) >= first]
-        found += kept
-        if len(kept) < _PAGE:
-            return found[::-1]
-        before = page[-1].number
-        await asyncio.sleep(0)

@@ -1,0 +1,115 @@
+"""What the rooms beside the conversation share: a line at the top, one or two columns, the keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.screen import Screen
+from textual.widget import Widget
+
+from tui_router.core.clock import local_day, now
+from tui_router.core.types import Turn
+from tui_router.ui.widgets.lines import Head, Part, Rows, keys, line
+from tui_router.ui.widgets.panes import Pane
+
+if TYPE_CHECKING:
+    from tui_router.engine import Engine
+
+_PAGE = 500
+
+
+class Table(Pane):
+    """A pane of lines."""
+
+    def __init__(self, title: str, name: str) -> None:
+        self.title = title
+        super().__init__(id=name)
+        self.head = Head(title)
+        self.rows = Rows()
+
+    def compose(self) -> ComposeResult:
+        yield from (self.head, self.rows)
+
+
+class Room(Screen[None]):
+    """A screen of its own beside the conversation."""
+
+    BINDINGS: ClassVar = [
+        Binding("escape,f2", "leave", "chat", id="leave_room"),
+        Binding("z", "enlarge", "enlarge", id="enlarge_pane"),
+    ]
+    name_shown = ""
+    """`F3 Stats`, ..."""
+    keys_shown: tuple[tuple[str, str], ...] = ()
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self.engine = engine
+        self.top, self.keys_bar = Rows(id="top"), Rows(id="keys")
+
+    def left(self) -> Iterable[Widget]:
+        """What stands in the main column."""
+        return ()
+
+    def right(self) -> Iterable[Widget]:
+        """What stands beside it; below it when the terminal is narrow."""
+        return ()
+
+    def compose(self) -> ComposeResult:
+        yield self.top
+        with VerticalScroll(classes="room-body"):  # scrolls as a whole when narrow, column by column when wide
+            yield VerticalScroll(*self.left(), classes="room-left")
+            if beside := tuple(self.right()):
+                yield VerticalScroll(*beside, classes="room-right")
+        yield self.keys_bar
+
+    def on_mount(self) -> None:
+        self.keys_bar.put(keys(*self.keys_shown))
+        self.query_one(".room-left").focus()
+        self.say("reading …")
+
+    def say(self, text: str, *marks: Part) -> None:
+        """Show the room's name, marks behind it, and a sentence in the top line."""
+        start: list[Part] = [] if self.has_class("-narrow") else [("tui-router  ", "$strong bold")]
+        self.top.put(line(*start, (f"{self.name_shown} ", "$accent"), *marks, (f" {text}", "$muted")))
+
+    def action_leave(self) -> None:
+        """Back."""
+        self.dismiss()
+
+    def action_enlarge(self) -> None:
+        """The pane that has the focus, alone; again: all of them."""
+        if self.maximized is not None:
+            self.minimize()
+        elif isinstance(self.focused, Pane):
+            self.maximize(self.focused)
+
+    async def turns_since(self, days: int) -> list[Turn] | None:
+        """The turns of the last so many days (0: all), oldest first; None when the store cannot be read.
+
+        Read page by page, so that verdicts can be written in between.
+        """
+        from tui_router.store.errors import StoreError
+        from tui_router.store.rows import LAST_ID
+
+        first = (date.fromisoformat(local_day(now())) - timedelta(days=days - 1)).isoformat() if days else ""
+        found: list[Turn] = []
+        before = LAST_ID
+        while (store := self.engine.store) is not None:
+            try:
+                page = await self.engine.in_store(lambda store=store, before=before: store.recent(_PAGE, before))  # type: ignore[misc]
+            except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
+                return None
+            kept = [turn for turn in page if local_day(turn.at) >= first]
+            found += kept
+            if len(kept) < _PAGE:
+                return found[::-1]
+            before = page[-1].number
+            await asyncio.sleep(0)
+        return None
