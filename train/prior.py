@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tui_router import assets, config
+from tui_router.core.example import Example
 from tui_router.core.types import Message, Request
 from tui_router.routers import context, scope, words
 from tui_router.routers.fit import Row, fit
@@ -46,7 +47,7 @@ def main() -> int:
     random.Random(0).shuffle(plain)
     folds = [plain[i::FOLDS] for i in range(FOLDS)]
     fitted = [fitted_to([s for j, f in enumerate(folds) if j != i for s in f], bench) for i in range(FOLDS)]
-    temperature, right = calibrate(fitted, folds, bench)
+    temperature, right, chances = calibrate(fitted, folds, bench)
     say(f"temperature {temperature:.3f}, accuracy on folds {right / len(plain):.3f} n={len(plain)}")
     rough = Prior(fitted[0], temperature, np.zeros(context.FEATURES), np.eye(scope.FEATURES)[0] * 9, {}, "")
     known = LearnedRouter(fleet, rules, prior=rough)
@@ -58,7 +59,8 @@ def main() -> int:
         {"learned": (right, len(plain)), "rules": (by_rules, len(plain))}, bench.made_from,
     )  # fmt: skip
     path = assets.data("prior.npz")
-    save(prior, path)
+    judged = [seed for fold in folds for seed in fold]
+    save(prior, path, [key_of(seed) for seed in judged], chances)
     say(f"{path}: {path.stat().st_size:,} bytes, {time.perf_counter() - start:.0f} s")
     return 0
 
@@ -96,8 +98,14 @@ def fitted_to(seeds: list[Seed], bench: Bench) -> Weights:
     return fit(rows(seeds, bench), words.shipped(), routes=bench.routes, triggers=bench.rules.trigger_names).weights
 
 
-def calibrate(fitted: list[Weights], folds: list[list[Seed]], bench: Bench) -> tuple[float, int]:
-    """(the temperature with the least log loss on the folds, how many were right)."""
+def key_of(seed: Seed) -> str:
+    """A seed's name among examples."""
+    request = seed.request
+    return Example(text=request.text, route=seed.route, source="seed", has_code=request.has_code).key
+
+
+def calibrate(fitted: list[Weights], folds: list[list[Seed]], bench: Bench) -> tuple[float, int, np.ndarray]:
+    """(the temperature with the least log loss on the folds, how many were right, (seeds, routes) probabilities)."""
     from tui_router.routers.textmodel import TextModel
 
     scores, labels = [], []
@@ -111,7 +119,8 @@ def calibrate(fitted: list[Weights], folds: list[list[Seed]], bench: Bench) -> t
     def loss(temperature: float) -> float:
         return -float(np.log(softmax(z / temperature)[np.arange(len(y)), y] + 1e-12).mean())
 
-    return min(np.linspace(0.6, 3.0, 241).tolist(), key=loss), int((z.argmax(1) == y).sum())
+    best = min(np.linspace(0.6, 3.0, 241).tolist(), key=loss)
+    return best, int((z.argmax(1) == y).sum()), softmax(z / best)
 
 
 def logistic_weights(found: np.ndarray, target: np.ndarray, weight: np.ndarray, ridge: float) -> np.ndarray:

@@ -22,6 +22,7 @@ from tui_router.datasets.formats import (
     row_of,
     system_prompt,
 )
+from tui_router.routers.late import trained
 
 FLEET = SHIPPED.fleet
 HOSTILE = [
@@ -47,9 +48,9 @@ examples = st.builds(
 
 @pytest.mark.parametrize("form", [f for f in FORMATS if f != "csv"])
 @settings(max_examples=60, deadline=None)
-@given(example=examples)
-def test_what_goes_out_comes_back(form, example):
-    line = line_of(row_of(example, FLEET, form, "route"), form)
+@given(example=examples, target=st.sampled_from(["route", "letter"]))
+def test_what_goes_out_comes_back(form, example, target):
+    line = line_of(row_of(example, FLEET, form, target), form)
     line.encode()
     assert example_of(json.loads(line), form) == example
 
@@ -71,7 +72,7 @@ def test_targets():
     said = {target: answer(example, FLEET, target) for target in TARGETS}
     assert said["route"] == "ROUTE_TO=tool_use" and said["model"] == "ROUTE_TO=gpt-oss-20b"
     assert said["letter"] == "A" and said["detailed"] == "ROUTE_TO=tool_use\nMODEL=gpt-oss-20b\nTOOLS=yes"
-    assert "A = tool_use: " in system_prompt(FLEET, "letter") and "- gpt-oss-20b: " in system_prompt(FLEET, "model")
+    assert "A=tool_use B=code " in system_prompt(FLEET, "letter") and "- gpt-oss-20b: " in system_prompt(FLEET, "model")
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -84,3 +85,10 @@ def test_what_is_no_row_of_ours_says_so():
     with pytest.raises(RowError, match="no row of the format messages: its last two messages"):
         example_of({"messages": [{"role": "user", "content": "x"}], "route": "code"}, "messages")
     assert form_of({"a": 1}) is None
+
+
+def test_a_row_of_letters_is_the_question_that_the_tuned_router_asks():
+    example = Example(text="hello", route="simple_chat", source="seed", history=(Message("user", "before"),))
+    asked = trained([r.name for r in FLEET.routes]).messages(example.request)
+    row = row_of(example, FLEET, "messages", "letter")
+    assert [m["content"] for m in row["messages"]] == [*(m.content for m in asked), "F"]

@@ -29,7 +29,7 @@ async def test_the_letters_are_the_routes_and_the_probabilities_sum_to_one():
     assert (decision.route, decision.model, decision.router) == ("code", "qwen3-coder-30b", "llm")
     assert sum(p for _, p in decision.ranking) == pytest.approx(1) and len(decision.ranking) == 6
     assert decision.confidence == pytest.approx(0.6 / 0.9, abs=0.01)
-    (system, user), letters, _ = asked._chooser.asked[0]
+    (system, user), letters, _ = asked.chooser.asked[0]
     assert letters == "ABCDEF" and "B = code: " in system.content and user.content.endswith("Letter:")
 
 

@@ -162,7 +162,7 @@ def _write(
             if part not in sinks:
                 path = data / f"{part}.{_ENDINGS.get(choice.form, 'jsonl')}"
                 if choice.form == "hf":
-                    sinks[part] = stack.enter_context(_Parquet(path))
+                    sinks[part] = stack.enter_context(_Parquet(path, lettered=choice.target == "letter"))
                 else:
                     sinks[part] = stack.enter_context(_Lines(path, choice.form))
             sinks[part].put(row)
@@ -194,7 +194,7 @@ class _Lines:
 class _Parquet:
     """A Parquet file, written in batches."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lettered: bool) -> None:
         try:
             import pyarrow
             import pyarrow.parquet
@@ -205,7 +205,8 @@ class _Parquet:
         message = pyarrow.struct([("role", text), ("content", text)])
         self._schema = pyarrow.schema(
             [("messages", pyarrow.list_(message)), ("route", text), ("source", text), ("origin", text), ("session", text),
-             ("has_image", flag), ("has_code", flag), ("weight", pyarrow.float64()), ("exact", text)]
+             ("has_image", flag), ("has_code", flag), ("weight", pyarrow.float64()), ("exact", text),
+             *([("history", text), ("text", text)] if lettered else [])]
         )  # fmt: skip
         self._rows: list[dict[str, Any]] = []
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from tui_router.core.example import SOURCES, Example
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Message, Role
-from tui_router.routers.late import instructions
+from tui_router.routers.late import Sheet, question, trained
 
 Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "csv", "hf"]
 FORMATS: tuple[Format, ...] = ("messages", "sharegpt", "alpaca", "prompt-completion", "csv", "hf")
@@ -32,7 +32,7 @@ _ROLES: dict[str, Role] = {"human": "user", "gpt": "assistant", "system": "syste
 def system_prompt(fleet: Fleet, target: Target) -> str:
     """What the model is told before each request, built from the fleet."""
     if target == "letter":
-        return instructions(fleet)
+        return _sheet(fleet).instructions
     lines = [f"- {r.name if target != 'model' else r.model}: {r.description}" for r in fleet.routes]
     answer = {
         "route": "Answer with ROUTE_TO= and the name of the route, nothing else.",
@@ -40,6 +40,11 @@ def system_prompt(fleet: Fleet, target: Target) -> str:
         "detailed": "Answer with three lines: ROUTE_TO= the route, MODEL= its model, TOOLS= yes or no.",
     }[target]
     return "\n".join(["You route requests to specialists. Do not answer the request.", "", *lines, "", answer])
+
+
+def _sheet(fleet: Fleet) -> Sheet:
+    """What a model is shown that answers with letters: the same when it is trained and when it is asked."""
+    return trained([r.name for r in fleet.routes])
 
 
 def answer(example: Example, fleet: Fleet, target: Target) -> str:
@@ -65,20 +70,28 @@ def row_of(example: Example, fleet: Fleet, form: Format, target: Target) -> dict
         case "csv":
             return {"request": example.text, "route": example.route}
         case "alpaca":
+            shown = question(example.request, _sheet(fleet).most) if target == "letter" else example.text
             return {
-                "instruction": system,
-                "input": example.text,
-                "output": said,
+                "instruction": system, "input": shown, "output": said, "text": example.text,
                 **_beside(example, exact, history=True),
-            }
+            }  # fmt: skip
         case "prompt-completion":
             turns = [*(f"{m.role}: {m.content}\n" for m in example.history), f"user: {example.text}\n"]
             prompt = f"{system}\n\n{''.join(turns)}assistant: "
+            if target == "letter":
+                prompt = f"{_sheet(fleet).messages(example.request)[0].content} "
             return {"prompt": prompt, "completion": said, "text": example.text, **_beside(example, exact, history=True)}
-        case "sharegpt":
-            said_so = [{"from": _SHAREGPT[m["role"]], "value": m["content"]} for m in _messages(example, system, said)]
-            return {"conversations": said_so, **_beside(example, exact)}
-    return {"messages": _messages(example, system, said), **_beside(example, exact)}
+    messages = _lettered(example, fleet, said) if target == "letter" else _messages(example, system, said)
+    beside = _beside(example, exact, history=target == "letter") | ({"text": example.text} if target == "letter" else {})
+    if form == "sharegpt":
+        return {"conversations": [{"from": _SHAREGPT[m["role"]], "value": m["content"]} for m in messages], **beside}
+    return {"messages": messages, **beside}
+
+
+def _lettered(example: Example, fleet: Fleet, said: str) -> list[dict[str, str]]:
+    """The messages of the `tuned` router's own question; the request and its conversation stand beside them."""
+    asked = [{"role": m.role, "content": m.content} for m in _sheet(fleet).messages(example.request)]
+    return [*asked, {"role": "assistant", "content": said}]
 
 
 def _messages(example: Example, system: str, said: str) -> list[dict[str, str]]:
@@ -143,6 +156,8 @@ def _from_sharegpt(row: Mapping[str, Any]) -> Example:
 
 
 def _spoken(messages: list[tuple[Role, str]], row: Mapping[str, Any]) -> Example:
+    if "text" in row:
+        return _with_columns(row, row["text"], _earlier(row))
     inner = [m for m in messages if m[0] != "system"]
     if len(inner) < 2 or inner[-1][0] != "assistant" or inner[-2][0] != "user":
         raise ValueError("its last two messages are not a request and its answer")
@@ -156,7 +171,7 @@ def _spoken(messages: list[tuple[Role, str]], row: Mapping[str, Any]) -> Example
 
 
 def _from_alpaca(row: Mapping[str, Any]) -> Example:
-    return _with_columns(row, row["input"], _earlier(row))
+    return _with_columns(row, row["text"] if "text" in row else row["input"], _earlier(row))
 
 
 def _from_prompt(row: Mapping[str, Any]) -> Example:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,13 +41,21 @@ UNREADABLE = (OSError, KeyError, ValueError, EOFError, BadZipFile, zlib.error)
 """What reading a file of arrays may raise when it is damaged or something else."""
 
 
-def save(prior: Prior, path: Path) -> None:
-    """Write a prior. No pickle: arrays of numbers and short texts."""
+def save(prior: Prior, path: Path, judged: Sequence[str], chances: NDArray[np.float64]) -> None:
+    """Write a prior. No pickle: arrays of numbers and short texts.
+
+    Args:
+        prior: The model.
+        path: Where to.
+        judged: The keys (`Example.key`) of the seeds on the folds.
+        chances: (seeds, routes) What a model that did not know the seed made of it.
+    """
     names = sorted(prior.accuracy)
     arrays: dict[str, Any] = {
         "format": FORMAT, "temperature": prior.temperature, "context": prior.context, "scope": prior.scope,
         "accuracy_of": np.array(names), "accuracy": np.array([prior.accuracy[name] for name in names]),
-        "made_from": np.array(prior.made_from), **pack(prior.weights),
+        "made_from": np.array(prior.made_from), "judged": np.array(judged, "S16"), "chances": chances.astype(np.float16),
+        **pack(prior.weights),
     }  # fmt: skip
     np.savez_compressed(path, **arrays)
 
@@ -77,3 +85,13 @@ def _read(file: Mapping[str, NDArray[Any]]) -> Prior:
 def shipped() -> Prior:
     """The model in `data/prior.npz`."""
     return load(assets.data("prior.npz"))
+
+
+def held_out() -> dict[str, dict[str, float]]:
+    """Seed (`Example.key`) -> route -> probability, by a model that was not fitted to this seed."""
+    with np.load(assets.data("prior.npz"), allow_pickle=False) as file:
+        routes = [str(name) for name in shipped().weights.routes]
+        return {
+            key.decode(): dict(zip(routes, row, strict=True))
+            for key, row in zip(file["judged"], file["chances"].astype(float).tolist(), strict=True)
+        }

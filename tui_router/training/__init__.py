@@ -1,0 +1,1 @@
+"""Fine-tuning a router: recipes, runs, the gate, exports, promotion. Imports no torch; `train/` does, in its own process."""
