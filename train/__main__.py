@@ -30,9 +30,13 @@ def main() -> int:
             return run(args.recipe, args.data, args.out, resume=args.resume)
         case "export":
             parser.add_argument("--artifact", type=Path, required=True)
-            parser.add_argument("--format", required=True, choices=("adapter", "merged", "gguf", "gguf-lora"))
+            parser.add_argument(
+                "--format", required=True, choices=("adapter", "merged", "gguf", "gguf-lora", "base-gguf")
+            )
             parser.add_argument("--quant", default="f16", choices=("f32", "f16", "bf16", "q8_0", "q4_0"))
-            parser.add_argument("--convert", type=Path, help="llama.cpp's convert_hf_to_gguf.py, for models that we cannot convert")
+            parser.add_argument(
+                "--convert", type=Path, help="llama.cpp's convert_hf_to_gguf.py, for models that we cannot convert"
+            )
             parser.add_argument("--out", type=Path, required=True)
             args = parser.parse_args(given[1:])
             from train.export import export

@@ -46,8 +46,13 @@ def save(
         rows = held[:COMPARED]
         write(unfinished / REFERENCE, [_reference(tokenizer, one) for one in judged[: len(rows)]])
         latency = _latency(model, tokenizer, labels, (*dataset.test, *held)[:_TIMED])
-        write(unfinished / SEALED, [Sealed(key=j.row.key, route=j.row.route, probabilities=j.probabilities, mass=j.mass) for j in sealed])
-        (unfinished / "latency.json").write_text(json.dumps({"p50_ms": latency[0], "p95_ms": latency[1], "device": backend.device}))
+        write(
+            unfinished / SEALED,
+            [Sealed(key=j.row.key, route=j.row.route, probabilities=j.probabilities, mass=j.mass) for j in sealed],
+        )
+        (unfinished / "latency.json").write_text(
+            json.dumps({"p50_ms": latency[0], "p95_ms": latency[1], "device": backend.device})
+        )
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.chmod(0o755)
         unfinished.rename(folder)

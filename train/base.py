@@ -40,7 +40,9 @@ def choose(recipe: Recipe) -> Backend:
     gpu = torch.cuda.is_available()
     installed = importlib.util.find_spec("unsloth") is not None
     if recipe.backend == "unsloth" and not installed:
-        raise BaseModelError("the recipe wants unsloth, which is not installed; pip install 'tui-router[unsloth]', or backend = \"auto\"")
+        raise BaseModelError(
+            "the recipe wants unsloth, which is not installed; pip install 'tui-router[unsloth]', or backend = \"auto\""
+        )
     name: Literal["unsloth", "plain"] = "plain"
     if recipe.backend == "unsloth":
         name, why = "unsloth", "the recipe names it"
@@ -57,7 +59,9 @@ def choose(recipe: Recipe) -> Backend:
         import unsloth  # noqa: F401  # it patches the packages below, so it comes before them
     device = torch.cuda.get_device_name() if gpu else "cpu"
     bfloat16 = recipe.precision == "bfloat16" or (recipe.precision == "auto" and gpu and torch.cuda.is_bf16_supported())
-    four_bit = recipe.four_bit and gpu and recipe.method == "lora" and importlib.util.find_spec("bitsandbytes") is not None
+    four_bit = (
+        recipe.four_bit and gpu and recipe.method == "lora" and importlib.util.find_spec("bitsandbytes") is not None
+    )
     return Backend(name, why, device, "bfloat16" if bfloat16 else "float32", four_bit)
 
 
@@ -84,7 +88,9 @@ def load(recipe: Recipe, backend: Backend) -> Loaded:
             raise
         raise BaseModelError(_said(name, error)) from error
     if not getattr(loaded.tokenizer, "chat_template", None):
-        raise BaseModelError(f"{name} has no chat template, so it was never taught to answer; take an instruction-tuned base")
+        raise BaseModelError(
+            f"{name} has no chat template, so it was never taught to answer; take an instruction-tuned base"
+        )
     if loaded.tokenizer.pad_token_id is None:
         loaded.tokenizer.pad_token = loaded.tokenizer.eos_token
     return loaded
@@ -151,6 +157,9 @@ def _said(name: str, error: Exception) -> str:
         if "config.json" not in files:
             return f"{name} is no model in Hugging Face form: it has no config.json"
         return f"{name} cannot be loaded: {text[:300]}"
-    if any(mark in low for mark in ("offline", "connect", "resolve", "cached", "max retries", "couldn't find", "localentry")):
+    if any(
+        mark in low
+        for mark in ("offline", "connect", "resolve", "cached", "max retries", "couldn't find", "localentry")
+    ):
         return f"{name} is not on this machine and cannot be fetched; name a folder that holds it, or go online once"
     return f"{name} cannot be loaded: {text[:300]}"

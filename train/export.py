@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -11,7 +12,13 @@ from typing import Any
 
 from tui_router.training.artifact import REFERENCE, ROUTER, ArtifactError, RouterCard, read
 
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "tokenizer.model", "special_tokens_map.json")
+_TOKENIZER = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "tokenizer.model",
+    "special_tokens_map.json",
+)
 
 
 class ExportError(ValueError):
@@ -32,6 +39,8 @@ def export(artifact: Path, form: str, quant: str, out: Path, script: Path | None
                 _gguf(artifact, card, quant, out, script)
             case "gguf-lora":
                 _gguf_lora(artifact, card, out)
+            case "base-gguf":
+                _base_gguf(card, quant, out)
     except (ExportError, ArtifactError, ValueError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
@@ -56,10 +65,8 @@ def _merged(artifact: Path, card: RouterCard, out: Path, precision: str) -> None
 
         base: Any = AutoModelForCausalLM.from_pretrained(card.base, dtype=torch.float32, attn_implementation="eager")
         model = PeftModel.from_pretrained(base, artifact).merge_and_unload()
-        try:
+        with contextlib.suppress(OSError):  # a base without one
             model.generation_config = GenerationConfig.from_pretrained(card.base)
-        except OSError:
-            pass  # a base without one
     else:
         model = AutoModelForCausalLM.from_pretrained(artifact, dtype=torch.float32, attn_implementation="eager")
     model.to(getattr(torch, precision)).save_pretrained(out)
@@ -89,11 +96,21 @@ def _gguf(artifact: Path, card: RouterCard, quant: str, out: Path, script: Path 
                 ) from error
         done = subprocess.run(
             [sys.executable, str(script), str(merged), "--outfile", str(target), "--outtype", quant],
-            capture_output=True, text=True,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode or not target.is_file():
             last = done.stderr.strip().rpartition("\n")[2]
             raise ExportError(f"{script.name} failed: {last or done.returncode}")
+
+
+def _base_gguf(card: RouterCard, quant: str, out: Path) -> None:
+    """The base itself, for those who serve an adapter beside it."""
+    from train.gguf_model import NotOursError, convert
+
+    try:
+        convert(Path(card.base).expanduser(), out / f"base-{quant}.gguf", quant)
+    except (NotOursError, OSError) as error:
+        raise ExportError(f"the base is not converted here ({error}); name its GGUF file") from error
 
 
 def _gguf_lora(artifact: Path, card: RouterCard, out: Path) -> None:

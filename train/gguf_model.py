@@ -52,13 +52,12 @@ def convert(folder: Path, path: Path, quant: str) -> None:
         known = names.get_name(name, try_suffixes=(".weight",))
         if known is None:
             raise NotOursError(f"its tensor {name} has no place in a GGUF file")
-        if name.endswith("norm.weight"):
-            values = values + 1.0  # Gemma multiplies by 1 + w, llama.cpp by w
         kind = gguf.GGMLQuantizationType.F32 if values.ndim == 1 else weight_type
         if kind.name.startswith("Q") and values.shape[-1] % QUANTISED_IN:
             kind = gguf.GGMLQuantizationType.F16
+        shifted = values + 1.0 if name.endswith("norm.weight") else values  # Gemma multiplies by 1 + w, llama.cpp by w
         plain = kind == gguf.GGMLQuantizationType.F32
-        writer.add_tensor(known, values if plain else gguf.quants.quantize(values, kind), raw_dtype=kind)
+        writer.add_tensor(known, shifted if plain else gguf.quants.quantize(shifted, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -88,7 +87,9 @@ def _describe(writer: Any, config: dict[str, Any], name: str, file_type: Any) ->
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_key_length(config["head_dim"])
     writer.add_value_length(config["head_dim"])
-    writer.add_rope_freq_base(float(full.get("rope_theta", rope.get("rope_theta", config.get("rope_theta", ROPE_THETA)))))
+    writer.add_rope_freq_base(
+        float(full.get("rope_theta", rope.get("rope_theta", config.get("rope_theta", ROPE_THETA))))
+    )
     writer.add_sliding_window(config["sliding_window"])
 
 

@@ -61,7 +61,9 @@ def labels_of(tokenizer: Any, answers: Mapping[str, str], *, letters: bool) -> L
         whole = tokenizer(start + answer, add_special_tokens=False)["input_ids"]
         own = tuple(whole[len(before) :])
         if whole[: len(before)] != before or not own or (letters and len(own) != 1):
-            raise BaseModelError(f"the base's tokenizer makes no token of its own of {answer!r} ({route}); take another base")
+            raise BaseModelError(
+                f"the base's tokenizer makes no token of its own of {answer!r} ({route}); take another base"
+            )
         ids.append(own)
     if len(set(ids)) != len(ids):
         raise BaseModelError("two answers are the same token to the base's tokenizer; take another base")
@@ -100,19 +102,23 @@ def scored(model: Any, tokenizer: Any, prompts: Sequence[str], labels: Labels) -
         last = model(**encoded, logits_to_keep=1).logits[:, -1].float()
         return log_softmax(last, -1)[:, [own[0] for own in labels.ids]].cpu()
     columns = []
-    for answer, own in zip(labels.answers, labels.ids, strict=True):  # an answer of several tokens: all of them in a row
+    for answer, own in zip(
+        labels.answers, labels.ids, strict=True
+    ):  # an answer of several tokens: all of them in a row
         encoded = _padded(tokenizer, [text + answer for text in prompts], model.device)
         logits = model(**encoded, logits_to_keep=len(own) + 1).logits[:, :-1].float()
-        told = log_softmax(logits, -1).gather(-1, torch.tensor(own, device=logits.device).expand(len(prompts), -1)[..., None])
+        told = log_softmax(logits, -1).gather(
+            -1, torch.tensor(own, device=logits.device).expand(len(prompts), -1)[..., None]
+        )
         columns.append(told.sum((1, 2)).cpu())
     return torch.stack(columns, -1)
 
 
 def _padded(tokenizer: Any, texts: Sequence[str], device: Any) -> Any:
     """On the left, so that what is decided stands at the last place of every row."""
-    return tokenizer(
-        list(texts), return_tensors="pt", padding=True, add_special_tokens=False, padding_side="left"
-    ).to(device)
+    return tokenizer(list(texts), return_tensors="pt", padding=True, add_special_tokens=False, padding_side="left").to(
+        device
+    )
 
 
 def evaluation(judged: Sequence[Judged], labels: Labels, step: int) -> Eval:

@@ -66,7 +66,13 @@ def _failures() -> Iterator[list[Failed]]:
     except DataError as error:
         found.append(Failed(says=str(error), cause="data", next="export the dataset again, then start again"))
     except ModuleNotFoundError as error:
-        found.append(Failed(says=f"the package {error.name} is not installed", cause="packages", next="pip install 'tui-router[train]'"))
+        found.append(
+            Failed(
+                says=f"the package {error.name} is not installed",
+                cause="packages",
+                next="pip install 'tui-router[train]'",
+            )
+        )
     except Exception as error:  # the last stop of this process: whatever it is, it is told in a sentence
         import traceback
 
@@ -82,11 +88,17 @@ def _failure(error: Exception) -> Failed:
     if isinstance(error, BaseModelError):
         return Failed(says=str(error), cause="base", next="choose another base or correct its folder")
     if isinstance(error, NotFiniteError):
-        return Failed(says=str(error), cause="loss", next="lower the learning rate to a third, or set precision to float32")
+        return Failed(
+            says=str(error), cause="loss", next="lower the learning rate to a third, or set precision to float32"
+        )
     if isinstance(error, MemoryError) or "out of memory" in low or "can't allocate memory" in low:
-        return Failed(says="the memory is full", cause="memory", next="halve batch and double accumulate, or shorten max_length")
+        return Failed(
+            says="the memory is full", cause="memory", next="halve batch and double accumulate, or shorten max_length"
+        )
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "no space left" in low:
-        return Failed(says="the disk is full", cause="disk", next="free some space and resume; the last checkpoint is kept")
+        return Failed(
+            says="the disk is full", cause="disk", next="free some space and resume; the last checkpoint is kept"
+        )
     return Failed(says=f"the training failed: {said}", cause="other", next="the log of the run has the whole story")
 
 
@@ -106,8 +118,8 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: Emitter, *, resume: bool
     from train.base import choose, load, versions
 
     backend = choose(recipe)
-    from transformers import set_seed
     from transformers import logging as transformers_logging
+    from transformers import set_seed
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

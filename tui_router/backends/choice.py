@@ -60,11 +60,7 @@ class ServedChooser:
             "stream": False,
         }
         if backend.kind == "llama-server":
-            body |= {
-                "max_tokens": 1, "temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "samplers": ["temperature"],
-                "grammar": f"root ::= [{letters[0]}-{letters[-1]}]", "post_sampling_probs": True, "logprobs": True,
-                "top_logprobs": 4 * len(letters),
-            }  # fmt: skip
+            body |= by_grammar(letters)
             return read(await self._reply(backend, body, deadline_s), letters)
         url = backend.setting.url
         if self._ways.get(url, _SCHEMA) == _SCHEMA:
@@ -80,6 +76,15 @@ class ServedChooser:
 
     async def _reply(self, backend: Backend, body: dict[str, Any], deadline_s: float) -> Any:
         return (await backend.client.post("/v1/chat/completions", body, timeout=deadline_s)).json
+
+
+def by_grammar(letters: str) -> dict[str, Any]:
+    """What llama-server is sent so that it says one of the letters, with their probabilities among themselves."""
+    return {
+        "max_tokens": 1, "temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "samplers": ["temperature"],
+        "grammar": f"root ::= [{letters[0]}-{letters[-1]}]", "post_sampling_probs": True, "logprobs": True,
+        "top_logprobs": 4 * len(letters),
+    }  # fmt: skip
 
 
 def _schema(letters: str) -> dict[str, Any]:

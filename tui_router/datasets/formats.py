@@ -82,7 +82,9 @@ def row_of(example: Example, fleet: Fleet, form: Format, target: Target) -> dict
                 prompt = f"{_sheet(fleet).messages(example.request)[0].content} "
             return {"prompt": prompt, "completion": said, "text": example.text, **_beside(example, exact, history=True)}
     messages = _lettered(example, fleet, said) if target == "letter" else _messages(example, system, said)
-    beside = _beside(example, exact, history=target == "letter") | ({"text": example.text} if target == "letter" else {})
+    beside = _beside(example, exact, history=target == "letter") | (
+        {"text": example.text} if target == "letter" else {}
+    )
     if form == "sharegpt":
         return {"conversations": [{"from": _SHAREGPT[m["role"]], "value": m["content"]} for m in messages], **beside}
     return {"messages": messages, **beside}

@@ -13,7 +13,6 @@ import msgspec
 from msgspec import Struct
 
 
-
 class Start(Struct, frozen=True, kw_only=True, tag_field="event", tag="start"):
     """The model is there, the first step comes next."""
 

@@ -188,4 +188,3 @@ def described() -> dict[str, str]:
 def base_of(recipe: Recipe) -> str:
     """The base as it is loaded: a folder, or the id that an alias stands for."""
     return recipe.base if Path(recipe.base).expanduser().is_dir() else ALIASES.get(recipe.base, recipe.base)
-

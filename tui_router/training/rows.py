@@ -53,7 +53,9 @@ class Dataset(Struct, frozen=True, kw_only=True):
 def read(folder: Path, recipe: Recipe) -> Dataset:
     """Read a dataset and check that it can be trained on. Raises DataError."""
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; tui-router dataset export --format messages --target letter --out DIR makes one")
+        raise DataError(
+            f"{folder} is no folder; tui-router dataset export --format messages --target letter --out DIR makes one"
+        )
     files = {part: folder / f"{part}.jsonl" for part in ("train", "validation", "test")}
     if not files["train"].is_file():
         raise DataError(f"{folder} has no train.jsonl; export it with --format messages --target {_target(recipe)}")
@@ -70,7 +72,9 @@ def read(folder: Path, recipe: Recipe) -> Dataset:
         )
     routes = Counter(row.route for row in train)
     if len(routes) < 2:
-        raise DataError(f"all rows of {folder} belong to one route, {next(iter(routes))!r}; there is nothing to tell apart")
+        raise DataError(
+            f"all rows of {folder} belong to one route, {next(iter(routes))!r}; there is nothing to tell apart"
+        )
     validation = parts["validation"]
     if not validation:
         train, validation = _held_out(train, recipe.eval_share)
@@ -96,7 +100,9 @@ def _rows(path: Path, recipe: Recipe) -> Iterator[Row]:
             try:
                 row = _row(json.loads(line))
             except (ValueError, KeyError, TypeError, IndexError) as error:
-                raise DataError(f"{where}: is no row of messages with a route ({error}); export it with --format messages") from error
+                raise DataError(
+                    f"{where}: is no row of messages with a route ({error}); export it with --format messages"
+                ) from error
             lettered = len(row.answer) == 1
             if lettered != (recipe.label == "letter"):
                 raise DataError(
@@ -104,7 +110,9 @@ def _rows(path: Path, recipe: Recipe) -> Iterator[Row]:
                     f"export it with --target {_target(recipe)}"
                 )
             if said.setdefault(row.route, row.answer) != row.answer:
-                raise DataError(f"{where}: {row.route} is {row.answer!r} here and {said[row.route]!r} before; export it anew")
+                raise DataError(
+                    f"{where}: {row.route} is {row.answer!r} here and {said[row.route]!r} before; export it anew"
+                )
             yield row
 
 
@@ -119,6 +127,7 @@ def _row(row: Mapping[str, Any]) -> Row:
 
 def _held_out(rows: tuple[Row, ...], share: float) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """Rows without a share of them, chosen by what they say."""
+
     def held(row: Row) -> bool:
         made = hashlib.blake2b(row.key.encode(), digest_size=8).digest()
         return int.from_bytes(made, "big") / 2**64 < share

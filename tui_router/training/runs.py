@@ -191,7 +191,13 @@ def create(folder: Path, chosen: Recipe, data: Path, data_hash: str, plan: Plan)
             chosen = replace(chosen, base=str(base.resolve()))
         (home / "recipe.toml").write_text(recipe.write(chosen), encoding="utf-8")
         record = RunRecord(
-            id=name, made=made, recipe=chosen, data=str(data), data_hash=data_hash, program=process.program_hash(), plan=plan
+            id=name,
+            made=made,
+            recipe=chosen,
+            data=str(data),
+            data_hash=data_hash,
+            program=process.program_hash(),
+            plan=plan,
         )
         _write(home, record)
     except BaseException:
