@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run demo test lint types bench faults sim seeds prior pictures wheel clean
+.PHONY: run demo test lint types bench faults sim seeds prior train-demo pictures wheel clean
 
 run: $(VENV)/.app            ## start the dashboard
 	$(BIN)/tui-router
@@ -36,6 +36,9 @@ seeds: $(VENV)/.test         ## report on the seeds: balance, duplicates, overla
 prior: $(VENV)/.test         ## fit the learned router to the seeds again
 	$(BIN)/python train/prior.py
 
+train-demo: $(VENV)/.train   ## train two tiny routers for real: one is refused, one is promoted (ten minutes)
+	$(BIN)/python scripts/train_demo.py
+
 pictures: $(VENV)/.test      ## draw the screens of docs/pictures
 	$(BIN)/python scripts/pictures.py
 
@@ -49,8 +52,13 @@ $(VENV)/.app: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+$(VENV)/.test: pyproject.toml train/constraints.txt train/unsloth.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c train/constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r train/unsloth.txt
+	touch $@ $(VENV)/.app $(VENV)/.train
+
+$(VENV)/.train: pyproject.toml train/constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c train/constraints.txt -e '.[train]'
 	touch $@ $(VENV)/.app
 
 clean:

@@ -90,7 +90,7 @@ def _config(recipe: Recipe, backend: Backend, checkpoints: Path) -> SFTConfig:
     )  # fmt: skip
 
 
-class Told(TrainerCallback):  # type: ignore[misc]  # transformers is not typed strictly
+class Told(TrainerCallback):
     """Turns what the trainer logs into events, and what a person asked into its end."""
 
     def __init__(self, loop: Loop) -> None:

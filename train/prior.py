@@ -87,7 +87,7 @@ def reader(bench: Bench) -> LearnedRouter:
         empty = Weights(
             bench.routes, (), none(1, np.uint32), none(1, np.float32), none((1, k), np.float32),
             none((words.shipped().dimensions, k), np.float32), none((0, k), np.float32), none((k, k), np.float32),
-            none(k, np.float32), fit.__kwdefaults__["scales"],
+            none(k, np.float32), fit.__kwdefaults__["scales"],  # type: ignore[index]  # it has defaults
         )  # fmt: skip
         prior = Prior(empty, 1.0, none(context.FEATURES), none(scope.FEATURES), {}, "")
         _readers["one"] = LearnedRouter(bench.rules.fleet, bench.rules, prior=prior)
@@ -131,7 +131,8 @@ def logistic_weights(found: np.ndarray, target: np.ndarray, weight: np.ndarray, 
         value = -float((weight * (target * np.log(p + 1e-12) + (1 - target) * np.log(1 - p + 1e-12))).sum())
         return value + ridge * float(w @ w) / 2, found.T @ (weight * (p - target)) + ridge * w
 
-    return minimise(objective, np.zeros(found.shape[1]), most=500, tolerance=1e-7)
+    start = np.zeros(found.shape[1])
+    return minimise(objective, start, most=500, tolerance=1e-7)  # type: ignore[arg-type]  # in double precision
 
 
 # -- scope -----------------------------------------------------------------------------------------------------------

@@ -11,15 +11,14 @@ The run's folder:
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+import traceback
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -30,7 +29,6 @@ from tui_router.training.recipe import Recipe, RecipeError, load
 from tui_router.training.rows import DataError, Dataset, read
 
 WHOLE = "whole"
-Cause = Literal["data", "recipe", "base", "memory", "disk", "loss", "packages", "other"]
 
 
 def run(recipe_name: str, data: Path, out: Path, *, resume: bool) -> int:
@@ -45,52 +43,39 @@ def run(recipe_name: str, data: Path, out: Path, *, resume: bool) -> int:
         print(f"{out}: another process trains this run already", file=sys.stderr)
         return 1
     try:
-        with _failures() as failed:
-            emit(_train(load(recipe_name), data, out, emit, resume=resume))
-            return 0
-    finally:
-        if failed:
-            emit(failed[0])
-        lock.release()
-    return 1
-
-
-@contextlib.contextmanager
-def _failures() -> Iterator[list[Failed]]:
-    """What is raised inside becomes an event: a sentence, its cause, and what to try."""
-    found: list[Failed] = []
-    try:
-        yield found
-    except RecipeError as error:
-        found.append(Failed(says=str(error), cause="recipe", next="correct the recipe and start again"))
-    except DataError as error:
-        found.append(Failed(says=str(error), cause="data", next="export the dataset again, then start again"))
-    except ModuleNotFoundError as error:
-        found.append(
-            Failed(
-                says=f"the package {error.name} is not installed",
-                cause="packages",
-                next="pip install 'tui-router[train]'",
-            )
-        )
+        emit(_train(load(recipe_name), data, out, emit, resume=resume))
     except Exception as error:  # the last stop of this process: whatever it is, it is told in a sentence
-        import traceback
-
         traceback.print_exc()
-        found.append(_failure(error))
+        emit(_failure(error))
+        return 1
+    finally:
+        lock.release()
+    return 0
 
 
 def _failure(error: Exception) -> Failed:
+    """A sentence, its cause, and what to try."""
     from train.labels import BaseModelError
 
     said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     low = str(error).lower()
-    if isinstance(error, BaseModelError):
-        return Failed(says=str(error), cause="base", next="choose another base or correct its folder")
-    if isinstance(error, NotFiniteError):
-        return Failed(
-            says=str(error), cause="loss", next="lower the learning rate to a third, or set precision to float32"
-        )
+    match error:
+        case RecipeError():
+            return Failed(says=str(error), cause="recipe", next="correct the recipe and start again")
+        case DataError():
+            return Failed(says=str(error), cause="data", next="export the dataset again, then start again")
+        case BaseModelError():
+            return Failed(says=str(error), cause="base", next="choose another base or correct its folder")
+        case NotFiniteError():
+            return Failed(
+                says=str(error), cause="loss", next="lower the learning rate to a third, or set precision to float32"
+            )
+        case ModuleNotFoundError():
+            return Failed(
+                says=f"the package {error.name} is not installed",
+                cause="packages",
+                next="pip install 'tui-router[train]'",
+            )
     if isinstance(error, MemoryError) or "out of memory" in low or "can't allocate memory" in low:
         return Failed(
             says="the memory is full", cause="memory", next="halve batch and double accumulate, or shorten max_length"

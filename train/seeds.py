@@ -83,7 +83,8 @@ def vectors(texts: list[str]) -> np.ndarray:
     for row, text in zip(found, texts, strict=True):
         for word in pieces(text).words:
             np.add.at(row, [group % _BUCKETS for group in groups(word)], 1)
-    return found / np.maximum(1e-9, np.linalg.norm(found, axis=1, keepdims=True))
+    scaled: np.ndarray = found / np.maximum(1e-9, np.linalg.norm(found, axis=1, keepdims=True))
+    return scaled
 
 
 def overlap(seeds: list[dict[str, Any]], path: Path) -> int:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from tui_router import __version__
 from tui_router.cli_shared import (
@@ -25,10 +25,17 @@ from tui_router.cli_shared import (
 )
 
 if TYPE_CHECKING:
-    from tui_router.core.types import Decision
-    from tui_router.routers.base import Router
+    from collections.abc import Callable
 
-COMMANDS = ("route", "eval", "replay", "dataset", "ask", "rate", "turns")
+    from tui_router.core.types import Decision, Request
+
+    class _Decides(Protocol):
+        def decide(self, request: Request) -> Decision: ...
+
+
+COMMANDS = (
+    "route", "eval", "replay", "dataset", "ask", "rate", "turns", "train", "runs", "export", "promote", "rollback",
+)  # fmt: skip
 
 _HELP = """\
 tui-router [OPTIONS]              open the dashboard
@@ -42,6 +49,12 @@ commands
                                   --rules FILE; --days N, --since --until DAY
   dataset export --out DIR        training data of verdicts, imports and seeds;
   dataset check | import FILE...  --format, --target; --dry-run shows first
+  train [--recipe R] [--data DIR] fine-tune a router of your own, --detach leaves
+                                  it alone; without --data: on all that there is
+  runs [show|gate|resume|pause|keep|drop|note|delete RUN]
+  export RUN --format F           adapter, merged, gguf, gguf-lora, ollama,
+                                  lmstudio, vllm; --quant, --out DIR
+  promote RUN, rollback           give it the lead if it passes; take it back
   ask TEXT [--image PATH ...]     decide, answer, record
   rate TURN y|n|c                 feedback: right, wrong, comment
   turns [--limit N] [--logs]      what was asked, newest first
@@ -134,6 +147,7 @@ def _commands() -> dict[str, argparse.ArgumentParser]:
     made["dataset"].add_argument("--dry-run", action="store_true")
     made["dataset"].add_argument("--skip-faults", action="store_true")
     made["dataset"].add_argument("--limit", type=int, default=10)
+    _training_arguments(made)
     made["ask"].add_argument("text", nargs="+")
     made["ask"].add_argument("--image", action="append", default=[], metavar="PATH")
     made["ask"].add_argument("--session", default="")
@@ -147,6 +161,24 @@ def _commands() -> dict[str, argparse.ArgumentParser]:
     made["turns"].add_argument("--limit", type=int, default=20)
     made["turns"].add_argument("--logs", action="store_true")
     return made
+
+
+def _training_arguments(made: dict[str, argparse.ArgumentParser]) -> None:
+    made["train"].add_argument("--recipe", default="gemma-3-1b")
+    made["train"].add_argument("--data", type=Path, metavar="DIR")
+    made["train"].add_argument(
+        "--source", action="append", default=[], choices=("verdict", "seed", "generated", "imported")
+    )
+    made["train"].add_argument("--detach", action="store_true")
+    made["runs"].add_argument("action", nargs="?", default="")
+    made["runs"].add_argument("run", nargs="?", default="")
+    made["runs"].add_argument("text", nargs="*")
+    made["export"].add_argument("run")
+    made["export"].add_argument("--format", required=True)
+    made["export"].add_argument("--quant", default="f16")
+    made["export"].add_argument("--out", type=Path, metavar="DIR")
+    made["export"].add_argument("--base-gguf", type=Path, metavar="FILE")
+    made["promote"].add_argument("run")
 
 
 def run(argv: list[str]) -> int:
@@ -209,6 +241,10 @@ def _run(given: dict[str, Any], rest: list[str]) -> int:
 def _work(name: str, given: dict[str, Any], args: argparse.Namespace) -> int:
     if name == "route":
         return _route(given, args)
+    if name in ("train", "runs", "export", "promote", "rollback"):
+        from tui_router import cli_train
+
+        return cli_train.work(name, given, args)
     if name == "replay":
         from tui_router import cli_replay
 
@@ -234,14 +270,17 @@ def _route(given: dict[str, Any], args: argparse.Namespace) -> int:
     text = " ".join(args.text)
     if bool(args.text) == bool(args.jsonl):
         raise UsageError("route takes a TEXT or --jsonl FILE, one of the two")
-    router = _router(given, args.router)
-    if args.jsonl:
-        for _, row, request in request_rows(args.jsonl, "--jsonl"):
-            emit(_decision(row.get("id"), router.decide(request)))
-        return DONE
-    request, notes = typed_request(text, [])
-    decision = router.decide(request)
-    for note in notes:
+    router, end = _router(given, args.router)
+    try:
+        if args.jsonl:
+            for _, row, request in request_rows(args.jsonl, "--jsonl"):
+                emit(_decision(row.get("id"), router.decide(request)))
+            return DONE
+        request, notes = typed_request(text, [])
+        decision = router.decide(request)
+    finally:
+        trouble = end()
+    for note in (*notes, *([trouble] if trouble else [])):
         print(f"tui-router: {cleaned(note)}", file=sys.stderr)
     if given.get("json"):
         emit(_decision("", decision))
@@ -252,18 +291,25 @@ def _route(given: dict[str, Any], args: argparse.Namespace) -> int:
     return DONE
 
 
-def _router(given: dict[str, Any], name: str) -> Router:
-    """The router of that name with all that it was taught, or the leader; nothing is written."""
+def _router(given: dict[str, Any], name: str) -> tuple[_Decides, Callable[[], str]]:
+    """The router of that name with all that it was taught, or the leader; and what ends it and tells what went wrong."""
     config = configuration(given)
     if name and name not in ROUTERS:
         raise UsageError(f"there is no router {name!r}; known: {', '.join(ROUTERS)}")
     if name == "rules":
         from tui_router.routers.rules import RulesRouter
 
-        return RulesRouter(config.fleet)
-    from tui_router.learning import as_taught
+        return RulesRouter(config.fleet), str
+    from tui_router.learning import taught_by
+    from tui_router.routers.race import Runner
 
-    return as_taught(config, folder(given), name)
+    race = taught_by(config, folder(given)).race
+    if name or not race.leading_run:
+        return Runner(race, name or race.at_once), str
+    from tui_router.tuned import Deciding
+
+    trained = Deciding(race, config, folder(given))
+    return trained, trained.close
 
 
 def _decision(identity: Any, decision: Decision) -> dict[str, Any]:

@@ -40,6 +40,7 @@ _SETTINGS = (
     "switch_when_slow",
     "ascii",
     "system",
+    "llama_cpp_dir",
 )
 _BACKEND = ("url", "kind", "api_key", "api_key_env", "parallel", "remove")
 
@@ -93,6 +94,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     ascii: str = "auto"
     system: str = ""
     """A system prompt for every model that has none of its own."""
+    llama_cpp_dir: str = ""
+    """A folder of llama.cpp: its convert_hf_to_gguf.py and its llama-server are used for exports."""
 
 
 DEFAULT_BACKENDS = (
@@ -249,6 +252,7 @@ def _settings(own: Mapping[str, Any], check: Checker) -> Settings:
         switch_when_slow=check.flag(table, at, "switch_when_slow"),
         ascii=check.choice(table, at, "ascii", ("auto", "yes", "no"), "auto"),
         system=check.text(table, at, "system"),
+        llama_cpp_dir=check.text(table, at, "llama_cpp_dir"),
     )
 
 

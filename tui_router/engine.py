@@ -172,6 +172,8 @@ class Engine:
             self._own -= change.turns
             if others:
                 await self.racing.learn_of_others(others)
+            if change.leads and self.racing.learning is not None:
+                await self.racing.learn_of_leads()
             if others or change.reload or change.sessions or change.observations:
                 self.emit(StoreEvent(replace(change, turns=others)))
 

@@ -180,6 +180,7 @@ class Learning:
         """At a start: read what was kept, and learn what the store knows besides. Waits for the disk."""
         self._load_lessons()
         times = store.verdict_times(NEWEST)
+        self.race.lead(store.leads())
         for key in [key for key in self._known if key not in times]:
             self.learned.forget(key)
             del self._known[key]
@@ -324,7 +325,13 @@ def _plain_seeds() -> list[seeds.Seed]:
 
 
 def as_taught(config: Config, folder: Path, name: str = "") -> Router:
-    """A router as the data folder's verdicts have made it, or the leader; nothing is written. Raises StoreError."""
+    """A router as the data folder's verdicts have made it, or the leader of those that decide at once. Raises StoreError."""
+    learning = taught_by(config, folder)
+    return Runner(learning.race, name or learning.race.at_once)
+
+
+def taught_by(config: Config, folder: Path) -> Learning:
+    """The race as the data folder's verdicts have made it; nothing is written. Raises StoreError."""
     learning = Learning(config.fleet, folder, config.settings)
     if (folder / STORE_FILE).exists():
         store = Store(folder)
@@ -335,7 +342,7 @@ def as_taught(config: Config, folder: Path, name: str = "") -> Router:
                     learning.learn(turn, at)
         finally:
             store.close()
-    return Runner(learning.race, name or learning.race.at_once)
+    return learning
 
 
 def with_history(turn: Turn, store: Store) -> Turn:

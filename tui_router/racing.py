@@ -22,13 +22,17 @@ from tui_router.config import Config
 from tui_router.core.types import Decision, Request, Turn
 from tui_router.events import EffectEvent, Event, LeaderEvent
 from tui_router.routers.late import LateRouter
+from tui_router.routers.promotion import TUNED
 from tui_router.store.errors import StoreError
 from tui_router.store.store import Store
 
 if TYPE_CHECKING:
     from tui_router.backends.embed import Embedder
+    from tui_router.core.types import Lead
     from tui_router.learning import Learning
     from tui_router.routers.race import Raced
+    from tui_router.training.runs import Run
+    from tui_router.tuned import Tuned
 
 T = TypeVar("T")
 EMBEDDING_BUDGET_S = 0.03
@@ -84,6 +88,8 @@ class Racing:
         """The routers that ask a model."""
         if model := host.config.settings.llm_router:
             self.late["llm"] = LateRouter("llm", host.config.fleet, model, ServedChooser(host.health, model))
+        self.tuned: Tuned | None = None
+        """The trained router, when there is one."""
         self._embedder: Embedder | None = None
         self._warming: asyncio.Task[None] | None = None
         self._refit: asyncio.Task[None] | None = None
@@ -105,6 +111,7 @@ class Racing:
         from tui_router.backends.embed import Embedder
 
         self._embedder = Embedder(host.health, learning.folder)
+        await self.look_for_tuned()
         if learning.trouble:
             host.notice("caution", "learned_again", learning.trouble)
         host.emit(LeaderEvent(self.leader))
@@ -140,8 +147,11 @@ class Racing:
         await self._hear(learning, request)
         async with self._teaching:
             raced = learning.race.decide(request)
-        late = self.late.get(self.leader)
+        leader = self.leader
+        late = self.late.get(leader)
         led = await self.decide_late(late, request) if late is not None else None
+        if leader == TUNED:
+            await self._count_miss(missed=led is None)
         return raced if led is None else raced.led_by(led)
 
     async def decide_late(self, late: LateRouter, request: Request) -> Decision | None:
@@ -223,7 +233,10 @@ class Racing:
         if effect is not None:
             host.emit(EffectEvent(effect))
         if change is not None:
-            host.notice("good", "new_leader", learning.told(change))
+            if change.old == TUNED:
+                await self._keep_lead(change.new, learning.told(change))
+            else:
+                host.notice("good", "new_leader", learning.told(change))
         if self.leader != leader:
             host.emit(LeaderEvent(self.leader))
         if learning.save_is_due:
@@ -286,6 +299,85 @@ class Racing:
             host.notice("good", "fitted", f"the learned router was fitted to your {len(lessons)} labels")
             host.emit(LeaderEvent(self.leader))
 
+    # -- the trained router ----------------------------------------------------------------------------------------
+    async def look_for_tuned(self) -> None:
+        """Take the run that leads, or the newest one, as the trained router."""
+        from tui_router.training.artifact import ArtifactError
+        from tui_router.tuned import Tuned, chosen_run
+
+        learning, host = self._loaded(), self._host
+        run = await asyncio.to_thread(chosen_run, host.folder, learning.race.leading_run)
+        if self.tuned is not None and run is not None and self.tuned.run.id == run.id:
+            return
+        if self.tuned is not None:
+            await self.tuned.close()
+        self.tuned = None
+        self.late.pop(TUNED, None)
+        if run is None:
+            return
+        try:
+            self.tuned = Tuned(run, host.config, host.health, lambda: self.leader == TUNED)
+        except ArtifactError as error:
+            host.notice("caution", "tuned", f"run {run.id} cannot be asked: {error}")
+            return
+        self.late[TUNED] = self.tuned.router
+
+    async def promote(self, run: Run) -> Lead:
+        """Give a run the lead. Raises PromotionError, RunError, ArtifactError, StoreError."""
+        from tui_router.tuned import promote
+
+        learning, host = self._loaded(), self._host
+        lead = await host.in_store(lambda: promote(host.opened(), learning.race, run, host.config, host.folder))
+        await self._led(lead, "good")
+        return lead
+
+    async def rollback(self) -> Lead:
+        """Take the lead back from the trained router. Raises PromotionError, StoreError."""
+        from tui_router.tuned import rollback
+
+        learning, host = self._loaded(), self._host
+        lead = await host.in_store(lambda: rollback(host.opened(), learning.race))
+        await self._led(lead, "caution")
+        return lead
+
+    async def learn_of_leads(self) -> None:
+        """Another process gave somebody the lead."""
+        learning, host = self._loaded(), self._host
+        leads = await host.in_store(lambda: host.opened().leads())
+        learning.race.lead(leads)
+        await self.look_for_tuned()
+        host.emit(LeaderEvent(self.leader))
+
+    async def _led(self, lead: Lead, level: str) -> None:
+        await self.look_for_tuned()
+        self._host.notice(level, "new_leader", f"{lead.router} leads now: {lead.reason}")
+        self._host.emit(LeaderEvent(self.leader))
+
+    async def _count_miss(self, *, missed: bool) -> None:
+        """A trained leader that does not answer several times in a row leads no longer."""
+        from tui_router.tuned import MISSES
+
+        if self.tuned is None:
+            if missed:
+                await self._keep_lead(self._loaded().race.at_once, "the run that led is gone")
+            return
+        if missed and self.tuned.helper.loading:
+            return  # its process has just been started
+        self.tuned.misses = self.tuned.misses + 1 if missed else 0
+        if self.tuned.misses >= MISSES:
+            why = f" ({self.tuned.helper.error})" if self.tuned.helper.error else ""
+            await self._keep_lead(self._loaded().race.at_once, f"tuned did not answer {MISSES} times in a row{why}")
+
+    async def _keep_lead(self, router: str, reason: str) -> None:
+        """Write down that the trained router lost the lead."""
+        learning, host = self._loaded(), self._host
+        try:
+            lead = await host.in_store(lambda: host.opened().give_lead(router, reason))
+            learning.race.lead(await host.in_store(lambda: host.opened().leads()))
+        except StoreError:
+            return  # the verdicts tell the same at the next start
+        await self._led(lead, "caution")
+
     # -- the end -------------------------------------------------------------------------------------------------
     async def save(self) -> None:
         """Write down what was learned, if there is anything new."""
@@ -307,3 +399,5 @@ class Racing:
                 await asyncio.gather(task, return_exceptions=True)
         if self._embedder is not None:
             await self._embedder.close()
+        if self.tuned is not None:
+            await self.tuned.close()

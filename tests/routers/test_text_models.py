@@ -95,7 +95,7 @@ def test_a_fit_learns_its_examples_and_its_file_gives_the_same_scores(tmp_path):
     model = TextModel(made.weights, ROUTER.words)
     for row in examples:
         assert model.routes[int(model.score(row.features).scores.argmax())] == row.route
-    save(shipped()._replace(weights=made.weights), tmp_path / "p.npz")
+    save(shipped()._replace(weights=made.weights), tmp_path / "p.npz", (), np.zeros((0, 6)))
     again = TextModel(load(tmp_path / "p.npz").weights, ROUTER.words)
     assert again.score(read("fix it in rust")).scores == pytest.approx(
         model.score(read("fix it in rust")).scores, abs=0.02

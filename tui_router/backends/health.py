@@ -124,6 +124,7 @@ class Health:
         self.fleet, self.checked = fleet, checked
         self.backends = [Backend(setting) for setting in backends]
         self.models = {name: ModelStatus(name=name) for name in fleet.models}
+        self._beside: dict[str, Model] = {}
         self.on_change: Callable[[], None] = lambda: None
         self.on_event: Callable[[str, str, str], None] = lambda level, tag, text: None
         self._task: asyncio.Task[None] | None = None
@@ -154,9 +155,15 @@ class Health:
 
     def refresh(self) -> None:
         """Work out every model's state from what the servers said last."""
-        for name, model in self.fleet.models.items():
+        for name, model in {**self.fleet.models, **self._beside}.items():
             self._set(name, self._status(model))
         self.on_change()
+
+    def watch(self, model: Model) -> None:
+        """Look for one more model, which no route leads to."""
+        self._beside = {model.name: model}
+        self.models = {name: status for name, status in self.models.items() if name in self.fleet.models}
+        self.models[model.name] = ModelStatus(name=model.name)
 
     def _set(self, name: str, status: ModelStatus) -> None:
         old = self.models[name]

@@ -112,6 +112,19 @@ class Decision(Struct, frozen=True, kw_only=True):
         return next((p for name, p in self.ranking if name == route), 0.0)
 
 
+class Lead(Struct, frozen=True, kw_only=True):
+    """A router was given the lead, or lost it, by more than the verdicts' own comparison."""
+
+    at: str
+    router: str
+    """Who leads from here on."""
+    reason: str
+    after: int
+    """Number of the newest turn then: later turns were decided under this lead."""
+    run: str = ""
+    """The training that made the router; empty for those that come with the program."""
+
+
 class Hop(Struct, frozen=True):
     """A candidate that did not serve the turn, and why."""
 

@@ -5,22 +5,35 @@ one was right and the other wrong tell them apart (McNemar 1947); if neither is 
 comparison is looked at when 50, 100, 200, 400, ... turns were compared, and each look may only use up its share of the
 5 % (alpha spending, Lan and DeMets 1983), divided among the candidates (Bonferroni). So a lucky streak changes nothing:
 with routers that are equally good, the leader changes in at most 5 % of all histories, however long they are.
+
+A trained router does not come to lead this way: it is promoted, when it has passed its gate. From then on it is watched more
+closely than others, at 10, 20, 40, ... turns, by the one who led before it: that one takes the lead back when it is shown to
+be better, again with a chance of at most 5 % that it was not.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from tui_router.core.statistics import tail
+from tui_router.core.types import Lead
 from tui_router.routers.grading import Grade
 
+TUNED = "tuned"
+"""A trained router: graded like the others, and leading only when it was promoted."""
 LEVEL = 0.05
 """Chance, over a whole history, that the leader changes although no candidate is better."""
 FIRST_LOOK = 50
 _SPENDING = (0.02, 0.06, 0.12, 0.60)
 """Share of `LEVEL` that the first looks use up; every later one uses half of what is left."""
+
+
+FIRST_GUARD = 10
+_GUARDING = (0.20, 0.30, 0.20, 0.10)
+"""The same for the looks at a promoted router: early ones weigh more, for a bad one should not lead for long."""
 
 
 class Change(Struct, frozen=True):
@@ -51,24 +64,31 @@ class Match:
 
     def wins(self, candidates: int) -> bool:
         """Whether this is a look, and the candidate has won by it."""
-        if not is_look(self.compared):
+        return self._shown(FIRST_LOOK, _SPENDING, LEVEL / max(1, candidates))
+
+    def takes_back(self) -> bool:
+        """Whether this is a look at a promoted leader, and the candidate, who led before, has won by it."""
+        return self._shown(FIRST_GUARD, _GUARDING, LEVEL)
+
+    def _shown(self, first: int, spending: Sequence[float], level: float) -> bool:
+        if not is_look(self.compared, first):
             return False
-        return tail(self.won, self.won + self.lost, 0.5) <= LEVEL * share(self.compared) / max(1, candidates)
+        return tail(self.won, self.won + self.lost, 0.5) <= level * share(self.compared, first, spending)
 
 
-def is_look(compared: int) -> bool:
-    """Whether the comparison is looked at after this many turns: at 50, 100, 200, ..."""
-    times, rest = divmod(compared, FIRST_LOOK)
+def is_look(compared: int, first: int = FIRST_LOOK) -> bool:
+    """Whether the comparison is looked at after this many turns: at the first look, and whenever they have doubled."""
+    times, rest = divmod(compared, first)
     return rest == 0 and times > 0 and times & (times - 1) == 0
 
 
-def share(compared: int) -> float:
-    """The share of `LEVEL` that the look after this many turns may use up; all looks together use at most 1."""
-    look = (compared // FIRST_LOOK).bit_length() - 1
-    if look < len(_SPENDING):
-        return _SPENDING[look]
-    left = 1 - sum(_SPENDING)
-    return left * 0.5 ** (look - len(_SPENDING) + 1)
+def share(compared: int, first: int = FIRST_LOOK, spending: Sequence[float] = _SPENDING) -> float:
+    """The share of the level that the look after this many turns may use up; all looks together use at most 1."""
+    look = (compared // first).bit_length() - 1
+    if look < len(spending):
+        return spending[look]
+    left = 1 - sum(spending)
+    return left * 0.5 ** (look - len(spending) + 1)
 
 
 class Standing:
@@ -78,30 +98,51 @@ class Standing:
 
     Args:
         first: Who leads before there are verdicts.
-        routers: Who may lead.
+        routers: Who may lead by the verdicts.
+        leads: Who was given the lead, and when; oldest first.
     """
 
-    def __init__(self, first: str, routers: Sequence[str]) -> None:
+    def __init__(self, first: str, routers: Sequence[str], leads: Sequence[Lead] = ()) -> None:
         self.routers, self.leader = tuple(routers), first
+        self.former = first
+        """Who led before the present leader was promoted."""
+        self.promoted = ""
+        """The run that leads, when a trained router does."""
         self.changes: list[Change] = []
+        self._leads, self._since = deque(leads), 0
         self._begin()
 
     def _begin(self) -> None:
         self.matches = {name: Match() for name in self.routers if name != self.leader}
 
+    def give(self, lead: Lead) -> None:
+        """Somebody is given the lead; the comparisons begin anew behind it."""
+        if lead.router != self.leader and self.leader in self.routers:
+            self.former = self.leader
+        self.leader, self.promoted, self._since = lead.router, lead.run, lead.after
+        self._begin()
+
+    def settle(self) -> None:
+        """All rated turns are in: who was given the lead since leads now."""
+        while self._leads:
+            self.give(self._leads.popleft())
+
     def add(self, grade: Grade) -> Change | None:
         """One more rated turn; returns the change of the leader that it decides."""
+        while self._leads and self._leads[0].after < grade.key:
+            self.give(self._leads.popleft())
         led = grade.right(self.leader)
-        if led is None:
+        if led is None or grade.key <= self._since:
             return None
         for name, match in self.matches.items():
             right = grade.right(name)
             if right is None:
                 continue
             match.add(led, right)
-            if match.wins(len(self.matches)):
+            won = match.takes_back() if self.promoted and name == self.former else False
+            if won or (not self.promoted and match.wins(len(self.matches))):
                 change = Change(grade.key, self.leader, name, match.compared, match.won, match.lost)
-                self.leader = name
+                self.leader, self.promoted = name, ""
                 self.changes.append(change)
                 self._begin()
                 return change

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from tui_router.core.types import Decision, Request
+from tui_router.core.types import Decision, Lead, Request
 from tui_router.routers.base import Router, choices_of
 from tui_router.routers.calibration import NEWEST, Row, row_of, temperature, tempered
 from tui_router.routers.grading import Grade
-from tui_router.routers.promotion import Change, Standing, first_leader
+from tui_router.routers.promotion import TUNED, Change, Standing, first_leader
 
 AUTO = "auto"
 
@@ -72,12 +72,13 @@ class Race:
         self._all = (*self.routers, *late)
         self._first = first_leader(accuracy, list(self.routers))
         self.pinned = pinned
+        self._leads: list[Lead] = []
         self.standing = Standing(self._first, self._all)
         """Who leads by the verdicts alone, and every change so far."""
         self._grades: dict[int, Grade] = {}
-        self._rows: dict[str, dict[int, Row]] = {name: {} for name in self._all}
+        self._rows: dict[str, dict[int, Row]] = {name: {} for name in (*self._all, TUNED)}
         """Router -> its graded decisions, for the calibration."""
-        self._temperatures = dict.fromkeys(self._all, 1.0)
+        self._temperatures = dict.fromkeys((*self._all, TUNED), 1.0)
 
     @property
     def leader(self) -> str:
@@ -87,7 +88,26 @@ class Race:
     @property
     def at_once(self) -> str:
         """The leader, or who acts when the leader does not answer in time."""
-        return self.leader if self.leader in self.routers else self._first
+        if self.leader in self.routers:
+            return self.leader
+        return self.standing.former if self.standing.former in self.routers else self._first
+
+    @property
+    def leading_run(self) -> str:
+        """The run whose router leads; empty when a router leads that came with the program."""
+        return self.standing.promoted if self.leader == TUNED else ""
+
+    def lead(self, leads: Sequence[Lead]) -> None:
+        """Who was given the lead so far, oldest first: in place of what was known of that."""
+        self._leads = list(leads)
+        self._stand()
+
+    def _stand(self) -> None:
+        """The standing, from the start."""
+        self.standing = Standing(self._first, self._all, self._leads)
+        for one in self.grades:
+            self.standing.add(one)
+        self.standing.settle()
 
     @property
     def grades(self) -> list[Grade]:
@@ -128,9 +148,7 @@ class Race:
                 if later:
                     self.standing.add(grade)
         if not later:  # the past has changed: from the start
-            self.standing = Standing(self._first, self._all)
-            for one in self.grades:
-                self.standing.add(one)
+            self._stand()
         self._temperatures = {
             name: temperature([rows[key] for key in sorted(rows)[-NEWEST:]]) for name, rows in self._rows.items()
         }

@@ -18,9 +18,9 @@ MIGRATIONS: dict[int, Callable[[str, dict[str, Any]], dict[str, Any] | None]] = 
 """For each older version, a function (table, document) -> the document in the next version, or None to drop it."""
 
 TURNS, VERDICTS, SESSIONS = "turns", "verdicts", "sessions"
-OBSERVATIONS, RUNS, SETTINGS, COUNTERS = "observations", "runs", "settings", "counters"
+OBSERVATIONS, LEADS, SETTINGS, COUNTERS = "observations", "leads", "settings", "counters"
 EXAMPLES = "examples"
-TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, RUNS, SETTINGS, COUNTERS, EXAMPLES)
+TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, LEADS, SETTINGS, COUNTERS, EXAMPLES)
 
 
 class StoredTurn(Turn, frozen=True, kw_only=True):

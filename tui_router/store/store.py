@@ -18,12 +18,13 @@ from msgspec.structs import asdict
 
 from tui_router.core.clock import now
 from tui_router.core.example import Example
-from tui_router.core.types import Observation, Session, Turn, Verdict
+from tui_router.core.types import Lead, Observation, Session, Turn, Verdict
 from tui_router.store import documents, safety
 from tui_router.store.errors import StoreDamagedError, StoreError, UnknownTurnError
 from tui_router.store.records import (
     COUNTERS,
     EXAMPLES,
+    LEADS,
     MIGRATIONS,
     OBSERVATIONS,
     SCHEMA,
@@ -50,6 +51,7 @@ _session = decoder(StoredSession)
 _counters = decoder(Counters)
 _observation = decoder(Observation)
 _example = decoder(Example)
+_lead = decoder(Lead)
 
 
 STORE_FILE = "store.db"
@@ -63,6 +65,8 @@ class Change(Struct, frozen=True):
     turns: frozenset[int] = frozenset()
     observations: frozenset[int] = frozenset()
     sessions: bool = False
+    leads: bool = False
+    """The lead was given or taken back."""
     reload: bool = False
     """Too much has changed to name it: read everything that is shown again."""
 
@@ -365,6 +369,19 @@ class Store:
         """The newest events, newest first."""
         return [_observation(raw) for _, raw in self.db.storage.recent(OBSERVATIONS, limit)]
 
+    # -- who leads ---------------------------------------------------------------------------------------------
+    def give_lead(self, router: str, reason: str, run: str = "") -> Lead:
+        """Keep that a router leads from the next turn on."""
+        with self.db.transaction():
+            newest = self.db.storage.head(TURNS)[0] - 1
+            lead = Lead(at=now(), router=router, reason=reason, after=newest, run=run)
+            self._put(LEADS, self.db.storage.head(LEADS)[0], lead)
+        return lead
+
+    def leads(self) -> list[Lead]:
+        """Every time that the lead was given, oldest first."""
+        return [_lead(raw) for _, raw in self.db.storage.scan(LEADS)]
+
     # -- examples ----------------------------------------------------------------------------------------------
     def keep_examples(self, examples: Iterable[Example]) -> int:
         """Keep examples that no verdict made, all or none; returns how many. Those that are there already are left out."""
@@ -409,6 +426,7 @@ class Store:
                 turns=frozenset(i for name, i in named if name in (TURNS, VERDICTS)),
                 observations=frozenset(i for name, i in named if name == OBSERVATIONS),
                 sessions=any(name == SESSIONS for name, _ in named),
+                leads=any(name == LEADS for name, _ in named),
             )
         for tell in list(self._subscribers):
             tell(change)

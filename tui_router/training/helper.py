@@ -35,6 +35,11 @@ class Helper:
         self.error = ""
         """Why it cannot answer, in a sentence."""
 
+    @property
+    def loading(self) -> bool:
+        """Whether its process is being started."""
+        return self._ready is not None and not self._ready.done()
+
     async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> Chosen | None:
         """The choice; None while the model is being loaded, when it does not answer in time, or cannot be loaded."""
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tui_router.config import Config
 from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
-from tui_router.learning import Learning
+from tui_router.learning import Learning, taught_by
 from tui_router.routers.base import Router
 from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.prior import held_out
@@ -33,17 +33,10 @@ class Met:
 
 
 def leader(config: Config, folder: Path) -> tuple[str, str]:
-    """(name, version) of the router that leads in a data folder."""
-    learning = Learning(config.fleet, folder, config.settings)
-    if (folder / STORE_FILE).exists():
-        store = Store(folder)
-        try:
-            learning.catch_up(store)
-        finally:
-            store.close()
-    name = learning.race.leader
-    router = learning.race.routers.get(name)
-    return name, router.version if router is not None else ""
+    """(name, version) of the router that leads in a data folder; of a trained one, its run."""
+    race = taught_by(config, folder).race
+    router = race.routers.get(race.leader)
+    return race.leader, router.version if router is not None else race.leading_run
 
 
 def meet(config: Config, folder: Path, name: str, examples: Sequence[Example], artifact: Path | None) -> Met:

@@ -77,9 +77,9 @@ def _probabilities(client: Any, messages: list[dict[str, str]], card: RouterCard
 
 
 @contextlib.contextmanager
-def served(model: Path, lora: Path | None, llama_cpp: str) -> Iterator[str]:
+def served(model: Path, lora: Path | None, llama_cpp: str, alias: str = "tui-router") -> Iterator[str]:
     """The URL of a llama.cpp server with this model, while it is needed. Raises NoServerError, ServerFailedError."""
-    command, url = _command(model, lora, llama_cpp)
+    command, url = _command(model, lora, llama_cpp, alias)
     started = subprocess.Popen(
         command, cwd=model.parent, env=process.environment(model.parent), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE if not url else subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
@@ -91,7 +91,7 @@ def served(model: Path, lora: Path | None, llama_cpp: str) -> Iterator[str]:
         started.wait()
 
 
-def _command(model: Path, lora: Path | None, llama_cpp: str) -> tuple[list[str], str]:
+def _command(model: Path, lora: Path | None, llama_cpp: str, alias: str) -> tuple[list[str], str]:
     """(how the server is started, where it will be; empty when it tells)."""
     folder = Path(llama_cpp).expanduser() if llama_cpp else None
     binary = next((folder / name for name in _BINARIES if folder and (folder / name).is_file()), None)
@@ -102,12 +102,12 @@ def _command(model: Path, lora: Path | None, llama_cpp: str) -> tuple[list[str],
             port = free.getsockname()[1]
         more = ["--lora", str(lora)] if lora else []
         return [
-            found, "-m", str(model), "--host", "127.0.0.1", "--port", str(port), "-c", "4096", "--jinja", *more,
+            found, "-m", str(model), "--host", "127.0.0.1", "--port", str(port), "--alias", alias, "-c", "4096", "--jinja", *more,
         ], f"http://127.0.0.1:{port}"  # fmt: skip
     if importlib.util.find_spec("xllamacpp") is None:
         raise NoServerError("there is no llama-server: install llama.cpp, or pip install xllamacpp")
     more = ["--lora", str(lora)] if lora else []
-    return process.command("llama", "--model", str(model), *more), ""
+    return process.command("llama", "--model", str(model), "--alias", alias, *more), ""
 
 
 def _told(started: subprocess.Popen[str]) -> str:

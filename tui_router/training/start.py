@@ -1,0 +1,44 @@
+"""Beginning a run: the dataset when none is named, and the gate's plan, written down before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tui_router.config import Config
+from tui_router.core.clock import local, now
+from tui_router.core.example import Source
+from tui_router.datasets.export import Choice, export
+from tui_router.datasets.sources import collected
+from tui_router.routers.learned import LearnedRouter
+from tui_router.store.store import STORE_FILE, Store
+from tui_router.training import opponent, runs
+from tui_router.training.plan import Plan
+from tui_router.training.recipe import Recipe
+from tui_router.training.runs import Run
+
+
+def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[Source]) -> Path:
+    """Export what the store and the seeds hold, as this recipe wants it; returns the folder. Blocks for seconds.
+
+    Raises ExportError, StoreError.
+    """
+    turns, kept = [], []
+    if (folder / STORE_FILE).exists():
+        store = Store(folder)
+        try:
+            turns, kept = list(store.turns()), list(store.examples())
+        finally:
+            store.close()
+    target = "letter" if recipe.label == "letter" else "route"
+    out = folder / "exports" / f"{local(now()):%Y%m%d-%H%M%S}-train-{target}"
+    choice = Choice(form="messages", target=target, sources=tuple(sources))  # type: ignore[arg-type]
+    fleet = config.fleet
+    export(collected(turns, kept, fleet), fleet, choice, out, LearnedRouter.as_shipped(fleet).sketcher)
+    return out
+
+
+def create(config: Config, folder: Path, recipe: Recipe, data: Path, data_hash: str) -> Run:
+    """A new run with its plan. Blocks for a second. Raises OSError, StoreError."""
+    name, version = opponent.leader(config, folder)
+    return runs.create(folder, recipe, data, data_hash, Plan(leader=name, leader_version=version))
