@@ -73,7 +73,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
 
 
 _TOP = ("base", "method", "backend", "label", "lora", "training", "evaluation")
-_TABLES = {
+TABLES = {
     "lora": ("r", "alpha", "dropout", "targets", "four_bit"),
     "training": (
         "learning_rate", "schedule", "warmup", "batch", "accumulate", "epochs", "steps", "max_length", "seed", "precision",
@@ -113,8 +113,8 @@ def parse(text: str, name: str) -> Recipe:
     check = Checker(name, toml_lines.locate(text))
     check.known(data, (), _TOP)
     plain = Recipe()
-    lora, training, evaluation = (check.table(data, (table,)) for table in _TABLES)
-    for table, known in _TABLES.items():
+    lora, training, evaluation = (check.table(data, (table,)) for table in TABLES)
+    for table, known in TABLES.items():
         check.known(check.table(data, (table,)), (table,), known)
     method = check.choice(data, (), "method", ("lora", "full"), plain.method)
     at = ("training",)
@@ -157,7 +157,7 @@ def write(recipe: Recipe) -> str:
 
     values = msgspec.to_builtins(recipe)
     lines = [f"{name} = {_toml(values[name])}" for name in _TOP if name in values]
-    for table, names in _TABLES.items():
+    for table, names in TABLES.items():
         lines += ["", f"[{table}]", *(f"{name} = {_toml(values[name])}" for name in names)]
     return "\n".join(lines) + "\n"
 

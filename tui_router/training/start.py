@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from tui_router.config import Config
-from tui_router.core.clock import local, now
 from tui_router.core.example import Source
 from tui_router.datasets.export import Choice, export
 from tui_router.datasets.sources import collected
@@ -31,7 +31,8 @@ def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[
         finally:
             store.close()
     target = "letter" if recipe.label == "letter" else "route"
-    out = folder / "exports" / f"{local(now()):%Y%m%d-%H%M%S}-train-{target}"
+    out = folder / runs.RUNS / f".dataset-{target}"  # a run keeps a copy of its own
+    shutil.rmtree(out, ignore_errors=True)
     choice = Choice(form="messages", target=target, sources=tuple(sources))  # type: ignore[arg-type]
     fleet = config.fleet
     export(collected(turns, kept, fleet), fleet, choice, out, LearnedRouter.as_shipped(fleet).sketcher)

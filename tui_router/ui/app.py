@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tui_router.config import Config
     from tui_router.demo.server import DemoServer
     from tui_router.engine import Engine
+    from tui_router.training.runs import Run
 
 _POLL_S = 0.4
 _AFTER_PICTURE_S = 0.05
@@ -51,6 +52,8 @@ class RouterApp(App[None]):
         Binding("f2", "chat", "Chat", id="chat", tooltip="The conversation"),
         Binding("f3", "stats", "Stats", id="stats", tooltip="How the router does"),
         Binding("f4", "data", "Data", id="data", tooltip="Training data: its faults, and the way out"),
+        Binding("f5", "train", "Train", id="train", tooltip="A router of your own: train it, test it, promote it"),
+        Binding("f6", "export", "Export", id="export", tooltip="Datasets and trained routers, for others"),
         Binding("ctrl+o", "sessions", "sessions", id="sessions", tooltip="Earlier conversations", priority=True),
         Binding(
             "ctrl+r",
@@ -192,6 +195,8 @@ class RouterApp(App[None]):
             await engine.close()
             raise
         self.engine = engine
+        if (running := await self._running_training()) is not None:
+            self.notify(f"run {running.id} is training; F5 shows it", title="training", markup=False)
         if note:
             self.notify(note, title="another data folder", severity="warning", markup=False, timeout=15)
         await self.chat.attach(engine, demo=demo)
@@ -249,6 +254,22 @@ class RouterApp(App[None]):
             self.action_chat()
             self.push_screen(DataScreen(self.engine))
 
+    def action_train(self) -> None:
+        """A router of one's own."""
+        from tui_router.ui.screens.train import TrainScreen
+
+        if self.engine is not None and not isinstance(self.screen, TrainScreen):
+            self.action_chat()
+            self.push_screen(TrainScreen(self.engine))
+
+    def action_export(self) -> None:
+        """What leaves the program."""
+        from tui_router.ui.screens.export import ExportScreen
+
+        if self.engine is not None and not isinstance(self.screen, ExportScreen):
+            self.action_chat()
+            self.push_screen(ExportScreen(self.engine))
+
     def action_sessions(self) -> None:
         """Earlier conversations."""
         if self.engine is not None and len(self.screen_stack) == 1:
@@ -288,7 +309,33 @@ class RouterApp(App[None]):
         self.theme = name
 
     async def action_quit(self) -> None:
-        """Stop what runs, write what is due, and leave."""
+        """Stop what runs, write what is due, and leave; a training may go on by itself."""
+        from tui_router.ui.screens.leaving import LeavingScreen
+
+        if isinstance(self.screen, LeavingScreen):
+            return
+        if (running := await self._running_training()) is None:
+            await self._quit()
+            return
+
+        def answered(answer: str | None) -> None:
+            if answer == "pause":
+                running.ask("pause")
+            if answer in ("keep", "pause"):
+                self.run_worker(self._quit(), group="engine", description="quit", exit_on_error=False)
+
+        self.push_screen(LeavingScreen(running.id), answered)
+
+    async def _running_training(self) -> Run | None:
+        """The run that is training now."""
+        if self.engine is None or not (self.engine.folder / "runs").is_dir():
+            return None
+        from tui_router.training.runs import all_runs
+
+        folder = self.engine.folder
+        return await asyncio.to_thread(lambda: next((run for run in all_runs(folder)[:5] if run.lives()), None))
+
+    async def _quit(self) -> None:
         self.chat.leaving()
         await self._stop_engine()
         self.exit()
@@ -305,6 +352,8 @@ class RouterApp(App[None]):
         yield SystemCommand("Sessions", "Earlier conversations: open one and go on", self.action_sessions)
         yield SystemCommand("Stats", "How the router does: accuracy, routes, calibration, models", self.action_stats)
         yield SystemCommand("Data", "Training data: its faults, and the way out", self.action_data)
+        yield SystemCommand("Train", "A router of your own: train it, test it, promote it", self.action_train)
+        yield SystemCommand("Export", "Datasets and trained routers, for others", self.action_export)
         yield SystemCommand("Look for servers", "Ask every server what it serves, now", self.action_look_again)
         yield SystemCommand("Try the demo", "Six pretend models, nothing is kept", self.action_try_demo)
         yield SystemCommand("Stop the answer", "Close the connection and keep what came", self.chat.stop_newest)

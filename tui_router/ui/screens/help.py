@@ -27,7 +27,8 @@ _BROWSE = (
     ("tab", "the panes"), ("1-5", "choose a pane, below 100 columns"), ("s", "sessions"),
 )  # fmt: skip
 _ANYWHERE = (
-    ("F1 F2 F3 F4", "help, chat, stats, data"), ("^O", "sessions"), ("^R", "look for servers"), ("^S", "leave a slow model for the next"),
+    ("F1 F2 F3 F4", "help, chat, stats, data"), ("F5 F6", "train, export"),
+    ("^O", "sessions"), ("^R", "look for servers"), ("^S", "leave a slow model for the next"),
     ("^P", "every action"), ("^Q", "quit"),
 )  # fmt: skip
 COMMANDS = (

@@ -45,7 +45,14 @@ class Top(Split):
         wide, s = self.size.width >= 98, self.summary
         left: list[Part] = [("tui-router", "$strong bold"), "   " if wide else "  "]
         left += [("F2 " if wide else "", "$muted"), ("Chat", "$accent bold underline")]
-        left += [(f"  {key} {name}", "$muted") for key, name in (("F3", "Stats"), ("F4", "Data"))] if wide else []
+        left += (
+            [
+                (f"  {key} {name}", "$muted")
+                for key, name in (("F3", "Stats"), ("F4", "Data"), ("F5", "Train"), ("F6", "Export"))
+            ]
+            if wide
+            else []
+        )
         if s.demo:
             left += [
                 "   ",

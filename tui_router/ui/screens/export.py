@@ -1,0 +1,387 @@
+"""F6: what leaves the program. A dataset in any format, a trained router in any form; each is checked before it is there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.binding import Binding
+from textual.content import Content
+from textual.widget import Widget
+
+from tui_router.core.clock import local, now
+from tui_router.core.example import SOURCES
+from tui_router.core.text import one_line
+from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.widgets.lines import bar, keys, line
+
+if TYPE_CHECKING:
+    from tui_router.core.example import Example, Source
+    from tui_router.datasets.export import Choice
+    from tui_router.engine import Engine
+    from tui_router.training.exports import Exported
+    from tui_router.training.runs import Run
+
+_FROM: tuple[tuple[Source, ...], ...] = (SOURCES, ("verdict", "imported", "generated"), ("verdict",))
+_PREVIEW = 3
+_WIDE = 62
+
+
+class ExportScreen(Room):
+    """Two tabs: a dataset, a model."""
+
+    BINDINGS: ClassVar = [
+        Binding("f6", "leave", "chat", show=False, id="leave_export"),
+        Binding("m", "tab", "dataset, model", id="export_tab"),
+        Binding("up,k", "move(-1)", "field", show=False, id="export_up"),
+        Binding("down,j", "move(1)", "field", show=False, id="export_down"),
+        Binding("left,h", "change(-1)", "change", show=False, id="export_less"),
+        Binding("right,l,space", "change(1)", "change", show=False, id="export_more"),
+        Binding("d", "destination", "folder", id="export_folder"),
+        Binding("x,enter", "export", "export", id="export_now"),
+        Binding("c", "copy", "copy command", id="export_copy"),
+        Binding("r", "run_command", "run command", id="export_run"),
+        Binding("o", "promote", "promote", id="export_promote"),
+    ]
+    name_shown = "F6 Export"
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        from tui_router.datasets.export import Choice
+
+        self.tab = 0
+        self.at = [0, 0]
+        self.choice: Choice = Choice(sources=_FROM[0])
+        self.routes: tuple[str, ...] = ("", *(r.name for r in engine.config.fleet.routes))
+        self.examples: list[Example] = []
+        self.finished: list[Run] = []
+        self.run_at = self.form_at = self.quant_at = 0
+        self.folder: Path | None = None
+        """Where to, when the person named it."""
+        self.made: Exported | None = None
+        self.busy = False
+        self.fields, self.where = Table("Dataset", "export-fields"), Table("Folder", "export-where")
+        self.preview, self.result = Table("Preview", "export-preview"), Table("Result", "export-result")
+
+    def left(self) -> Iterable[Widget]:
+        return self.fields, self.where
+
+    def right(self) -> Iterable[Widget]:
+        return self.preview, self.result
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._show()
+        self.run_worker(self._read(), group="export-read", exclusive=True, exit_on_error=False)
+
+    async def _read(self) -> None:
+        from tui_router.datasets.sources import collected
+        from tui_router.training.runs import all_runs
+
+        self.finished = await asyncio.to_thread(lambda: [run for run in all_runs(self.engine.folder) if run.finished])
+        self._show()
+        turns = await self.turns_since(0)
+        store = self.engine.store
+        if turns is None or store is None:
+            self.say("the store cannot be read")
+            return
+        kept = await self.engine.in_store(lambda: list(store.examples()))
+        self.examples = await asyncio.to_thread(collected, turns, kept, self.engine.config.fleet)
+        self._show()
+
+    # -- showing -------------------------------------------------------------------------------------------------
+    def _values(self) -> list[tuple[str, str, str]]:
+        """(field, value, what it means) of the open tab."""
+        if self.tab == 0:
+            c = self.choice
+            chosen = c.routes[0] if c.routes else "all"
+            return [
+                ("format", c.form, "how a row looks"),
+                ("target", c.target, "what the model is to say"),
+                ("sources", ", ".join(c.sources), "where the labels come from"),
+                ("route", chosen, "one lane of work, or all"),
+                ("private data", c.private, "e-mail, phone, keys, cards, paths"),
+                ("repetitions", "keep" if c.duplicates else "one of each", "requests that are nearly the same"),
+            ]
+        from tui_router.training.exports import FORMS, QUANTS, SAYS
+
+        run = self._run()
+        form = FORMS[self.form_at]
+        return [
+            ("run", run.id if run else "none finished yet: F5 trains one", run.record.recipe.base if run else ""),
+            ("form", form, SAYS[form]),
+            ("size", QUANTS[self.quant_at], "of GGUF files: f16 is exact, q8_0 half of it, q4_0 a quarter"),
+        ]
+
+    def _run(self) -> Run | None:
+        return self.finished[self.run_at] if self.run_at < len(self.finished) else None
+
+    def _show(self) -> None:
+        tabs = [
+            (f" {name} ", "$accent bold underline" if place == self.tab else "$muted")
+            for place, name in enumerate(("Dataset", "Model"))
+        ]
+        self.say(f"{len(self.examples):,} examples, {len(self.finished)} trained routers", *tabs)
+        last = (("c", "copy command"), ("r", "run it"), ("o", "promote")) if self.tab else ()
+        self.keys_bar.put(
+            keys(("x", "export"), ("↑↓←→", "choose"), ("d", "folder"), ("m", "dataset / model"), *last, ("esc", "chat"))
+        )
+        self.fields.head.title = ("DATASET", "MODEL")[self.tab]
+        self.fields.head.refresh()
+        rows: list[Content] = []
+        values = self._values()
+        for place, (name, value, says) in enumerate(values):
+            here = place == self.at[self.tab]
+            rows.append(
+                line(
+                    ("› " if here else "  ", "$accent bold"),
+                    (f"{name:<14}", "$muted"),
+                    (value, "$accent bold" if here else "$text"),
+                )
+            )
+            rows.append(line(f"{'':<16}", (one_line(says, 60), "$muted")))
+        self.fields.rows.put(*rows)
+        self.where.rows.put(line(str(self._destination() or "")))
+        self._show_preview()
+
+    def _show_preview(self) -> None:
+        if self.tab == 1:
+            self.preview.head.title = "HOW IT IS CHECKED"
+            self.preview.head.say("99% needed")
+            self.preview.rows.put(
+                line("Held-out requests are sent through it as it will be"),
+                line("served. It is refused when fewer than 99% get the route"),
+                line("that the trained model chose, and the stage is named:"),
+                line("template, tokenizer, quantisation or adapter."),
+            )
+            return
+        self.preview.head.title = "PREVIEW"
+        self.preview.head.say(f"{_PREVIEW} rows")
+        from tui_router.datasets.formats import row_of
+
+        fitting = [
+            e
+            for e in self.examples
+            if e.source in self.choice.sources and (not self.choice.routes or e.route in self.choice.routes)
+        ]
+        rows: list[Content] = []
+        for example in fitting[:_PREVIEW]:
+            row = row_of(
+                _masked(example, self.choice.private), self.engine.config.fleet, self.choice.form, self.choice.target
+            )
+            rows += [*(line((part, "$text")) for part in _shown(row)), line("")]
+        self.preview.rows.put(*(rows or [line(("no example fits", "$muted"))]))
+
+    def _destination(self) -> Path | None:
+        if self.folder is not None:
+            return self.folder
+        if self.tab == 0:
+            return (
+                self.engine.folder / "exports" / f"{local(now()):%Y%m%d-%H%M%S}-{self.choice.form}-{self.choice.target}"
+            )
+        from tui_router.training.exports import FORMS, QUANTS
+
+        run = self._run()
+        return run.folder / "exports" / f"{FORMS[self.form_at]}-{QUANTS[self.quant_at]}" if run else None
+
+    # -- choosing ------------------------------------------------------------------------------------------------
+    def action_tab(self) -> None:
+        """Dataset or model."""
+        self.tab, self.folder = 1 - self.tab, None
+        self.result.rows.put(line(""))
+        self._show()
+
+    def action_move(self, by: int) -> None:
+        """Another field."""
+        self.at[self.tab] = (self.at[self.tab] + by) % len(self._values())
+        self._show()
+
+    def action_change(self, by: int) -> None:
+        """The next value of the field."""
+        place = self.at[self.tab]
+        if self.tab == 0:
+            self._change_dataset(place, by)
+        else:
+            from tui_router.training.exports import FORMS, QUANTS
+
+            if place == 0 and self.finished:
+                self.run_at = (self.run_at + by) % len(self.finished)
+            elif place == 1:
+                self.form_at = (self.form_at + by) % len(FORMS)
+            elif place == 2:
+                self.quant_at = (self.quant_at + by) % len(QUANTS)
+        self._show()
+
+    def _change_dataset(self, place: int, by: int) -> None:
+        from msgspec.structs import replace
+
+        from tui_router.datasets.formats import FORMATS, TARGETS
+
+        c = self.choice
+        routes = tuple((name,) if name else () for name in self.routes)
+        fields: tuple[tuple[str, tuple[Any, ...]], ...] = (
+            ("form", FORMATS), ("target", TARGETS), ("sources", _FROM), ("routes", routes),
+            ("private", ("mask", "drop", "keep")), ("duplicates", (False, True)),
+        )  # fmt: skip
+        name, known = fields[place]
+        self.choice = replace(c, **{name: known[(known.index(getattr(c, name)) + by) % len(known)]})
+
+    def action_destination(self) -> None:
+        """Name the folder."""
+        from tui_router.ui.screens.typed import TypedScreen
+
+        def named(text: str | None) -> None:
+            if text:
+                self.folder = Path(text).expanduser()
+                self._show()
+
+        self.app.push_screen(TypedScreen("Write it into this folder", str(self._destination() or "")), named)
+
+    # -- the way out ---------------------------------------------------------------------------------------------
+    def action_export(self) -> None:
+        """Write it."""
+        if self.busy:
+            return
+        work = self._export_dataset() if self.tab == 0 else self._export_model()
+        self.run_worker(work, group="export", exclusive=True, exit_on_error=False)
+
+    def _tell(self, *rows: Content) -> None:
+        self.result.rows.put(*rows)
+
+    async def _export_dataset(self) -> None:
+        from tui_router.datasets.export import ExportError, export
+        from tui_router.routers.learned import LearnedRouter
+
+        folder, fleet, choice = self._destination(), self.engine.config.fleet, self.choice
+        if folder is None or not self.examples:
+            self._tell(line(("there is no example yet", "$muted")))
+            return
+
+        def tell(done: int, of: int) -> None:
+            share = done / max(1, of)
+            self.app.call_from_thread(self._tell, line(bar(share, 30, track=True), f" {share:.0%}"))
+
+        self.busy = True
+        self._tell(line(("comparing …", "$accent")))
+        try:
+            made = await asyncio.to_thread(
+                lambda: export(self.examples, fleet, choice, folder, LearnedRouter.as_shipped(fleet).sketcher, tell)
+            )
+        except ExportError as error:
+            self._tell(*(line((part, "$wrong")) for part in _folded(str(error))))
+            return
+        finally:
+            self.busy = False
+        parts = ", ".join(f"{part} {n:,}" for part, n in made.parts.items())
+        left = "; ".join(f"{why} {n:,}" for why, n in made.left_out.items())
+        rows = [line(("✓ ", "$right"), f"{sum(made.parts.values()):,} examples: {parts}")]
+        rows += [line((f"left out: {left}", "$muted"))] if left else []
+        rows += [line((f"private data masked in {made.masked:,}", "$muted"))] if made.masked else []
+        self._tell(*rows, *(line(part) for part in _folded(made.folder)))
+        self.folder = None
+
+    async def _export_model(self) -> None:
+        from tui_router.training.exports import FORMS, QUANTS, ExportError, export
+        from tui_router.training.process import NotInstalledError
+
+        run, folder = self._run(), self._destination()
+        if run is None or folder is None:
+            self._tell(line(("no run is finished: F5 trains one", "$muted")))
+            return
+        form, quant, llama = FORMS[self.form_at], QUANTS[self.quant_at], self.engine.config.settings.llama_cpp_dir
+
+        def tell(says: str) -> None:
+            self.app.call_from_thread(self._tell, line((f"… {says}", "$accent")))
+
+        self.busy = True
+        try:
+            self.made = made = await asyncio.to_thread(
+                lambda: export(run, form, quant, folder, llama_cpp=llama, tell=tell)
+            )
+        except (ExportError, NotInstalledError) as error:
+            self._tell(
+                *(line(("✗ " if i == 0 else "  ", "$wrong"), part) for i, part in enumerate(_folded(str(error))))
+            )
+            return
+        finally:
+            self.busy = False
+        rows = [line(("✓ ", "$right"), f"{form}, {made.size_bytes / 1e6:,.1f} MB")]
+        if made.compared is not None:
+            c = made.compared
+            rows.append(line(("✓ ", "$right"), f"{c.same} of {c.n} the same route, probabilities within {c.worst:.3f}"))
+        else:
+            rows += [line(("! ", "$caution"), part) for part in _folded(f"not compared: {made.unchecked}")]
+        rows += [line(part) for part in _folded(made.folder)]
+        rows += [line(""), *(line((part, "$accent")) for command in made.commands for part in _folded(command))]
+        self._tell(*rows)
+
+    def action_copy(self) -> None:
+        """Copy the command that serves what was written."""
+        if self.made is not None and self.made.commands:
+            self.app.copy_to_clipboard(self.made.commands[0])
+            self.notify(self.made.commands[0], title="copied", markup=False)
+
+    def action_run_command(self) -> None:
+        """Run the command that hands the export to its server, where that ends by itself (Ollama, LM Studio)."""
+        if self.made is None or self.made.form not in ("ollama", "lmstudio"):
+            self.notify("this form is served by a command of its own: c copies it", markup=False)
+            return
+        self.run_worker(self._run_command(self.made.commands[0]), group="export", exclusive=True, exit_on_error=False)
+
+    async def _run_command(self, command: str) -> None:
+        self._tell(line((f"… {one_line(command, 50)}", "$accent")))
+        running = await asyncio.create_subprocess_shell(
+            command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        said, _ = await running.communicate()
+        last = one_line(said.decode("utf-8", "replace").strip().rpartition("\n")[2], 200)
+        done = running.returncode == 0
+        self._tell(line(("✓ " if done else "✗ ", "$right" if done else "$wrong"), last or command))
+
+    def action_promote(self) -> None:
+        """Give the run the lead, if it passes its gate."""
+        run = self._run()
+        if self.tab == 1 and run is not None:
+            self.run_worker(self._promote(run), group="export", exclusive=True, exit_on_error=False)
+
+    async def _promote(self, run: Run) -> None:
+        from tui_router.store.errors import StoreError
+        from tui_router.training.artifact import ArtifactError
+        from tui_router.training.runs import RunError
+        from tui_router.tuned import PromotionError
+
+        self._tell(line(("… the gate", "$accent")))
+        try:
+            lead = await self.engine.racing.promote(run)
+        except (PromotionError, RunError, ArtifactError, StoreError, OSError) as error:
+            self._tell(
+                *(line(("✗ " if i == 0 else "  ", "$wrong"), part) for i, part in enumerate(_folded(str(error))))
+            )
+            return
+        self._tell(*(line(("✓ " if i == 0 else "  ", "$right"), part) for i, part in enumerate(_folded(lead.reason))))
+
+
+def _masked(example: Example, private: str) -> Example:
+    from msgspec.structs import replace
+
+    from tui_router.datasets.private import mask
+
+    return replace(example, text=mask(example.text)) if private == "mask" else example
+
+
+def _shown(row: dict[str, Any]) -> list[str]:
+    """A row as it will stand in its file, folded and cut."""
+    text = one_line(
+        json.dumps({k: v for k, v in row.items() if k not in ("weight", "exact", "origin")}, ensure_ascii=False), 2000
+    )
+    lines = _folded(text)
+    return lines if len(lines) <= 7 else [*lines[:4], "…", *lines[-2:]]
+
+
+def _folded(text: str) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(text, _WIDE - 12, break_on_hyphens=False) or [""]

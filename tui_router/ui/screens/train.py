@@ -1,0 +1,434 @@
+"""F5: train a router of one's own. Readiness and recipe before, curves while it runs, the gate's page after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding
+from textual.content import Content
+from textual.widget import Widget
+
+from tui_router.core.text import one_line
+from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.screens.train_rows import Seen, about_rows, folded, gate_rows, log_rows, minutes
+from tui_router.ui.widgets.curves import SMOOTHING, VIEWS, LossPane, ViewPane, now_rows
+from tui_router.ui.widgets.lines import bar, keys, line
+from tui_router.ui.widgets.recipe_form import SOURCES, RecipeForm
+
+if TYPE_CHECKING:
+    from tui_router.engine import Engine
+    from tui_router.training.preflight import Preflight
+    from tui_router.training.runs import Run
+
+_LOOK_S = 0.5
+_SIGNS: dict[str, tuple[str, str]] = {
+    "running": ("●", "$accent"), "paused": ("◐", "$caution"), "done": ("✓", "$right"), "failed": ("✗", "$wrong"),
+    "dead": ("✗", "$wrong"), "dropped": ("○", "$muted"), "new": ("○", "$muted"),
+}  # fmt: skip
+
+
+class TrainScreen(Room):
+    """Runs, one of them large, and the way to a new one."""
+
+    BINDINGS: ClassVar = [
+        Binding("f5", "leave", "chat", show=False, id="leave_train"),
+        Binding("n", "new", "new run", id="train_new"),
+        Binding("s", "start", "start", id="train_start"),
+        Binding("f", "preflight", "preflight", id="train_preflight"),
+        Binding("right_square_bracket", "run(1)", "older run", id="train_older"),
+        Binding("left_square_bracket", "run(-1)", "newer run", id="train_newer"),
+        Binding("p", "pause", "pause, resume", id="train_pause"),
+        Binding("x", "ask('keep')", "stop and keep", id="train_keep"),
+        Binding("d", "ask('drop')", "stop and drop", id="train_drop"),
+        Binding("g", "gate", "gate", id="train_gate"),
+        Binding("o", "promote", "promote", id="train_promote"),
+        Binding("b", "rollback", "roll back", id="train_rollback"),
+        Binding("c", "compare", "compare", id="train_compare"),
+        Binding("v", "view", "another curve", id="train_view"),
+        Binding("m", "smooth", "smoothing", id="train_smooth"),
+        Binding("w", "note", "note", id="train_note"),
+        Binding("delete", "delete", "delete", id="train_delete"),
+    ]
+    name_shown = "F5 Train"
+    _NEW_KEYS = (("s", "start"), ("f", "preflight"), ("↑↓←→", "recipe"), ("]", "runs"), ("F4", "data"), ("esc", "chat"))
+    _RUN_KEYS = (
+        ("p", "pause"), ("x", "stop, keep"), ("d", "drop"), ("v", "curve"), ("m", "smooth"), ("c", "compare"), ("g", "gate"),
+        ("o", "promote"), ("n", "new"),
+    )  # fmt: skip
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.seen: list[Seen] = []
+        self.at = -1
+        """Which run is large; -1: a new one."""
+        self.other = -1
+        """Which run is drawn beside it; -1: none."""
+        self.smoothing = 1
+        self.found: Preflight | None = None
+        self._asked = ""
+        """The action that wants its key a second time."""
+        self.readiness = Table("Data", "train-data")
+        self.form = RecipeForm()
+        self.about = Table("Run", "train-about")
+        self.loss, self.view = LossPane(), ViewPane()
+        self.log_pane = Table("Log", "train-log")
+        self.now = Table("Now", "train-now")
+        self.preflight = Table("Preflight", "train-preflight")
+        self.gate = Table("Gate", "train-gate")
+        self.runs = Table("Runs", "train-runs")
+
+    def left(self) -> Iterable[Widget]:
+        return self.about, self.form, self.loss, self.view, self.log_pane
+
+    def right(self) -> Iterable[Widget]:
+        return self.now, self.readiness, self.preflight, self.gate, self.runs
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.form.focus()
+        self.run_worker(self._read_data(), group="train-data", exclusive=True, exit_on_error=False)
+        self.run_worker(self._find(), group="train", exclusive=True, exit_on_error=False)
+        self.set_interval(_LOOK_S, self._look)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+    async def _find(self) -> None:
+        """The runs that are there; a running one is shown large."""
+        from tui_router.training.events import Curve
+        from tui_router.training.runs import all_runs
+
+        def work() -> list[Seen]:
+            found = [Seen(run, Curve()) for run in all_runs(self.engine.folder)]
+            for one in found:
+                one.read()
+            return found
+
+        kept = self.seen[self.at].run.id if 0 <= self.at < len(self.seen) else ""
+        self.seen = await asyncio.to_thread(work)
+        running = next((i for i, one in enumerate(self.seen) if one.state == "running"), -1)
+        self.at = next((i for i, one in enumerate(self.seen) if one.run.id == kept), running)
+        self.other = -1
+        self._show()
+
+    async def _look(self) -> None:
+        """Read on what the runs that live tell, in a thread."""
+        living = [one for one in self.seen if one.state in ("running", "new") or one is self._large()]
+        if not living or not self.is_current:
+            return
+        changed = await asyncio.to_thread(lambda: [one.read() for one in living])
+        if any(changed):
+            self._show()
+            for one in living:
+                if one.state == "done" and one.verdict is None:
+                    self.run_worker(self._togate_rows(one), group="gate", exclusive=True, exit_on_error=False)
+
+    def _large(self) -> Seen | None:
+        return self.seen[self.at] if 0 <= self.at < len(self.seen) else None
+
+    async def _read_data(self) -> None:
+        """How much there is to train on."""
+        from tui_router.core.conversation import with_histories
+        from tui_router.core.example import GOAL
+        from tui_router.datasets.sources import of_turns
+
+        turns = await self.turns_since(0)
+        if turns is None:
+            return
+        fleet = self.engine.config.fleet
+        examples = await asyncio.to_thread(lambda: list(of_turns(with_histories(turns), fleet)))
+        counts = Counter(example.route for example in examples)
+        done, most = len(examples), max(counts.values(), default=1)
+        self.readiness.head.say(f"{done} of {GOAL} validated examples")
+        rows = [
+            line(
+                (f"{place} ", "$muted"), f"{r.name:<14}", bar(counts[r.name] / most, 16, "$s1"), f"{counts[r.name]:>5,}"
+            )
+            for place, r in enumerate(fleet.routes, 1)
+        ]
+        if done < GOAL:
+            rows.append(line(("below the mark: it can be trained, and will know little of you", "$caution")))
+        rows.append(line(("F4 has the label doctor look at them", "$muted")))
+        self.readiness.rows.put(*rows)
+
+    # -- showing -------------------------------------------------------------------------------------------------
+    def _show(self) -> None:
+        one = self._large()
+        fresh = one is None
+        self.form.display = self.readiness.display = self.preflight.display = fresh
+        for pane in (self.loss, self.view, self.log_pane, self.now, self.gate):
+            pane.display = not fresh
+        self.keys_bar.put(keys(*(self._NEW_KEYS if fresh else self._RUN_KEYS)))
+        self._show_runs()
+        if one is None:
+            self.say("a new run")
+            self.about.head.title = "NEW RUN"
+            self.about.head.say("")
+            self.about.rows.put(
+                line("A small model learns your routes and takes over from the rules, if it"),
+                line("passes its gate. It trains in a process of its own; you can go on."),
+            )
+            self._show_preflight()
+            return
+        self.about.head.title = f"RUN {one.run.id}"
+        self.about.head.say(one.state)
+        self.about.rows.put(*about_rows(one))
+        beside = self.seen[self.other] if 0 <= self.other < len(self.seen) and self.other != self.at else None
+        other = (beside.run.id, beside.curve) if beside is not None else None
+        self.loss.put(one.curve, SMOOTHING[self.smoothing], other)
+        self.view.put(one.curve, other)
+        self.log_pane.rows.put(*log_rows(one))
+        self.now.rows.put(*now_rows(one.curve, max(40, self.now.size.width)))
+        self.now.head.say(one.curve.start.device if one.curve.start else "")
+        self.gate.rows.put(*gate_rows(one))
+        self.gate.head.say(
+            "fixed before the start" if one.verdict is None else "passed" if one.verdict.passed else "refused"
+        )
+        self.say(f"run {one.run.id}, {one.state}")
+
+    def _show_runs(self) -> None:
+        leading = self.engine.racing.learning.race.leading_run if self.engine.racing.learning else ""
+        rows = []
+        for place, one in enumerate(self.seen[:12]):
+            sign, style = _SIGNS[one.state]
+            last = one.curve.evals[-1] if one.curve.evals else None
+            score = f"{last.accuracy:.0%} n={last.n}" if last else one.state
+            said = (
+                "leads"
+                if one.run.id == leading
+                else ""
+                if one.verdict is None
+                else "passed"
+                if one.verdict.passed
+                else "refused"
+            )
+            name = "$accent bold" if place == self.at else "$s3" if place == self.other else "$text"
+            rows.append(line((f"{sign} ", style), (f"{one.run.id:<21}", name), f"{score:<13}", (said, "$muted")))
+            if one.run.record.notes:
+                rows.append(line((f"  {one_line(one.run.record.notes, 46)}", "$muted")))
+        self.runs.head.say(f"{len(self.seen)}")
+        self.runs.rows.put(*(rows or [line(("none yet", "$muted"))]))
+
+    def _show_preflight(self) -> None:
+        found = self.found
+        if found is None:
+            self.preflight.head.say("")
+            self.preflight.rows.put(line(("f looks at everything and estimates time and memory", "$muted")))
+            return
+        signs = {"stop": ("✗ ", "$wrong"), "warning": ("! ", "$caution"), "note": ("· ", "$muted")}
+        rows: list[Content] = []
+        for note in found.notes:
+            rows += [line(signs[note.level] if i == 0 else "  ", part) for i, part in enumerate(folded(note.says, 48))]
+        if found.ready:
+            rows.append(line(("✓ ", "$right"), f"{found.examples:,} examples, {found.steps:,} steps"))
+        if found.seconds:
+            rows.append(line(("✓ ", "$right"), f"about {minutes(found.seconds)}, {found.memory_bytes / 1e9:.1f} GB"))
+        self.preflight.head.say("ready" if found.ready else "not yet")
+        self.preflight.rows.put(*rows)
+
+    # -- a new run -----------------------------------------------------------------------------------------------
+    def action_new(self) -> None:
+        """The form."""
+        self.at = -1
+        self._show()
+        self.form.focus()
+
+    def on_recipe_form_changed(self) -> None:
+        """What was found before the change says nothing now."""
+        self.found = None
+        self._show_preflight()
+
+    def action_preflight(self) -> None:
+        """Look at everything without starting."""
+        self.run_worker(self._prepare(start=False), group="train", exclusive=True, exit_on_error=False)
+
+    def action_start(self) -> None:
+        """Export the dataset, look at everything, and start."""
+        if self.at == -1:
+            self.run_worker(self._prepare(start=True), group="train", exclusive=True, exit_on_error=False)
+
+    async def _prepare(self, *, start: bool) -> None:
+        from tui_router.datasets.export import ExportError
+        from tui_router.store.errors import StoreError
+        from tui_router.training import start as beginning
+        from tui_router.training.preflight import preflight
+        from tui_router.training.process import NotInstalledError
+        from tui_router.training.runs import RunError
+
+        config, folder, recipe = self.engine.config, self.engine.folder, self.form.recipe
+        sources = SOURCES[self.form.sources]
+
+        def look() -> tuple[Preflight, str]:
+            data = beginning.own_dataset(config, folder, recipe, sources)
+            return preflight(recipe, data, folder), str(data)
+
+        self.preflight.rows.put(line(("looking …", "$muted")))
+        try:
+            self.found, data = found, _ = await asyncio.to_thread(look)
+            self._show_preflight()
+            if not start or not found.ready:
+                return
+
+            def begin() -> None:
+                from pathlib import Path
+
+                beginning.create(config, folder, recipe, Path(data), found.data_hash).begin()
+
+            await asyncio.to_thread(begin)
+        except (ExportError, StoreError, RunError, NotInstalledError, OSError) as error:
+            self.preflight.rows.put(*(line((part, "$wrong")) for part in folded(str(error), 48)))
+            return
+        self.at = 0
+        await self._find()
+        self.at = 0
+        self._show()
+
+    # -- a run ---------------------------------------------------------------------------------------------------
+    def action_run(self, by: int) -> None:
+        """An older or newer run; before the newest stands the form."""
+        self.at = max(-1, min(len(self.seen) - 1, self.at + by))
+        self._show()
+        (self.form if self.at == -1 else self.loss).focus()
+
+    def action_pause(self) -> None:
+        """Pause a running run, go on with one that is not."""
+        one = self._large()
+        if one is None:
+            return
+        if one.state == "running":
+            one.run.ask("pause")
+            self.notify("pausing after this step", markup=False)
+            return
+        if one.state in ("paused", "dead", "failed"):
+            self._do(lambda: one.run.begin(resume=True))
+
+    def action_ask(self, word: str) -> None:
+        """Stop a running run: keep what it has learned, or (asked twice) drop it."""
+        one = self._large()
+        if one is None or one.state != "running":
+            return
+        if word == "drop" and not self._twice("drop", "d again drops all that this run has learned"):
+            return
+        one.run.ask("keep" if word == "keep" else "drop")
+        self.notify("stopping after this step", markup=False)
+
+    def action_delete(self) -> None:
+        """Remove a run, asked twice."""
+        one = self._large()
+        if one is None or not self._twice("delete", f"delete again removes run {one.run.id} and its exports"):
+            return
+        self._do(one.run.delete)
+
+    def _twice(self, what: str, says: str) -> bool:
+        if self._asked == what:
+            self._asked = ""
+            return True
+        self._asked = what
+        self.notify(says, severity="warning", markup=False)
+        self.set_timer(4.0, lambda: setattr(self, "_asked", ""))
+        return False
+
+    def _do(self, work: object) -> None:
+        async def done() -> None:
+            from tui_router.training.process import NotInstalledError
+            from tui_router.training.runs import RunError
+
+            try:
+                await asyncio.to_thread(work)  # type: ignore[arg-type]
+            except (RunError, NotInstalledError, OSError) as error:
+                self.notify(one_line(str(error), 200), severity="error", markup=False)
+            await self._find()
+
+        self.run_worker(done(), group="train", exclusive=True, exit_on_error=False)
+
+    def action_note(self) -> None:
+        """Write something down about this run."""
+        one = self._large()
+        if one is None:
+            return
+        from tui_router.ui.screens.typed import TypedScreen
+
+        def kept(text: str | None) -> None:
+            if text is not None:
+                self._do(lambda: one.run.note(text))
+
+        self.app.push_screen(TypedScreen(f"Note on run {one.run.id}", one.run.record.notes), kept)
+
+    def action_compare(self) -> None:
+        """Draw the next run beside this one."""
+        if self.at == -1 or len(self.seen) < 2:
+            return
+        self.other += 1
+        if self.other == self.at:
+            self.other += 1
+        if self.other >= len(self.seen):
+            self.other = -1
+        self._show()
+
+    def action_view(self) -> None:
+        """Another curve below the loss."""
+        self.view.view = VIEWS[(VIEWS.index(self.view.view) + 1) % len(VIEWS)]
+        self._show()
+
+    def action_smooth(self) -> None:
+        """More or less smoothing of the loss."""
+        self.smoothing = (self.smoothing + 1) % len(SMOOTHING)
+        self._show()
+
+    # -- gate and lead -------------------------------------------------------------------------------------------
+    def actiongate_rows(self) -> None:
+        """Put the run to its gate again, or show the page."""
+        one = self._large()
+        if one is None or one.state != "done":
+            return
+        if one.verdict is None:
+            self.run_worker(self._togate_rows(one), group="gate", exclusive=True, exit_on_error=False)
+            return
+        from tui_router.ui.screens.page import PageScreen
+
+        self.app.push_screen(PageScreen(self.engine, f"Gate of run {one.run.id}", one.run.folder / "gate.md"))
+
+    async def _togate_rows(self, one: Seen) -> None:
+        from tui_router.store.errors import StoreError
+        from tui_router.training.artifact import ArtifactError
+        from tui_router.training.runs import RunError
+        from tui_router.training.trial import put_to_gate
+
+        learning = self.engine.racing.learning
+        if learning is None:
+            return
+        race, config, folder = learning.race, self.engine.config, self.engine.folder
+        self.gate.head.say("the leader decides the sealed rows …")
+        try:
+            one.verdict = await asyncio.to_thread(put_to_gate, one.run, config, folder, race.leader, race.leading_run)
+        except (RunError, ArtifactError, StoreError, OSError) as error:
+            self.notify(one_line(str(error), 200), severity="error", markup=False)
+        await self.engine.racing.look_for_tuned()
+        self._show()
+
+    def action_promote(self) -> None:
+        """Give this run the lead, if it passes its gate."""
+        one = self._large()
+        if one is not None and one.state == "done":
+            self.run_worker(self._lead(one.run), group="gate", exclusive=True, exit_on_error=False)
+
+    def action_rollback(self) -> None:
+        """Take the lead back from the trained router."""
+        self.run_worker(self._lead(None), group="gate", exclusive=True, exit_on_error=False)
+
+    async def _lead(self, run: Run | None) -> None:
+        from tui_router.store.errors import StoreError
+        from tui_router.training.artifact import ArtifactError
+        from tui_router.training.runs import RunError
+        from tui_router.tuned import PromotionError
+
+        racing = self.engine.racing
+        try:
+            lead = await (racing.promote(run) if run is not None else racing.rollback())
+        except (PromotionError, RunError, ArtifactError, StoreError, OSError) as error:
+            self.notify(one_line(str(error), 300), severity="error", markup=False, timeout=12)
+            await self._find()
+            return
+        self.notify(one_line(lead.reason, 200), title=f"{lead.router} leads now", markup=False)
+        await self._find()

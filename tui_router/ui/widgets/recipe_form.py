@@ -1,0 +1,184 @@
+"""The recipe as a form: up and down choose a field, left and right change it, enter types a value; each says what it means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input
+
+from tui_router.ui.widgets.lines import Rows, Words, line
+from tui_router.ui.widgets.panes import Pane
+
+if TYPE_CHECKING:
+    from tui_router.core.example import Source
+    from tui_router.training.recipe import Recipe
+
+SOURCES: tuple[tuple[Source, ...], ...] = (
+    ("verdict", "imported", "generated", "seed"), ("verdict", "imported", "generated"), ("verdict",),
+)  # fmt: skip
+_FIELDS = (
+    "base", "method", "backend", "label", "r", "alpha", "targets", "learning_rate", "epochs", "steps", "batch", "accumulate",
+    "max_length", "seed",
+)  # fmt: skip
+_NAMES = {
+    "r": "LoRA rank",
+    "alpha": "LoRA alpha",
+    "targets": "LoRA on",
+    "max_length": "tokens a row",
+    "learning_rate": "learning rate",
+}
+
+
+class RecipeForm(Pane):
+    """A recipe that can be changed."""
+
+    BINDINGS: ClassVar = [
+        Binding("up,k", "move(-1)", "field", show=False, id="form_up"),
+        Binding("down,j", "move(1)", "field", show=False, id="form_down"),
+        Binding("left,h", "change(-1)", "change", show=False, id="form_less"),
+        Binding("right,l", "change(1)", "change", show=False, id="form_more"),
+        Binding("enter", "type", "type", show=False, id="form_type"),
+    ]
+
+    class Changed(Message):
+        """Another recipe, or other sources."""
+
+    title = "Recipe"
+
+    def __init__(self) -> None:
+        super().__init__(id="recipe")
+        from tui_router.training import recipe
+
+        self.names = tuple(recipe.shipped())
+        self.recipe_name = self.names[0] if self.names else ""
+        self.recipe: Recipe = recipe.load(self.recipe_name) if self.recipe_name else recipe.Recipe()
+        self.sources = 0
+        self._manual = {
+            **recipe.described(), "recipe": "A set of values to begin with, for one base.",
+            "sources": "What is trained on. The seeds are general; your verdicts are yours.",
+        }  # fmt: skip
+        self._fields = ("recipe", "sources", *_FIELDS)
+        self._at = 0
+        self._rows, self._help = Rows(), Words("", classes="gap")
+        self._input = Input(id="recipe-input", compact=True)
+
+    def compose(self) -> ComposeResult:
+        yield from (self.head, self._rows, self._input, self._help)
+
+    def on_mount(self) -> None:
+        self._input.display = False
+        self._show()
+
+    def on_focus(self) -> None:
+        super().on_focus()
+        self._show()
+
+    def on_blur(self) -> None:
+        super().on_blur()
+        self._show()
+
+    def value(self, field: str) -> object:
+        """What a field holds."""
+        if field == "recipe":
+            return self.recipe_name
+        return SOURCES[self.sources] if field == "sources" else getattr(self.recipe, field)
+
+    def _show(self) -> None:
+        field = self._fields[self._at]
+        self._rows.put(*(self._row(name) for name in self._fields))
+        self._help.update(line((self._manual.get(field, ""), "$muted")))
+        self.head.say("←→ change, enter types" if self.has_focus else "")
+
+    def _row(self, field: str) -> Content:
+        here = self.has_focus and field == self._fields[self._at]
+        value = self.value(field)
+        said = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        if field == "targets":
+            said = said.replace("_proj", "")
+        if field == "steps" and not value:
+            said = "as the epochs make"
+        mark = ("› ", "$accent bold") if here else ("  ", "")
+        return line(mark, (f"{_NAMES.get(field, field):<14}", "$muted"), (said, "$accent bold" if here else "$text"))
+
+    # -- changing ------------------------------------------------------------------------------------------------
+    def action_move(self, by: int) -> None:
+        """Another field."""
+        self._at = (self._at + by) % len(self._fields)
+        self._show()
+
+    def action_change(self, by: int) -> None:
+        """The next or the previous value of the field."""
+        from tui_router.training import recipe
+        from tui_router.training.recipe import ATTENTION, FEED_FORWARD
+
+        field, value = self._fields[self._at], self.value(self._fields[self._at])
+        choices: dict[str, tuple[Any, ...]] = {
+            "method": ("lora", "full"), "backend": ("auto", "unsloth", "plain"), "label": ("letter", "text"),
+            "targets": (ATTENTION, ATTENTION + FEED_FORWARD), "r": (4, 8, 16, 32, 64), "alpha": (8, 16, 32, 64),
+            "learning_rate": (2e-5, 5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3), "epochs": (1.0, 2.0, 3.0, 4.0, 6.0, 10.0),
+            "steps": (0, 50, 100, 200, 400, 800, 1600), "batch": (1, 2, 4, 8, 16, 32), "accumulate": (1, 2, 4, 8),
+            "max_length": (256, 384, 512, 768, 1024, 2048), "seed": (3407, 1, 2, 3, 4, 5),
+        }  # fmt: skip
+        if field == "recipe" and self.names:
+            self.recipe_name = self.names[(self.names.index(self.recipe_name) + by) % len(self.names)]
+            self.recipe = recipe.load(self.recipe_name)
+        elif field == "sources":
+            self.sources = (self.sources + by) % len(SOURCES)
+        elif field == "base":
+            bases = tuple(recipe.load(name).base for name in self.names)
+            self._set(field, bases[(bases.index(value) + by) % len(bases)] if value in bases else bases[0])
+        else:
+            known = choices[field]
+            self._set(field, known[(known.index(value) + by) % len(known)] if value in known else known[0])
+        self._show()
+        self.post_message(self.Changed())
+
+    def _set(self, field: str, value: Any) -> None:
+        from msgspec.structs import replace
+
+        self.recipe = replace(self.recipe, **{field: value})
+
+    def action_type(self) -> None:
+        """Type the field's value."""
+        field = self._fields[self._at]
+        if field in ("recipe", "sources", "method", "backend", "label", "targets"):
+            self.action_change(1)
+            return
+        self._input.value = str(self.value(field))
+        self._input.display = True
+        self._input.focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Take what was typed, if the recipe's own checks take it."""
+        from tui_router.training import recipe
+
+        event.stop()
+        field, text = self._fields[self._at], event.value.strip()
+        tables = {name: table for table, names in recipe.TABLES.items() for name in names}
+        typed = f'"{text}"' if field == "base" else text
+        try:
+            made = recipe.parse(
+                f"[{tables[field]}]\n{field} = {typed}" if field in tables else f"{field} = {typed}", "recipe"
+            )
+        except recipe.RecipeError as error:
+            self._help.update(line((str(error).partition(": ")[2], "$wrong")))
+            return
+        self._set(field, getattr(made, field))
+        self._close()
+        self.post_message(self.Changed())
+
+    def on_key(self, event: Any) -> None:
+        """Escape leaves the input, not the screen."""
+        if event.key == "escape" and self._input.has_focus:
+            event.stop()
+            event.prevent_default()
+            self._close()
+
+    def _close(self) -> None:
+        self._input.display = False
+        self.focus()
+        self._show()
