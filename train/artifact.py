@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from train.base import Backend
-from train.labels import Judged, Labels, best_temperature, evaluation, judge, prompt, scored
+from train.labels import Judged, Labels, best_temperature, completion_loss, evaluation, judge, prompt, scored
 from tui_router.training.artifact import REFERENCE, ROUTER, SEALED, Reference, RouterCard, Sealed, write
 from tui_router.training.events import Eval
 from tui_router.training.recipe import Recipe, base_of
@@ -30,7 +30,7 @@ def save(
     """Write the artifact, whole or not at all; returns the last evaluation on the validation rows."""
     held = dataset.validation or dataset.train[:COMPARED]
     judged = judge(model, tokenizer, held, labels)
-    last = evaluation(judged, labels, step)
+    last = evaluation(judged, labels, step, completion_loss(model, tokenizer, held[: recipe.eval_rows]))
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".artifact."))
     try:

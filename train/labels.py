@@ -121,11 +121,43 @@ def _padded(tokenizer: Any, texts: Sequence[str], device: Any) -> Any:
     )
 
 
-def evaluation(judged: Sequence[Judged], labels: Labels, step: int) -> Eval:
+@torch.inference_mode()
+def completion_loss(model: Any, tokenizer: Any, rows: Sequence[Row], batch: int = BATCH) -> float:
+    """Mean negative log probability of the tokens of the answers, in nats: what the trainer calls the loss."""
+    was_training = model.training
+    model.eval()
+    total, count = 0.0, 0
+    try:
+        for start in range(0, len(rows), batch):
+            part = rows[start : start + batch]
+            before = [prompt(tokenizer, row.messages) for row in part]
+            whole = [
+                tokenizer.apply_chat_template(
+                    [*row.messages, {"role": "assistant", "content": row.answer}], tokenize=False
+                )
+                for row in part
+            ]
+            lengths = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in before]
+            encoded = tokenizer(
+                whole, return_tensors="pt", padding=True, add_special_tokens=False, padding_side="right"
+            ).to(model.device)
+            told = log_softmax(model(**encoded).logits[:, :-1].float(), -1)
+            told = told.gather(-1, encoded["input_ids"][:, 1:, None])[..., 0]
+            places = torch.arange(1, told.shape[1] + 1, device=told.device)
+            answers = (places >= torch.tensor(lengths, device=told.device)[:, None]) & (
+                encoded["attention_mask"][:, 1:] == 1
+            )
+            total -= float(told[answers].sum())
+            count += int(answers.sum())
+    finally:
+        model.train(was_training)
+    return total / max(1, count)
+
+
+def evaluation(judged: Sequence[Judged], labels: Labels, step: int, loss: float) -> Eval:
     """The figures of judged rows."""
     places = {route: i for i, route in enumerate(labels.routes)}
     right = [max(range(len(j.probabilities)), key=j.probabilities.__getitem__) == places[j.row.route] for j in judged]
-    loss = -sum(_log(j.probabilities[places[j.row.route]]) + _log(j.mass) for j in judged) / len(judged)
     per_route: dict[str, tuple[int, int]] = {}
     for one, hit in zip(judged, right, strict=True):
         hits, n = per_route.get(one.row.route, (0, 0))

@@ -20,7 +20,7 @@ from trl import SFTConfig, SFTTrainer
 from train.base import Backend, Loaded
 from train.control import Control, Word
 from train.emit import Emitter
-from train.labels import Labels, evaluation, judge
+from train.labels import Labels, completion_loss, evaluation, judge
 from train.program import WHOLE, NotFiniteError
 from tui_router.training.events import Checkpoint, Step
 from tui_router.training.recipe import Recipe
@@ -73,7 +73,9 @@ class Loop:
     def evaluate(self, step: int) -> None:
         """Judge the held-out rows, and tell."""
         if self.held_out:
-            self.emit(evaluation(judge(self.model, self.tokenizer, self.held_out, self.labels), self.labels, step))
+            judged = judge(self.model, self.tokenizer, self.held_out, self.labels)
+            loss = completion_loss(self.model, self.tokenizer, self.held_out)
+            self.emit(evaluation(judged, self.labels, step, loss))
 
 
 def _config(recipe: Recipe, backend: Backend, checkpoints: Path) -> SFTConfig:
@@ -123,11 +125,14 @@ class Told(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> Any:
         loop = self._loop
+        if state.global_step >= state.max_steps:
+            control.should_save = False  # the artifact comes next; from the last step there is nothing to go on with
+            return control
         loop.word = loop.control.word()
         if loop.word:
             control.should_training_stop = True
             control.should_save = loop.word == "pause"
-        elif state.global_step % loop.recipe.eval_every == 0 and state.global_step < state.max_steps:
+        elif state.global_step % loop.recipe.eval_every == 0:
             loop.evaluate(state.global_step)
         return control
 

@@ -111,6 +111,7 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: Emitter, *, resume: bool
     emit(Stage(says=f"loading {recipe.base}"))
     set_seed(recipe.seed)
     loaded = load(recipe, backend)
+    from train.artifact import save  # now, so that an update of the program while it trains cannot break its end
     from train.labels import labels_of
     from train.loop import Loop
 
@@ -137,8 +138,6 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: Emitter, *, resume: bool
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
         return Dropped(step=loop.step)
     emit(Stage(says="testing"))
-    from train.artifact import save
-
     last = save(loop.model, loaded.tokenizer, recipe, dataset, labels, backend, out / "artifact", loop.step)
     emit(last)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)

@@ -63,7 +63,7 @@ class Eval(Struct, frozen=True, kw_only=True, tag_field="event", tag="eval"):
     step: int
     n: int
     loss: float
-    """Mean negative log probability of the right answer, in nats."""
+    """Mean negative log probability of the tokens of the right answer, in nats: the same as `Step.loss`."""
     accuracy: float
     ci95: tuple[float, float]
     ece: float

@@ -129,8 +129,7 @@ class ExportScreen(Room):
         self.keys_bar.put(
             keys(("x", "export"), ("↑↓←→", "choose"), ("d", "folder"), ("m", "dataset / model"), *last, ("esc", "chat"))
         )
-        self.fields.head.title = ("DATASET", "MODEL")[self.tab]
-        self.fields.head.refresh()
+        self.fields.head.call(("Dataset", "Model")[self.tab])
         rows: list[Content] = []
         values = self._values()
         for place, (name, value, says) in enumerate(values):
@@ -149,7 +148,7 @@ class ExportScreen(Room):
 
     def _show_preview(self) -> None:
         if self.tab == 1:
-            self.preview.head.title = "HOW IT IS CHECKED"
+            self.preview.head.call("How it is checked")
             self.preview.head.say("99% needed")
             self.preview.rows.put(
                 line("Held-out requests are sent through it as it will be"),
@@ -158,7 +157,7 @@ class ExportScreen(Room):
                 line("template, tokenizer, quantisation or adapter."),
             )
             return
-        self.preview.head.title = "PREVIEW"
+        self.preview.head.call("Preview")
         self.preview.head.say(f"{_PREVIEW} rows")
         from tui_router.datasets.formats import row_of
 

@@ -57,6 +57,10 @@ class Room(Screen[None]):
         """What stands in the main column."""
         return ()
 
+    def first(self) -> Widget:
+        """What has the focus at first."""
+        return self.query_one(".room-left")
+
     def right(self) -> Iterable[Widget]:
         """What stands beside it; below it when the terminal is narrow."""
         return ()
@@ -71,7 +75,7 @@ class Room(Screen[None]):
 
     def on_mount(self) -> None:
         self.keys_bar.put(keys(*self.keys_shown))
-        self.query_one(".room-left").focus()
+        self.first().focus()
         self.say("reading …")
 
     def say(self, text: str, *marks: Part) -> None:

@@ -68,6 +68,7 @@ class TrainScreen(Room):
         """Which run is drawn beside it; -1: none."""
         self.smoothing = 1
         self.found: Preflight | None = None
+        self._judging = False
         self._asked = ""
         """The action that wants its key a second time."""
         self.readiness = Table("Data", "train-data")
@@ -86,9 +87,11 @@ class TrainScreen(Room):
     def right(self) -> Iterable[Widget]:
         return self.now, self.readiness, self.preflight, self.gate, self.runs
 
+    def first(self) -> Widget:
+        return self.form
+
     def on_mount(self) -> None:
         super().on_mount()
-        self.form.focus()
         self.run_worker(self._read_data(), group="train-data", exclusive=True, exit_on_error=False)
         self.run_worker(self._find(), group="train", exclusive=True, exit_on_error=False)
         self.set_interval(_LOOK_S, self._look)
@@ -148,7 +151,7 @@ class TrainScreen(Room):
             for place, r in enumerate(fleet.routes, 1)
         ]
         if done < GOAL:
-            rows.append(line(("below the mark: it can be trained, and will know little of you", "$caution")))
+            rows.append(line(("below the mark: it will know little of you", "$caution")))
         rows.append(line(("F4 has the label doctor look at them", "$muted")))
         self.readiness.rows.put(*rows)
 
@@ -163,15 +166,15 @@ class TrainScreen(Room):
         self._show_runs()
         if one is None:
             self.say("a new run")
-            self.about.head.title = "NEW RUN"
+            self.about.head.call("New run")
             self.about.head.say("")
             self.about.rows.put(
-                line("A small model learns your routes and takes over from the rules, if it"),
-                line("passes its gate. It trains in a process of its own; you can go on."),
+                line("A small model learns your routes, and takes over from the rules"),
+                line("if it passes its gate. It trains by itself; you can go on."),
             )
             self._show_preflight()
             return
-        self.about.head.title = f"RUN {one.run.id}"
+        self.about.head.call(f"Run {one.run.id}")
         self.about.head.say(one.state)
         self.about.rows.put(*about_rows(one))
         beside = self.seen[self.other] if 0 <= self.other < len(self.seen) and self.other != self.at else None
@@ -396,14 +399,17 @@ class TrainScreen(Room):
         from tui_router.training.trial import put_to_gate
 
         learning = self.engine.racing.learning
-        if learning is None:
+        if learning is None or self._judging:
             return
+        self._judging = True
         race, config, folder = learning.race, self.engine.config, self.engine.folder
         self.gate.head.say("the leader decides the sealed rows …")
         try:
             one.verdict = await asyncio.to_thread(put_to_gate, one.run, config, folder, race.leader, race.leading_run)
         except (RunError, ArtifactError, StoreError, OSError) as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
+        finally:
+            self._judging = False
         await self.engine.racing.look_for_tuned()
         self._show()
 

@@ -49,7 +49,7 @@ def about_rows(one: Seen) -> list[Content]:
         left = f"  {minutes(last.seconds_left)} left" if one.state == "running" else ""
         rows.append(
             line(
-                bar(last.step / max(1, last.of), 40, "$accent", track=True), (f" {last.step / max(1, last.of):.0%}", "$strong bold"),
+                bar(last.step / max(1, last.of), 32, "$accent", track=True), (f" {last.step / max(1, last.of):.0%}", "$strong bold"),
                 (f"  {last.step:,} of {last.of:,}{left}", "$muted"),
             )
         )  # fmt: skip

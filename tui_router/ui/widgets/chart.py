@@ -29,6 +29,8 @@ class Series(Struct, frozen=True):
     ys: Sequence[float]
     color: str
     """Name of a theme variable."""
+    mark: str = ""
+    """A sign at every point instead of a line."""
     dash: int = 0
     """0: a line; k: one point in every k columns."""
     low: Sequence[float] = ()
@@ -122,6 +124,9 @@ class Chart(Widget):
         for series in reversed(self._series):
             color = self._rgb(series.color)
             xs, ys = thin(series.xs, series.ys, columns)
+            if series.mark:
+                figure.scatter(list(series.xs), list(series.ys), marker=series.mark, color=color)
+                continue
             if series.dash or len(xs) == 1:
                 kept = slice(None, None, max(1, series.dash))
                 figure.scatter(xs[kept], ys[kept], marker="braille", color=color)

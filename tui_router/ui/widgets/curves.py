@@ -44,7 +44,7 @@ class LossPane(Pane):
         losses = smoothed([s.loss for s in steps], smoothing)
         series = [Series([float(s.step) for s in steps], losses, "s1")]
         if curve.evals:
-            series.append(Series([float(e.step) for e in curve.evals], [e.loss for e in curve.evals], "s2", dash=1))
+            series.append(Series([float(e.step) for e in curve.evals], [e.loss for e in curve.evals], "s2", mark="●"))
         if other is not None and other[1].steps:
             beside = other[1].steps
             series.append(
@@ -77,7 +77,7 @@ class ViewPane(Pane):
 
     def put(self, curve: Curve, other: tuple[str, Curve] | None) -> None:
         """Draw what has been told."""
-        self.head.title = self.view.upper()
+        self.head.call(self.view)
         if self.view == VIEWS[0]:
             self._accuracy(curve, other)
             return

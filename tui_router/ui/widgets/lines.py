@@ -97,6 +97,12 @@ class Head(Split):
         self.left = line((self.title, "$accent bold" if focused else "$strong bold"))
         return super().render()
 
+    def call(self, title: str) -> None:
+        """Another name."""
+        if self.title != title.upper():
+            self.title = title.upper()
+            self.refresh()
+
     def say(self, right: Content | str) -> None:
         """Show another number."""
         self.put(self.left, line((right, "$muted")) if isinstance(right, str) else right)

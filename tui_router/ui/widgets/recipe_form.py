@@ -165,7 +165,8 @@ class RecipeForm(Pane):
                 f"[{tables[field]}]\n{field} = {typed}" if field in tables else f"{field} = {typed}", "recipe"
             )
         except recipe.RecipeError as error:
-            self._help.update(line((str(error).partition(": ")[2], "$wrong")))
+            wrong = f"{text!r} is no value of this field" if "TOML" in str(error) else str(error).rpartition(": ")[2]
+            self._help.update(line((wrong, "$wrong")))
             return
         self._set(field, getattr(made, field))
         self._close()
