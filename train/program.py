@@ -80,7 +80,8 @@ def _failure(error: Exception) -> Failed:
         return Failed(
             says="the memory is full", cause="memory", next="halve batch and double accumulate, or shorten max_length"
         )
-    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "no space left" in low:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if full or any(said_so in low for said_so in ("no space left", "disk quota", "file too large")):
         return Failed(
             says="the disk is full", cause="disk", next="free some space and resume; the last checkpoint is kept"
         )

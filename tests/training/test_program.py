@@ -1,0 +1,220 @@
+"""Real trainings, in processes of their own, on a CPU."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import msgspec
+import pytest
+
+from tests.training import world
+from tui_router.training import process, recipe
+from tui_router.training.artifact import (
+    LATENCY,
+    REFERENCE,
+    ROUTER,
+    SEALED,
+    Latency,
+    Reference,
+    RouterCard,
+    Sealed,
+    read,
+)
+from tui_router.training.events import Done, Dropped, Eval, Failed, Paused, Start, Step
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def decisions(run):
+    return read(run.artifact / REFERENCE, list[Reference])
+
+
+def test_a_run_tells_its_story_and_leaves_an_artifact(full):
+    events = list(full.events())
+    (start,) = [e for e in events if isinstance(e, Start)]
+    steps = [e for e in events if isinstance(e, Step)]
+    assert (start.backend, start.device, start.steps) == (
+        "plain",
+        "cpu",
+        70,
+    ) and start.trainable == start.parameters > 50_000
+    assert start.versions["trl"] and start.why
+    assert [s.step for s in steps] == list(range(1, 71)) and steps[-1].loss < steps[0].loss / 4
+    assert all(s.grad_norm > 0 and s.tokens_per_second > 0 and s.memory_bytes > 1e8 for s in steps)
+    last = [e for e in events if isinstance(e, Eval)][-1]
+    assert (
+        last.accuracy >= 0.9
+        and last.ci95[0] <= last.accuracy <= last.ci95[1]
+        and set(last.per_route) == set(world.WORDS)
+    )
+    assert isinstance(events[-1], Done) and full.state() == "done"
+    card = read(full.artifact / ROUTER, RouterCard)
+    assert (card.routes, card.answers) == (tuple(world.WORDS), ("A", "B", "C"))
+    assert len(read(full.artifact / SEALED, list[Sealed])) > 20 and read(full.artifact / LATENCY, Latency).p50_ms > 0
+    assert not list(full.folder.rglob("*.bin")) and not list(full.folder.rglob("*.pt"))
+
+
+def test_the_same_seed_data_and_versions_give_the_same_adapter(lora, tmp_path, data):
+    again = world.train(world.run_of(tmp_path, lora.record.recipe, data))
+    name = "adapter_model.safetensors"
+    assert (again.artifact / name).read_bytes() == (lora.artifact / name).read_bytes()
+
+
+def when_step(run, step):
+    """Wait until a run has told of a step."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        if any(isinstance(e, Step) and e.step >= step for e in run.events()):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no step {step}: {(run.folder / 'events.jsonl').read_text()[-500:]}")
+
+
+def same_as(run, other):
+    mine, theirs = (r.curve().steps for r in (run, other))
+    assert [s.step for s in mine] == [s.step for s in theirs]
+    assert [s.loss for s in mine] == pytest.approx([s.loss for s in theirs], abs=1e-9)
+    for a, b in zip(decisions(run), decisions(other), strict=True):
+        assert a.probabilities == pytest.approx(b.probabilities, abs=1e-9)
+
+
+def test_paused_and_resumed_is_as_if_never_stopped(full, tmp_path, data):
+    run = world.run_of(tmp_path, full.record.recipe, data)
+    going = world.start(run)
+    when_step(run, 22)
+    run.ask("pause")
+    assert going.wait(60) == 0 and run.state() == "paused"
+    assert isinstance(run.curve().end, Paused)
+    world.train(run, "--resume")
+    same_as(run, full)
+
+
+def test_killed_twice_and_resumed_is_as_if_never_stopped(full, tmp_path, data):
+    run = world.run_of(tmp_path, full.record.recipe, data)
+    for step, more in ((18, ()), (41, ("--resume",))):
+        going = world.start(run, *more)
+        when_step(run, step)
+        going.send_signal(signal.SIGKILL)
+        going.wait(30)
+        assert run.state() == "dead"
+        assert run.curve().steps[-1].step - run.curve().checkpoint <= 6
+    world.train(run, "--resume")
+    same_as(run, full)
+
+
+def test_stopped_and_kept_or_dropped(full, tmp_path, data):
+    run = world.run_of(tmp_path, full.record.recipe, data)
+    going = world.start(run)
+    when_step(run, 10)
+    run.ask("keep")
+    assert going.wait(60) == 0 and run.finished
+    assert run.curve().end.early
+    dropped = world.run_of(tmp_path / "other", full.record.recipe, data)
+    going = world.start(dropped)
+    when_step(dropped, 6)
+    dropped.ask("drop")
+    assert going.wait(60) == 0 and isinstance(dropped.curve().end, Dropped)
+    assert not dropped.finished and not (dropped.folder / "checkpoints").exists()
+
+
+def test_answers_in_text(full, tmp_path):
+    """On a base that knows the names already: only the form of the answer is new."""
+    chosen = world.written(full.artifact, label="text", steps=50, rate=4e-3)
+    run = world.run_of(tmp_path, chosen, world.dataset(tmp_path / "text", "route"))
+    world.train(run)
+    card = read(run.artifact / ROUTER, RouterCard)
+    assert card.answers[0] == "ROUTE_TO=harbour" and run.curve().evals[-1].accuracy > 0.8
+
+
+def test_unsloth_goes_the_same_way(lora, tmp_path, data):
+    chosen = msgspec.structs.replace(lora.record.recipe, backend="unsloth", steps=5)
+    run = world.train(world.run_of(tmp_path, chosen, data))
+    curve = run.curve()
+    assert isinstance(curve.end, Done), curve.end
+    assert curve.start.backend == "unsloth" and curve.start.versions["unsloth"]
+    assert (run.artifact / "adapter_model.safetensors").is_file()
+
+
+def test_several_processes_are_one_run(full, tmp_path, data):
+    """`accelerate launch` starts the same program more than once; one of them speaks."""
+    chosen = msgspec.structs.replace(full.record.recipe, steps=4)
+    run = world.run_of(tmp_path, chosen, data)
+    command = process.command(
+        "--recipe", str(run.folder / "recipe.toml"), "--data", str(run.folder / "data"), "--out", str(run.folder)
+    )
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+              "--mixed_precision", "no", "--dynamo_backend", "no", "-m", *command[2:]]  # fmt: skip
+    done = subprocess.run(launch, cwd=run.folder, env=process.environment(run.folder), capture_output=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [s.step for s in run.curve().steps] == [1, 2, 3, 4] and run.finished
+
+
+# -- what goes wrong -----------------------------------------------------------------------------------------------
+def failed(run):
+    end = world.train(run).curve().end
+    assert isinstance(end, Failed), end
+    assert "Traceback" not in end.says and end.next
+    return end
+
+
+def test_a_loss_that_is_no_number(tmp_path, data, base):
+    broken = tmp_path / "base"
+    code = (
+        "import sys; from safetensors.torch import load_file, save_file; p = sys.argv[1];"
+        "w = load_file(p); w['model.norm.weight'][0] = float('nan'); save_file(w, p, metadata={'format': 'pt'})"
+    )
+    subprocess.run(["cp", "-r", str(base), str(broken)], check=True)
+    subprocess.run([sys.executable, "-c", code, str(broken / "model.safetensors")], check=True)
+    end = failed(world.run_of(tmp_path, world.written(broken), data))
+    assert end.cause == "loss" and "loss is nan at step 1" in end.says and "learning rate" in end.next
+
+
+def test_a_full_disk(tmp_path, data, base):
+    run = world.run_of(tmp_path, world.written(base, steps=12), data)
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); import signal;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); sys.argv = ['train', *sys.argv[1:]]; from train.__main__ import main; sys.exit(main())"
+    )
+    arguments = (
+        "--recipe",
+        str(run.folder / "recipe.toml"),
+        "--data",
+        str(run.folder / "data"),
+        "--out",
+        str(run.folder),
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=run.folder,
+        env=process.environment(run.folder),
+        capture_output=True,
+    )
+    end = run.curve().end
+    assert done.returncode == 1 and isinstance(end, Failed), end
+    assert end.cause == "disk" and "full" in end.says
+
+
+def test_a_base_without_a_chat_template(tmp_path, data, base):
+    broken = tmp_path / "base"
+    subprocess.run(["cp", "-r", str(base), str(broken)], check=True)
+    (broken / "chat_template.jinja").unlink()
+    end = failed(world.run_of(tmp_path, world.written(broken), data))
+    assert end.cause == "base" and "chat template" in end.says
+
+
+def test_a_base_that_cannot_be_fetched(tmp_path, data, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    chosen = msgspec.structs.replace(recipe.load("gemma-3-1b"), steps=1)
+    end = failed(world.run_of(tmp_path, chosen, data))
+    assert end.cause == "base" and "google/gemma-3-1b-it" in end.says and "folder" in end.says
+
+
+def test_two_processes_on_one_run(full, tmp_path, data):
+    run = world.run_of(tmp_path, full.record.recipe, data)
+    going = world.start(run)
+    when_step(run, 3)
+    assert world.start(run, "--resume").wait(60) == 1
+    os.kill(going.pid, signal.SIGTERM)
+    assert going.wait(60) == 0 and run.state() == "paused"
