@@ -1,0 +1,187 @@
+"""The trained router in the program: promoted, asked, watched, taken back."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from msgspec.structs import replace
+
+from tests.training import world
+from tests.worlds import wrong
+from tui_router.core.types import Request
+from tui_router.engine import Engine
+from tui_router.training.exports import export, served_name
+from tui_router.training.parity import served
+from tui_router.training.runs import Run
+from tui_router.tuned import MISSES, PromotionError
+
+pytestmark = pytest.mark.timeout(300)
+VESPER = Request(text="what is the matter with yarrow today")
+
+
+@pytest.fixture
+def home(full, tmp_path):
+    """A data folder with the finished run in it."""
+    shutil.copytree(full.folder, tmp_path / "home-data" / "runs" / full.folder.name)
+    return tmp_path / "home-data"
+
+
+@pytest.fixture
+def run(home):
+    return Run(next((home / "runs").iterdir()))
+
+
+@pytest.fixture
+async def engine(home):
+    made = Engine(world.COMPANY, home, health_checks=False, interactive=True)
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def test_it_passes_leads_answers_and_is_rolled_back(engine, run):
+    racing = engine.racing
+    assert racing.leader == "learned" and racing.tuned.run.id == run.id
+    lead = await racing.promote(run)
+    assert racing.leader == "tuned" and "passed its gate" in lead.reason
+    async with asyncio.timeout(60):
+        while True:  # its process is being loaded: until then the one who led before decides
+            turn = await engine.begin(VESPER)
+            if turn.decision.router == "tuned":
+                break
+            assert turn.decision.router == "learned"
+            await asyncio.sleep(0.2)
+    assert turn.decision.route == "workshop" and turn.decision.confidence > 0.5
+    assert {s.router for s in turn.shadows} == {"learned", "rules"}
+    await racing.rollback()
+    assert racing.leader == "learned"
+    with pytest.raises(PromotionError, match="nothing to roll back"):
+        await racing.rollback()
+    reasons = [o.text for o in await engine.in_store(lambda: engine.store.observations(20)) if o.tag == "new_leader"]
+    assert any("passed its gate" in r for r in reasons) and any("rolled back by you" in r for r in reasons)
+
+
+async def test_a_leader_that_does_not_answer_loses_the_lead(engine, run):
+    racing = engine.racing
+    await racing.promote(run)
+    racing.tuned.helper.artifact = run.folder / "gone"  # its process will not find anything
+    for _ in range(MISSES + 20):
+        turn = await engine.begin(VESPER)
+        assert turn.decision.router == "learned"
+        await asyncio.sleep(0.1)
+        if racing.leader == "learned":
+            break
+    assert racing.leader == "learned"
+    leads = await engine.in_store(engine.store.leads)
+    assert "did not answer" in leads[-1].reason
+
+
+async def test_verdicts_take_the_lead_back(engine, run):
+    """Turns on which it was wrong and the former leader right: a dozen are enough."""
+    racing = engine.racing
+    await racing.promote(run)
+    await racing.tuned.close()
+    for i in range(40):
+        turn = await engine.begin(Request(text=f"note {i}"))
+        said = turn.decision  # the former leader's: the trained router did not answer
+        wrong_one = _by("tuned", said, next(r for r in world.WORDS if r != said.route))
+        changed = replace(turn, decision=wrong_one, shadows=(said,))
+        await engine.in_store(lambda turn=turn, changed=changed: _rewrite(engine.store, turn, changed))
+        engine.live[turn.id].turn = changed
+        await engine.rate(turn.id, wrong(said.route))
+        await asyncio.gather(*engine._tasks)
+        if racing.leader != "tuned":
+            break
+    assert racing.leader == "learned" and i < 20
+    leads = await engine.in_store(engine.store.leads)
+    assert leads[-1].router == "learned" and "alone was right on" in leads[-1].reason
+
+
+def _by(router, decision, route):
+    rest = [name for name, _ in decision.ranking if name != route]
+    return replace(decision, router=router, ranking=((route, 0.9), *((name, 0.1 / len(rest)) for name in rest)))
+
+
+def _rewrite(store, turn, changed):
+    """Put another decision into a stored turn: what the trained router would have said."""
+    import msgspec
+
+    from tui_router.store import documents
+    from tui_router.store.records import TURNS
+
+    raw = documents.decode(store.db.storage.one(TURNS, turn.number))
+    raw |= msgspec.to_builtins({"decision": changed.decision, "shadows": changed.shadows})
+    store.db.storage.put(TURNS, {turn.number: documents.encode(raw)})
+
+
+async def test_it_stays_promoted_over_a_start(home, run):
+    first = Engine(world.COMPANY, home, health_checks=False)
+    await first.open()
+    await first.racing.promote(run)
+    await first.close()
+    again = Engine(world.COMPANY, home, health_checks=False)
+    await again.open()
+    assert again.racing.leader == "tuned" and again.racing.learning.race.leading_run == run.id
+    await again.close()
+
+
+async def test_a_run_that_does_not_know_a_route_is_not_promoted(home, run):
+    from tui_router import config
+
+    wider = config.parse(world.FLEET + '[routes.extra]\ndescription = "x"\nmodel = "gemma-3-1b"\n', None, {})
+    engine = Engine(wider, home, health_checks=False)
+    await engine.open()
+    with pytest.raises(PromotionError, match="never taught extra"):
+        await engine.racing.promote(run)
+    assert engine.racing.leader == "learned"
+    await engine.close()
+
+
+def said(*arguments, code=0):
+    done = subprocess.run([sys.executable, "-m", "tui_router", *arguments], capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def test_the_command_line_promotes_and_routes_by_a_served_gguf(home, run, tmp_path):
+    file = tmp_path / "fleet.toml"
+    file.write_text(world.FLEET)
+    more = ("--config", str(file), "--data-dir", str(home))
+    assert "refused" not in said("runs", *more).stdout
+    assert said("promote", "last", "--json", *more).stdout.startswith('{"leader": "tuned"')
+    made = export(run, "gguf", "f16", tmp_path / "out")
+    with served(next((tmp_path / "out").glob("*.gguf")), None, "", served_name(run)) as url:
+        file.write_text(f'{world.FLEET}[backends.here]\nurl = "{url}"\n')
+        answer = json.loads(said("route", VESPER.text, "--json", *more).stdout)
+    assert (answer["router"], answer["route"]) == ("tuned", "workshop") and made.compared.worst < 0.02
+    assert sum(p for _, p in answer["ranking"]) == pytest.approx(1)
+    answer = json.loads(said("route", VESPER.text, "--json", *more).stdout)  # no server any more: a process of its own
+    assert (answer["router"], answer["route"]) == ("tuned", "workshop")
+    assert "rolled back by you" in said("rollback", *more).stdout
+    assert json.loads(said("route", VESPER.text, "--json", *more).stdout)["router"] == "learned"
+    assert "nothing to roll back" in said("rollback", *more, code=1).stderr
+
+
+def test_the_command_line_follows_a_run_to_its_gate(full, tmp_path, data):
+    from tui_router.training import recipe
+
+    short = tmp_path / "recipe.toml"
+    short.write_text(recipe.write(replace(full.record.recipe, steps=4)))
+    (tmp_path / "fleet.toml").write_text(world.FLEET)
+    more = ("--config", str(tmp_path / "fleet.toml"), "--data-dir", str(tmp_path / "d"))
+    lines = [
+        json.loads(x)
+        for x in said("train", "--recipe", str(short), "--data", str(data), "--json", *more).stdout.splitlines()
+    ]
+    assert [x["event"] for x in lines if x["event"] in ("start", "done", "gate")] == ["start", "done", "gate"]
+    run_id = lines[-1]["run"]
+    assert f"run {run_id}: done" in said("runs", "show", run_id, *more).stdout
+    said("runs", "note", run_id, "a", "short", "one", *more)
+    assert json.loads(said("runs", "--json", *more).stdout)["runs"][0]["notes"] == "a short one"
+    refused = said("promote", run_id, *more, code=1).stderr
+    assert "the gate refuses" in refused and "Traceback" not in refused
+    said("runs", "delete", run_id, *more)
+    assert "there is no run" in said("runs", "show", run_id, *more, code=2).stderr
