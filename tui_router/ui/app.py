@@ -53,7 +53,10 @@ class RouterApp(App[None]):
         Binding("f3", "stats", "Stats", id="stats", tooltip="How the router does"),
         Binding("f4", "data", "Data", id="data", tooltip="Training data: its faults, and the way out"),
         Binding("f5", "train", "Train", id="train", tooltip="A router of your own: train it, test it, promote it"),
-        Binding("f6", "export", "Export", id="export", tooltip="Datasets and trained routers, for others"),
+        # With priority: a text area selects a line with this key.
+        Binding(
+            "f6", "export", "Export", id="export", tooltip="Datasets and trained routers, for others", priority=True
+        ),
         Binding("ctrl+o", "sessions", "sessions", id="sessions", tooltip="Earlier conversations", priority=True),
         Binding(
             "ctrl+r",
@@ -266,7 +269,9 @@ class RouterApp(App[None]):
         """What leaves the program."""
         from tui_router.ui.screens.export import ExportScreen
 
-        if self.engine is not None and not isinstance(self.screen, ExportScreen):
+        if isinstance(self.screen, ExportScreen):
+            self.action_chat()
+        elif self.engine is not None:
             self.action_chat()
             self.push_screen(ExportScreen(self.engine))
 

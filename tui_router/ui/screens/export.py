@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _FROM: tuple[tuple[Source, ...], ...] = (SOURCES, ("verdict", "imported", "generated"), ("verdict",))
 _PREVIEW = 3
 _WIDE = 62
+_TEXT = 60
 
 
 class ExportScreen(Room):
@@ -113,7 +114,7 @@ class ExportScreen(Room):
         return [
             ("run", run.id if run else "none finished yet: F5 trains one", run.record.recipe.base if run else ""),
             ("form", form, SAYS[form]),
-            ("size", QUANTS[self.quant_at], "of GGUF files: f16 is exact, q8_0 half of it, q4_0 a quarter"),
+            ("size", QUANTS[self.quant_at], "f16 is exact, q8_0 half of it, q4_0 a quarter"),
         ]
 
     def _run(self) -> Run | None:
@@ -151,10 +152,10 @@ class ExportScreen(Room):
             self.preview.head.call("How it is checked")
             self.preview.head.say("99% needed")
             self.preview.rows.put(
-                line("Held-out requests are sent through it as it will be"),
-                line("served. It is refused when fewer than 99% get the route"),
-                line("that the trained model chose, and the stage is named:"),
-                line("template, tokenizer, quantisation or adapter."),
+                line("Held-out requests are sent through it as it will"),
+                line("be served. Unless 99% get the route that the"),
+                line("trained model chose, it is refused, and the stage"),
+                line("named: template, tokenizer, quantisation, adapter."),
             )
             return
         self.preview.head.call("Preview")
@@ -310,7 +311,7 @@ class ExportScreen(Room):
         rows = [line(("✓ ", "$right"), f"{form}, {made.size_bytes / 1e6:,.1f} MB")]
         if made.compared is not None:
             c = made.compared
-            rows.append(line(("✓ ", "$right"), f"{c.same} of {c.n} the same route, probabilities within {c.worst:.3f}"))
+            rows.append(line(("✓ ", "$right"), f"{c.same} of {c.n} the same, within {c.worst:.3f}"))
         else:
             rows += [line(("! ", "$caution"), part) for part in _folded(f"not compared: {made.unchecked}")]
         rows += [line(part) for part in _folded(made.folder)]
@@ -372,12 +373,18 @@ def _masked(example: Example, private: str) -> Example:
 
 
 def _shown(row: dict[str, Any]) -> list[str]:
-    """A row as it will stand in its file, folded and cut."""
-    text = one_line(
-        json.dumps({k: v for k, v in row.items() if k not in ("weight", "exact", "origin")}, ensure_ascii=False), 2000
-    )
-    lines = _folded(text)
-    return lines if len(lines) <= 7 else [*lines[:4], "…", *lines[-2:]]
+    """A row as it will stand in its file, its long texts cut, folded."""
+    kept = {name: _short(value) for name, value in row.items() if value not in ("", 1.0, False)}
+    return _folded(one_line(json.dumps(kept, ensure_ascii=False), 2000))
+
+
+def _short(value: Any) -> Any:
+    """A value of a row whose long texts keep their two ends."""
+    if isinstance(value, str):
+        return value if len(value) <= _TEXT else f"{value[: _TEXT - 14]} … {value[-10:]}"
+    if isinstance(value, list):
+        return [_short(one) for one in value]
+    return {name: _short(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 def _folded(text: str) -> list[str]:

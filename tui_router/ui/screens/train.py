@@ -118,14 +118,20 @@ class TrainScreen(Room):
     async def _look(self) -> None:
         """Read on what the runs that live tell, in a thread."""
         living = [one for one in self.seen if one.state in ("running", "new") or one is self._large()]
-        if not living or not self.is_current:
+        if not self.is_current:
             return
         changed = await asyncio.to_thread(lambda: [one.read() for one in living])
         if any(changed):
             self._show()
-            for one in living:
-                if one.state == "done" and one.verdict is None:
-                    self.run_worker(self._togate_rows(one), group="gate", exclusive=True, exit_on_error=False)
+        self._judge_if_due()
+
+    def _judge_if_due(self) -> None:
+        """A run that has just finished, here or while nobody looked, is put to its gate; once."""
+        for one in self.seen:
+            if one.state == "done" and one.verdict is None and not one.tried and not self._judging:
+                one.tried = True
+                self.run_worker(self._to_gate(one), group="gate", exit_on_error=False)
+                return
 
     def _large(self) -> Seen | None:
         return self.seen[self.at] if 0 <= self.at < len(self.seen) else None
@@ -380,19 +386,19 @@ class TrainScreen(Room):
         self._show()
 
     # -- gate and lead -------------------------------------------------------------------------------------------
-    def actiongate_rows(self) -> None:
+    def action_gate(self) -> None:
         """Put the run to its gate again, or show the page."""
         one = self._large()
         if one is None or one.state != "done":
             return
         if one.verdict is None:
-            self.run_worker(self._togate_rows(one), group="gate", exclusive=True, exit_on_error=False)
+            self.run_worker(self._to_gate(one), group="gate", exit_on_error=False)
             return
         from tui_router.ui.screens.page import PageScreen
 
         self.app.push_screen(PageScreen(self.engine, f"Gate of run {one.run.id}", one.run.folder / "gate.md"))
 
-    async def _togate_rows(self, one: Seen) -> None:
+    async def _to_gate(self, one: Seen) -> None:
         from tui_router.store.errors import StoreError
         from tui_router.training.artifact import ArtifactError
         from tui_router.training.runs import RunError

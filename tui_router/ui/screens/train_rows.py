@@ -26,6 +26,8 @@ class Seen:
         self.offset = 0
         self.state: RunState = "new"
         self.verdict: Verdict | None = None
+        self.tried = False
+        """Whether it was put to its gate from here."""
 
     def read(self) -> bool:
         """Read on; whether there was anything new. Waits for the disk."""
