@@ -24,8 +24,9 @@ types: $(VENV)/.test         ## strict types
 bench: $(VENV)/.test         ## speed and memory, beside the peers, on this machine
 	$(BIN)/python -m benchmarks
 
-faults: $(VENV)/.test        ## 500 times kill -9, two writers at a time
+faults: $(VENV)/.test        ## kill -9: 500 times on two writers, 20 times on a training
 	$(BIN)/python -m tests.store.kills --kills 500
+	$(BIN)/python -m tests.training.kills --kills 20
 
 sim: $(VENV)/.test           ## what learning does, simulated: promotion, corrections, bad marks
 	$(BIN)/python scripts/sim.py

@@ -17,6 +17,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from textual.pilot import Pilot
 
+from tui_router.core.example import SOURCES
 from tui_router.ui.app import RouterApp
 from tui_router.ui.start import Options
 
@@ -142,8 +143,8 @@ def paint(app: RouterApp, path: Path) -> None:
     image.save(path, optimize=True)
 
 
-async def until(pilot: Pilot[None], there: Callable[[], bool], what: str) -> None:
-    for _ in range(400):
+async def until(pilot: Pilot[None], there: Callable[[], bool], what: str, seconds: float = 20) -> None:
+    for _ in range(int(seconds * 20)):
         if there():
             return
         await pilot.pause(0.05)
@@ -295,6 +296,70 @@ async def data(pilot: Pilot[None]) -> None:
     await pilot.pause(0.6)
 
 
+async def recipe(pilot: Pilot[None]) -> None:
+    app = pilot.app
+    await past(pilot)
+    await pilot.press("escape", "f5")
+    await until(pilot, lambda: hasattr(app.screen, "form"), "the screen")
+    await pilot.pause(1.0)
+    await pilot.press("f")
+    await until(pilot, lambda: app.screen.found is not None, "the preflight")  # type: ignore[attr-defined]
+    await pilot.pause(0.5)
+
+
+async def begin(pilot: Pilot[None], steps: int) -> None:
+    """A real training of a tiny model of random weights on the demo's verdicts and the seeds."""
+    from tui_router.training import process, start
+    from tui_router.training import recipe as recipes
+
+    app = pilot.app
+    assert isinstance(app, RouterApp)
+    await past(pilot)
+    engine = app.engine
+    assert engine is not None
+    base, plain = engine.folder / "tiny", recipes.Recipe()
+
+    def build() -> None:
+        data = start.own_dataset(engine.config, engine.folder, plain, SOURCES)
+        size = ("--size", "128", "--layers", "2", "--vocabulary", "4096")
+        process.do(["tiny", "--data", str(data), "--out", str(base), *size], engine.folder)
+
+    await asyncio.to_thread(build)
+    await pilot.press("escape", "f5")
+    await until(pilot, lambda: hasattr(app.screen, "form"), "the screen")
+    await pilot.pause(0.5)
+    text = f'base = "{base}"\nmethod = "full"\n[training]\nlearning_rate = 2e-3\nbatch = 32\naccumulate = 1\nsteps = {steps}\n'
+    app.screen.form.recipe = recipes.parse(text, "recipe")  # type: ignore[attr-defined]
+    await pilot.press("s")
+    await until(pilot, lambda: bool(app.screen.seen), "the run", 60)  # type: ignore[attr-defined]
+
+
+async def training(pilot: Pilot[None]) -> None:
+    await begin(pilot, 240)
+    screen = pilot.app.screen
+    await until(pilot, lambda: len(screen.seen[0].curve.steps) > 155, "some steps", 240)  # type: ignore[attr-defined]
+    await pilot.pause(0.6)
+    screen.seen[0].run.ask("drop")  # type: ignore[attr-defined]
+
+
+async def exporting(pilot: Pilot[None]) -> None:
+    await past(pilot)
+    await pilot.press("escape", "f6")
+    await until(pilot, lambda: bool(getattr(pilot.app.screen, "examples", None)), "the examples")
+    await pilot.pause(0.5)
+
+
+async def exporting_model(pilot: Pilot[None]) -> None:
+    await begin(pilot, 60)
+    screen = pilot.app.screen
+    await until(pilot, lambda: screen.seen[0].verdict is not None, "the gate", 240)  # type: ignore[attr-defined]
+    await pilot.press("f6")
+    await until(pilot, lambda: bool(getattr(pilot.app.screen, "finished", None)), "the runs")
+    await pilot.press("m", "down", "right", "right", "x")
+    await until(pilot, lambda: pilot.app.screen.made is not None, "the export", 90)  # type: ignore[attr-defined]
+    await pilot.pause(0.6)
+
+
 Pose = Callable[[Pilot[None]], Awaitable[None]]
 WIDE, NARROW = (120, 40), (80, 24)
 PICTURES: dict[str, tuple[Pose, tuple[int, int], str, bool]] = {
@@ -318,6 +383,14 @@ PICTURES: dict[str, tuple[Pose, tuple[int, int], str, bool]] = {
     "report-80x24-dark": (report, NARROW, "router-dark", True),
     "data-120x40-dark": (data, WIDE, "router-dark", True),
     "data-80x24-dark": (data, NARROW, "router-dark", True),
+    "recipe-120x40-dark": (recipe, WIDE, "router-dark", True),
+    "recipe-80x24-dark": (recipe, NARROW, "router-dark", True),
+    "train-120x40-dark": (training, WIDE, "router-dark", True),
+    "train-120x40-light": (training, WIDE, "router-light", True),
+    "train-80x24-dark": (training, NARROW, "router-dark", True),
+    "export-120x40-dark": (exporting, WIDE, "router-dark", True),
+    "export-80x24-dark": (exporting, NARROW, "router-dark", True),
+    "export-model-120x40-dark": (exporting_model, WIDE, "router-dark", True),
     "help-120x40-dark": (help_page, WIDE, "router-dark", True),
 }
 

@@ -1,8 +1,8 @@
 """What learning does, simulated: promotion, corrections, bad marks, whom to ask, the learning curve. `make sim`.
 
-    python scripts/sim.py [promotion] [corrections] [marks] [curve] [asking] [--file FILE.jsonl]
+    python scripts/sim.py [promotion] [gate] [corrections] [marks] [curve] [asking] [--file FILE.jsonl]
 
-Without names: promotion, corrections and marks, on the sets of the repository (a minute). `curve` and `asking` fit the
+Without names: promotion, gate, corrections and marks, on the sets of the repository (a minute). `curve` and `asking` fit the
 person's own model many times (some minutes) and want more labelled rows than those sets have: give them a file.
 """
 
@@ -19,14 +19,17 @@ import numpy as np
 
 from tui_router import cli_eval, config
 from tui_router.cli_shared import request_rows
-from tui_router.core.types import Request
+from tui_router.core.types import Decision, Lead, Request
 from tui_router.routers.asking import Asked, worth
 from tui_router.routers.evaluation import Labelled
+from tui_router.routers.grading import Grade
 from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.lessons import Lesson
-from tui_router.routers.promotion import LEVEL, Match, is_look
+from tui_router.routers.promotion import LEVEL, Match, Standing, is_look
 from tui_router.routers.rules import RulesRouter
 from tui_router.routers.teach import taught
+from tui_router.training.gate import better, not_worse
+from tui_router.training.plan import Plan
 
 ROOT = Path(__file__).parent.parent
 SETS = ROOT / "benchmarks" / "sets"
@@ -40,8 +43,8 @@ def main() -> int:
     parser.add_argument("--file", default=str(SETS / "misleading.jsonl"))
     parser.add_argument("--runs", type=int, default=10_000)
     args = parser.parse_args()
-    what = args.what or ["promotion", "corrections", "marks"]
-    unknown = set(what) - {"promotion", "corrections", "marks", "curve", "asking"}
+    what = args.what or ["promotion", "gate", "corrections", "marks"]
+    unknown = set(what) - {"promotion", "gate", "corrections", "marks", "curve", "asking"}
     if unknown:
         parser.error(f"there is no simulation {', '.join(sorted(unknown))}")
     rows = cli_eval.labelled(args.file, FLEET)
@@ -49,6 +52,9 @@ def main() -> int:
         match name:
             case "promotion":
                 promotion(args.runs)
+            case "gate":
+                gate(args.runs)
+                watched(args.runs // 10)
             case "corrections":
                 corrections()
             case "marks":
@@ -58,6 +64,58 @@ def main() -> int:
             case "asking":
                 asking(rows)
     return 0
+
+
+# -- the gate of a trained router ------------------------------------------------------------------------------------
+def gate(runs: int) -> None:
+    """How often a trained router passes that must not: as good as the leader and no faster; worse by the margin and faster."""
+    plan = Plan(leader="learned", leader_version="")
+    print(f"gate, {runs:,} runs each")
+    for n in (100, 200, 400, 800):
+        for apart in (0.02, 0.05, 0.10, 0.20):
+            equal = passes(runs, n, apart / 2, apart / 2, plan, faster=False)
+            low = max(0.0, (apart - plan.margin) / 2)
+            worse = passes(runs, n, low, apart - low, plan, faster=True)
+            print(
+                f"  {n} sealed rows, differing on {apart:4.0%}: equal passes in {equal:.1%}, worse and faster in {worse:.1%}"
+            )
+    for ahead in (0.03, 0.05, 0.08):
+        power = passes(runs, 400, 0.04 + ahead, 0.04, plan, faster=False)
+        print(f"  better by {ahead:.0%} on 400 rows: passes in {power:.1%}")
+
+
+def passes(runs: int, n: int, won: float, lost: float, plan: Plan, *, faster: bool) -> float:
+    """Share of runs that the gate's comparison lets pass."""
+    dice = np.random.default_rng(n)
+    found = 0
+    for w, x, _ in dice.multinomial(n, [won, lost, 1 - won - lost], runs).tolist():
+        found += better(w, x, plan.level) or (faster and not_worse(n, w, x, plan.margin))
+    return found / runs
+
+
+def watched(runs: int) -> None:
+    """After how many verdicts a promoted router loses the lead again."""
+    print(f"a promoted router, watched, {runs:,} histories each")
+    for name, mine, theirs in (("as good", 0.9, 0.9), ("bad", 0.5, 0.92), ("worse by 20 points", 0.72, 0.92)):
+        lost = []
+        for seed in range(runs):
+            dice = random.Random(seed)
+            standing = Standing(
+                "learned", ("learned", "rules"), (Lead(at="", router="tuned", reason="", after=0, run="r"),)
+            )
+            for i in range(1, 401):
+                said = {"tuned": dice.random() < mine, "learned": dice.random() < theirs}
+                if standing.add(Grade(i, "right", {k: decided(k, v) for k, v in said.items()})) is not None:
+                    lost.append(i)
+                    break
+        within = sum(i <= 40 for i in lost) / runs
+        print(f"  {name}: loses the lead within 40 verdicts in {within:.1%}, within 400 in {len(lost) / runs:.1%}")
+
+
+def decided(router: str, right: bool) -> Decision:
+    return Decision(
+        ranking=(("right" if right else "wrong", 1.0),), model="", reasons=(), router=router, version="", elapsed_ms=0.0
+    )
 
 
 def shipped() -> LearnedRouter:

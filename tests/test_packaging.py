@@ -28,7 +28,9 @@ def test_the_wheel_carries_what_the_app_needs_and_nothing_generic(built):
     (wheel,) = built.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {n.split("/")[0] for n in names} == {"tui_router", f"tui_router-{_version(wheel)}.dist-info"}
-    for asset in ("data/fleet.toml", "data/prior.npz", "data/word_vectors.npz", "styles/app.tcss", "styles/chat.tcss"):
+    assets = ("data/fleet.toml", "data/prior.npz", "data/word_vectors.npz", "data/recipes/gemma-3-1b.toml", "styles/app.tcss",
+              "styles/chat.tcss", "train/__main__.py")  # fmt: skip
+    for asset in assets:
         assert f"tui_router/_assets/{asset}" in names
     assert "tui_router/py.typed" in names
 
@@ -57,6 +59,9 @@ def test_the_wheel_runs_outside_the_checkout(built, tmp_path):
     assert str(site) in shown and str(ROOT) not in shown and "_assets" in shown
     done = subprocess.run([python, "-m", "tui_router", "route", "hello"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.startswith("simple_chat")
+    started = "from tui_router.training import process; import pathlib; print(process.do(['tiny', '--help'], pathlib.Path('.')))"
+    program = subprocess.run([python, "-c", started], capture_output=True, text=True, cwd=tmp_path)
+    assert program.stdout.startswith("(0, 'usage: python -m train tiny"), program
     for name in ("train", "data", "styles", "tests"):
         missing = subprocess.run([python, "-c", f"import {name}"], capture_output=True, cwd=tmp_path)
         assert missing.returncode != 0, f"{name} is importable"
