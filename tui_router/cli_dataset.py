@@ -40,7 +40,7 @@ def dataset(given: dict[str, Any], args: argparse.Namespace) -> int:
 def _examples(store: Store, fleet: Fleet) -> list[Example]:
     from tui_router.datasets.sources import collected
 
-    return collected(store.turns(), store.examples(), fleet)
+    return collected(store.turns(), store.examples(), fleet, store.rulings())
 
 
 def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:

@@ -1,6 +1,13 @@
-"""F4 under a pilot: the examples are those of the verdicts, and an export lies in the data folder."""
+"""F4 under a pilot: the examples are those of the verdicts, doubts are settled by keys, and an export lies in the data folder."""
 
 from tests.ui.test_chat import face  # noqa: F401  # the fixture
+from tui_router.core.example import Example
+from tui_router.datasets.sources import collected
+
+
+def own(f):
+    fleet = f.app.engine.config.fleet
+    return [e for e in collected(f.store.turns(), f.store.examples(), fleet, f.store.rulings()) if e.source != "seed"]
 
 
 async def test_from_a_verdict_to_an_export(face):  # noqa: F811
@@ -12,14 +19,69 @@ async def test_from_a_verdict_to_an_export(face):  # noqa: F811
         await f.see("1 of 200", "1 perhaps the wrong route", "3 private data 1", "19 missing")
         await f.pilot.press("3")
         await f.see("holds 1 e-mail")
-        await f.pilot.press("o", "f", "t", "x")
-        await f.see("format   sharegpt", "target   model", "1 written: ")
+        await f.pilot.press("x")
+        await f.see("F6 Export", "PREVIEW")
+        await f.until(lambda: f.app.screen.examples)
+        await f.pilot.press("right", "down", "right", "down", "left", "x")
+        await f.see("sharegpt", "1 examples")
         (card,) = (f.folder / "exports").glob("*-sharegpt-model/README.md")
         assert "Private data" in card.read_text()
         (rows,) = [p for p in card.parent.glob("*.jsonl") if p.stat().st_size]
         assert "[e-mail]" in rows.read_text() and "ROUTE_TO=qwen3-coder-30b" in rows.read_text()
-        await f.pilot.press("escape")
+        await f.pilot.press("f2")
         await f.see("↻ code")
+
+
+async def test_doubts_are_settled_and_undone_by_keys(face):  # noqa: F811
+    async with face(threshold=0.0) as f:
+        await f.ask("write a python function that sorts a list")
+        await f.pilot.press("n", "6")  # a slip: it is code
+        await f.until(lambda: f.verdict(1) is not None)
+        await f.app.engine.in_store(
+            lambda: f.store.keep_examples(
+                [
+                    Example(
+                        text="fix this rust borrow checker error", route="simple_chat", source="imported", origin="a:1"
+                    )
+                ]
+            )
+        )
+        await f.pilot.press("f4")
+        await f.see("1 perhaps the wrong route 2", "write a python function", "simple_chat")
+        await f.pilot.press("l")
+        await f.see("the doctor's")
+        await f.pilot.press("enter")
+        await f.until(lambda: f.verdict(1).route == "code" or f.verdict(1).rating == "right")
+        await f.see("1 perhaps the wrong route 1")
+        await f.pilot.press("d")
+        await f.see("1 perhaps the wrong route 0")
+        assert [e.text for e in own(f)] == ["write a python function that sorts a list"]
+        await f.pilot.press("u")
+        await f.see("1 perhaps the wrong route 1")
+        assert len(own(f)) == 2
+        await f.pilot.press("e")
+        await f.see("1 perhaps the wrong route 0")
+        assert len(own(f)) == 2
+        await f.pilot.press("u", "u")
+        await f.see("1 perhaps the wrong route 2")
+        assert f.verdict(1).route == "simple_chat"
+
+
+async def test_search_finds_an_example_and_relabels_it(face):  # noqa: F811
+    async with face(threshold=0.0) as f:
+        kept = [
+            Example(text=f"about the {word}", route="code", source="imported", origin=f"a:{word}")
+            for word in ("rent", "tax")
+        ]
+        await f.app.engine.in_store(lambda: f.store.keep_examples(kept))
+        await f.pilot.press("f4")
+        await f.until(lambda: f.app.screen.checkup is not None, "the doctor")
+        await f.pilot.press("slash", *"tax", "enter")
+        await f.see("5 all examples 1", "holding tax", "about the tax")
+        await f.pilot.press("l", "3")
+        await f.until(
+            lambda: {e.text: e.route for e in own(f)} == {"about the rent": "code", "about the tax": "reasoning"}
+        )
 
 
 async def test_nothing_rated_says_how_examples_are_made(face):  # noqa: F811
@@ -27,5 +89,5 @@ async def test_nothing_rated_says_how_examples_are_made(face):  # noqa: F811
         await f.pilot.press("f4")
         await f.see("F4 Data", "1 perhaps the wrong route 0")
         await f.until(lambda: f.app.screen.checkup is not None, "the doctor")
-        await f.pilot.press("o", "x")
-        await f.until(lambda: "no example to write" in str(f.app.screen.out.rows.render()), "the sentence")
+        await f.pilot.press("e", "d", "l", "u", "j")
+        await f.see("1 perhaps the wrong route 0", "none")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from msgspec.structs import replace
 
 from tui_router.core.conversation import with_histories
 from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
+from tui_router.core.ruling import Ruling, in_force, name_of
 from tui_router.core.types import Message, Turn
 from tui_router.routers import seeds
 from tui_router.routers.lessons import ACCEPTED, labelled_route
@@ -53,15 +55,29 @@ def of_seeds(fleet: Fleet) -> Iterator[Example]:
             )  # fmt: skip
 
 
-def collected(turns: Iterable[Turn], kept: Iterable[Example], fleet: Fleet) -> list[Example]:
+def collected(
+    turns: Iterable[Turn], kept: Iterable[Example], fleet: Fleet, rulings: Iterable[Ruling] = ()
+) -> list[Example]:
     """All examples: the verdicts' first, then what was imported and generated, then the seeds.
 
     Args:
         turns: Oldest first.
         kept: What the store holds besides.
         fleet: Routes of today.
+        rulings: What a person decided about some of them, in its order.
     """
-    return [*of_turns(with_histories(turns), fleet), *of_kept(kept, fleet), *of_seeds(fleet)]
+    found = chain(of_turns(with_histories(turns), fleet), of_kept(kept, fleet), of_seeds(fleet))
+    return list(ruled(found, in_force(list(rulings)), fleet))
+
+
+def ruled(examples: Iterable[Example], rulings: Mapping[str, Ruling], fleet: Fleet) -> Iterator[Example]:
+    """The examples as a person wants them: without the dropped ones, with the labels that were corrected."""
+    for example in examples:
+        ruling = rulings.get(name_of(example)) if rulings else None
+        if ruling is None or ruling.kind == "keep":
+            yield example
+        elif ruling.kind == "relabel" and (route := fleet.names.get(ruling.route)) is not None:
+            yield replace(example, route=route)
 
 
 def of_kept(examples: Iterable[Example], fleet: Fleet) -> Iterator[Example]:

@@ -19,8 +19,8 @@ MIGRATIONS: dict[int, Callable[[str, dict[str, Any]], dict[str, Any] | None]] = 
 
 TURNS, VERDICTS, SESSIONS = "turns", "verdicts", "sessions"
 OBSERVATIONS, LEADS, SETTINGS, COUNTERS = "observations", "leads", "settings", "counters"
-EXAMPLES = "examples"
-TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, LEADS, SETTINGS, COUNTERS, EXAMPLES)
+EXAMPLES, RULINGS = "examples", "rulings"
+TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, LEADS, SETTINGS, COUNTERS, EXAMPLES, RULINGS)
 
 
 class StoredTurn(Turn, frozen=True, kw_only=True):

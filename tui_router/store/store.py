@@ -18,6 +18,7 @@ from msgspec.structs import asdict
 
 from tui_router.core.clock import now
 from tui_router.core.example import Example
+from tui_router.core.ruling import Ruling
 from tui_router.core.types import Lead, Observation, Session, Turn, Verdict
 from tui_router.store import documents, safety
 from tui_router.store.errors import StoreDamagedError, StoreError, UnknownTurnError
@@ -27,6 +28,7 @@ from tui_router.store.records import (
     LEADS,
     MIGRATIONS,
     OBSERVATIONS,
+    RULINGS,
     SCHEMA,
     SESSIONS,
     SETTINGS,
@@ -52,6 +54,7 @@ _counters = decoder(Counters)
 _observation = decoder(Observation)
 _example = decoder(Example)
 _lead = decoder(Lead)
+_ruling = decoder(Ruling)
 
 
 STORE_FILE = "store.db"
@@ -399,6 +402,15 @@ class Store:
     def examples(self) -> Iterator[Example]:
         """All examples that no verdict made, in the order in which they came."""
         return (_example(raw) for _, raw in self.db.storage.scan(EXAMPLES))
+
+    def rule(self, ruling: Ruling) -> None:
+        """Keep what a person decided about an example."""
+        with self.db.transaction():
+            self._put(RULINGS, self.db.storage.head(RULINGS)[0], ruling)
+
+    def rulings(self) -> list[Ruling]:
+        """All that was decided about examples, in its order."""
+        return [_ruling(raw) for _, raw in self.db.storage.scan(RULINGS)]
 
     def keep_settings(self, what: dict[str, Any]) -> None:
         """Add the settings in force to their history, unless they are the ones kept last."""

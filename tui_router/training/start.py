@@ -23,11 +23,11 @@ def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[
 
     Raises ExportError, StoreError.
     """
-    turns, kept = [], []
+    turns, kept, rulings = [], [], []
     if (folder / STORE_FILE).exists():
         store = Store(folder)
         try:
-            turns, kept = list(store.turns()), list(store.examples())
+            turns, kept, rulings = list(store.turns()), list(store.examples()), store.rulings()
         finally:
             store.close()
     target = "letter" if recipe.label == "letter" else "route"
@@ -35,7 +35,7 @@ def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[
     shutil.rmtree(out, ignore_errors=True)
     choice = Choice(form="messages", target=target, sources=tuple(sources))  # type: ignore[arg-type]
     fleet = config.fleet
-    export(collected(turns, kept, fleet), fleet, choice, out, LearnedRouter.as_shipped(fleet).sketcher)
+    export(collected(turns, kept, fleet, rulings), fleet, choice, out, LearnedRouter.as_shipped(fleet).sketcher)
     return out
 
 

@@ -1,41 +1,48 @@
-"""F4: training data. What there is, what is wrong with it, and how it leaves."""
+"""F4: training data. What there is, what the doctor doubts, and a queue in which each doubt is settled by one key."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
 from textual.content import Content
 from textual.widget import Widget
 
-from tui_router.core.clock import local, now
+from tui_router.core.clock import now
+from tui_router.core.example import GOAL
 from tui_router.core.text import one_line
 from tui_router.ui.screens.room import Room, Table
-from tui_router.ui.widgets.lines import bar, line
+from tui_router.ui.widgets.lines import Part, bar, line
 
 if TYPE_CHECKING:
-    from tui_router.core.example import Example, Source
+    from tui_router.core.example import Example
+    from tui_router.core.ruling import Kind
     from tui_router.datasets.doctor import Checkup, Trouble
-    from tui_router.datasets.export import Choice, Exported
     from tui_router.engine import Engine
 
-_KINDS: tuple[tuple[Trouble, str], ...] = (
+_KINDS: tuple[tuple[Trouble | None, str], ...] = (
     ("suspect", "perhaps the wrong route"), ("conflict", "the same request, two routes"),
-    ("private", "private data"), ("duplicate", "repetitions"),
+    ("private", "private data"), ("duplicate", "repetitions"), (None, "all examples"),
 )  # fmt: skip
-_MOST = 200
-_SOURCES: tuple[tuple[Source, ...], ...] = (
-    ("verdict",),
-    ("verdict", "imported"),
-    ("verdict", "imported", "generated", "seed"),
-)
+_AROUND = 12
+"""Entries of the queue that are shown: the one in hand, some before it, the rest behind it."""
+_BEFORE = 3
+_SETTLED: tuple[Trouble, ...] = ("suspect", "conflict", "private")
+"""Doubts that are over when a person says that the example is right."""
+
+
+class Doubt:
+    """One entry of the queue."""
+
+    def __init__(self, example: Example, says: str, suggested: str) -> None:
+        self.example, self.says, self.suggested = example, says, suggested
 
 
 class DataScreen(Room):
-    """Examples, their faults, and the way out."""
+    """Examples, their faults, and what a person says about them."""
 
     BINDINGS: ClassVar = [
         Binding("f4", "leave", "chat", show=False, id="leave_data"),
@@ -43,74 +50,58 @@ class DataScreen(Room):
         Binding("2", "kind(1)", "conflicts", id="data_conflicts"),
         Binding("3", "kind(2)", "private", id="data_private"),
         Binding("4", "kind(3)", "repetitions", id="data_repetitions"),
-        Binding("f", "cycle('form')", "format", id="data_format"),
-        Binding("t", "cycle('target')", "target", id="data_target"),
-        Binding("o", "cycle('sources')", "sources", id="data_sources"),
-        Binding("p", "cycle('private')", "private data", id="data_privacy"),
-        Binding("x", "export", "export", id="data_export"),
+        Binding("5", "kind(4)", "all", id="data_all"),
+        Binding("j,down,n", "move(1)", "next", id="data_next"),
+        Binding("k,up", "move(-1)", "before", id="data_before"),
+        Binding("e", "keep", "keep", id="data_keep"),
+        Binding("l", "relabel", "relabel", id="data_relabel"),
+        Binding("d", "drop", "drop", id="data_drop"),
+        Binding("u", "undo", "undo", id="data_undo"),
+        Binding("slash", "search", "search", id="data_search"),
+        Binding("x", "app.export", "export", id="data_export"),
     ]
 
     name_shown = "F4 Data"
     keys_shown = (
-        ("1-4", "kind"),
-        ("f t o p", "format, target, sources, private data"),
-        ("x", "export"),
-        ("esc", "chat"),
-    )
+        ("1-5", "kind"), ("jk", "move"), ("e", "keep"), ("l", "relabel"), ("d", "drop"), ("u", "undo"), ("/", "search"),
+        ("x", "export"), ("esc", "chat"),
+    )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        from tui_router.datasets.export import Choice
-
         self.examples: list[Example] = []
+        """All, as the rulings so far have made them."""
+        self.named: dict[int, str] = {}
+        """Place of an example -> its name before any ruling."""
+        self.kept: set[str] = set()
+        """Names of those of which a person said that they are right."""
         self.checkup: Checkup | None = None
-        self.kind = 0
-        self.choice: Choice = Choice(sources=_SOURCES[2])
+        self.kind, self.at, self.wanted = 0, 0, ""
+        self._done: list[tuple[str, str]] = []
+        """What was settled here, for undoing: (`ruling` or `verdict`, of what)."""
         self.sources = Table("Validated examples", "data-sources")
         self.balance = Table("By route", "data-balance")
-        self.out = Table("Export", "data-export")
         self.queue = Table("Doctor", "data-doctor")
 
     def left(self) -> Iterable[Widget]:
         return (self.queue,)
 
     def right(self) -> Iterable[Widget]:
-        return self.sources, self.balance, self.out
+        return self.sources, self.balance
 
     def on_mount(self) -> None:
         super().on_mount()
-        self._show_choice()
+        self._reload()
+
+    def _reload(self) -> None:
         self.run_worker(self._read(), group="data", exclusive=True, exit_on_error=False)
-
-    def action_kind(self, place: int) -> None:
-        """Show another kind of findings."""
-        self.kind = place
-        self._show_findings()
-
-    def action_cycle(self, what: str) -> None:
-        """The next format, target, choice of sources, or way with private data."""
-        from msgspec.structs import replace
-
-        from tui_router.datasets.formats import FORMATS, TARGETS
-
-        known: dict[str, tuple[object, ...]] = {
-            "form": FORMATS, "target": TARGETS, "sources": _SOURCES, "private": ("mask", "drop", "keep"),
-        }  # fmt: skip
-        values = known[what]
-        value = values[(values.index(getattr(self.choice, what)) + 1) % len(values)]
-        self.choice = replace(self.choice, **{what: value})
-        self._show_choice()
-
-    def action_export(self) -> None:
-        """Write the dataset into a new folder of the data folder."""
-        if self.examples:
-            self.run_worker(self._export(), group="export", exclusive=True, exit_on_error=False)
 
     # -- reading -------------------------------------------------------------------------------------------------
     async def _read(self) -> None:
         """All examples, and what the doctor says of those that no seed gave."""
+        from tui_router.core.ruling import in_force, name_of
         from tui_router.datasets.doctor import check
-        from tui_router.datasets.sources import collected
+        from tui_router.datasets.sources import collected, ruled
         from tui_router.routers.learned import LearnedRouter
 
         turns = await self.turns_since(0)
@@ -118,20 +109,42 @@ class DataScreen(Room):
         if turns is None or store is None:
             self.say("the store cannot be read")
             return
-        kept = await self.engine.in_store(lambda: list(store.examples()))
-        fleet = self.engine.config.fleet
-        self.examples = await asyncio.to_thread(collected, turns, kept, fleet)
+        kept, rulings = await self.engine.in_store(lambda: (list(store.examples()), store.rulings()))
+        fleet, held = self.engine.config.fleet, in_force(rulings)
+
+        def read() -> None:
+            raw = collected(turns, kept, fleet)
+            found = [(name_of(one), now) for one in raw for now in ruled([one], held, fleet)]
+            self.examples = [now for _, now in found]
+            self.named = {place: name for place, (name, _) in enumerate(found)}
+            self.kept = {name for name, ruling in held.items() if ruling.kind == "keep"}
+
+        await asyncio.to_thread(read)
         self._show_sources()
-        own = [example for example in self.examples if example.source != "seed"]
-        self.checkup = await asyncio.to_thread(lambda: check(own, fleet, LearnedRouter.as_shipped(fleet)))
-        self._show_findings()
+        self.checkup = await asyncio.to_thread(lambda: check(self._own(), fleet, LearnedRouter.as_shipped(fleet)))
+        self._show_queue()
         self._show_sources()
 
+    def _own(self) -> list[Example]:
+        """The examples that no seed gave; they stand before the seeds."""
+        return [example for example in self.examples if example.source != "seed"]
+
+    def _doubts(self, kind: int) -> list[Doubt]:
+        """The queue of one kind."""
+        own, trouble = self._own(), _KINDS[kind][0]
+        if trouble is None:
+            wanted = self.wanted.casefold()
+            return [Doubt(one, "", "") for one in own if wanted in one.text.casefold() or wanted == one.route]
+        found = self.checkup.of(trouble) if self.checkup else []
+        settled = self.kept if trouble in _SETTLED else set()
+        return [
+            Doubt(own[one.place], one.says, one.route or "")
+            for one in found
+            if one.place < len(own) and self.named[one.place] not in settled
+        ]
+
+    # -- showing -------------------------------------------------------------------------------------------------
     def _show_sources(self) -> None:
-        from collections import Counter
-
-        from tui_router.core.example import GOAL
-
         counts = Counter(example.source for example in self.examples)
         done = counts["verdict"]
         self.sources.head.say(f"{done} of {GOAL}")
@@ -154,66 +167,156 @@ class DataScreen(Room):
         )  # fmt: skip
         self.say(f"{len(self.examples):,} examples")
 
-    def _show_findings(self) -> None:
-        kind, title = _KINDS[self.kind]
-        tabs: list[Content] = []
+    def _show_queue(self) -> None:
         if self.checkup is None:
             self.queue.rows.put(line(("looking …", "$muted")))
             return
-        for place, (name, says) in enumerate(_KINDS):
-            chosen = place == self.kind
-            mark = line(
-                (f"{place + 1} {says}", "$accent bold" if chosen else "$muted"),
-                (f" {len(self.checkup.of(name))}", "$strong"),
-            )
-            tabs.append(mark)
-        own = [example for example in self.examples if example.source != "seed"]
-        found = self.checkup.of(kind)
-        self.queue.head.say(title)
-        rows = [*tabs, line("")]
-        for one in found[:_MOST]:
-            example = own[one.place]
-            where = f"turn {example.origin.partition('-')[0]}" if example.source == "verdict" else example.source
-            rows.append(line((f"{where:<10} ", "$muted"), one_line(example.text, 80)))
-            rows.append(line((f"{'':<11}{example.route}: ", "$muted"), (one.says, "$caution")))
-        if not found:
+        tabs: list[Content] = []
+        for place, (_, says) in enumerate(_KINDS):
+            style = "$accent bold" if place == self.kind else "$muted"
+            tabs.append(line((f"{place + 1} {says}", style), (f" {len(self._doubts(place)):,}", "$strong")))
+        doubts = self._doubts(self.kind)
+        self.at = max(0, min(self.at, len(doubts) - 1))
+        title = _KINDS[self.kind][1]
+        self.queue.head.say(f"{title}: {self.at + 1} of {len(doubts):,}" if doubts else title)
+        if self.kind == len(_KINDS) - 1 and self.wanted:
+            tabs.append(line(("  holding ", "$muted"), self.wanted))
+        rows: list[Content] = [*tabs, line("")]
+        first = max(0, self.at - _BEFORE)
+        for place, doubt in enumerate(doubts[first : first + _AROUND], first):
+            rows += self._entry(doubt, here=place == self.at)
+        if not doubts:
             rows.append(line(("none", "$muted")))
-        if len(found) > _MOST:
-            rows.append(line((f"and {len(found) - _MOST:,} more: tui-router dataset check --limit N", "$muted")))
         self.queue.rows.put(*rows)
 
-    # -- the way out ---------------------------------------------------------------------------------------------
-    def _folder(self) -> Path:
-        stamp = local(now()).strftime("%Y%m%d-%H%M%S")
-        return self.engine.folder / "exports" / f"{stamp}-{self.choice.form}-{self.choice.target}"
+    def _entry(self, doubt: Doubt, *, here: bool) -> list[Content]:
+        example = doubt.example
+        where = f"turn {example.origin.partition('-')[0]}" if example.source == "verdict" else example.source
+        mark: Part = ("› ", "$accent bold") if here else "  "
+        said: list[Part] = [(f"  {'':<11}{example.route}", "$text")]
+        said += [(f": {doubt.says}", "$caution")] if doubt.says else []
+        return [
+            line(mark, (f"{where:<11}", "$muted"), (one_line(example.text, 78), "$strong bold" if here else "$text")),
+            line(*said),
+        ]
 
-    def _show_choice(self, said: str = "") -> None:
-        c = self.choice
-        rows = [
-            line(("f ", "$accent bold"), ("format   ", "$muted"), c.form), line(("t ", "$accent bold"), ("target   ", "$muted"), c.target),
-            line(("o ", "$accent bold"), ("sources  ", "$muted"), ", ".join(c.sources)),
-            line(("p ", "$accent bold"), ("private  ", "$muted"), c.private),
-        ]  # fmt: skip
-        self.out.rows.put(*rows, line(""), line((said or "x writes it with its card", "$strong" if said else "$muted")))
+    # -- moving --------------------------------------------------------------------------------------------------
+    def action_kind(self, place: int) -> None:
+        """Another kind of doubts."""
+        self.kind, self.at = place, 0
+        self._show_queue()
 
-    async def _export(self) -> None:
-        from tui_router.datasets.export import ExportError, export
-        from tui_router.routers.learned import LearnedRouter
+    def action_move(self, by: int) -> None:
+        """Another entry."""
+        self.at += by
+        self._show_queue()
 
-        folder, fleet, choice = self._folder(), self.engine.config.fleet, self.choice
+    def action_search(self) -> None:
+        """Examples that hold a text."""
+        from tui_router.ui.screens.typed import TypedScreen
 
-        def tell(done: int, of: int) -> None:
-            self.app.call_from_thread(self._show_choice, f"writing … {done / max(1, of):.0%}")
+        def named(text: str | None) -> None:
+            if text is not None:
+                self.wanted = text
+                self.action_kind(len(_KINDS) - 1)
 
-        def work() -> Exported:
-            return export(self.examples, fleet, choice, folder, LearnedRouter.as_shipped(fleet).sketcher, tell)
+        self.app.push_screen(TypedScreen("Find examples that hold, or a route", self.wanted), named)
 
-        self._show_choice("comparing …")
-        try:
-            made = await asyncio.to_thread(work)
-        except ExportError as error:
-            self._show_choice(one_line(str(error), 200))
+    # -- settling ------------------------------------------------------------------------------------------------
+    def _hand(self) -> Doubt | None:
+        doubts = self._doubts(self.kind) if self.checkup else []
+        return doubts[self.at] if self.at < len(doubts) else None
+
+    def _named(self, example: Example) -> str:
+        return next(self.named[place] for place, one in enumerate(self.examples) if one is example)
+
+    def action_keep(self) -> None:
+        """The example is right; the doctor is silent about it from now on."""
+        self._settle("keep")
+
+    def action_drop(self) -> None:
+        """The example is not trained on."""
+        self._settle("drop")
+
+    def _settle(self, kind: Kind, route: str = "") -> None:
+        doubt = self._hand()
+        if doubt is not None:
+            self.run_worker(self._rule(doubt, kind, route), group="ruling", exit_on_error=False)
+
+    def action_relabel(self) -> None:
+        """Another route."""
+        doubt = self._hand()
+        if doubt is None:
             return
-        parts = ", ".join(f"{part} {n:,}" for part, n in made.parts.items())
-        self._show_choice(f"{sum(made.parts.values()):,} written: {parts}")
-        self.notify(str(folder), title="exported", markup=False)
+        from tui_router.ui.screens.route_pick import RoutePickScreen
+
+        def picked(route: str | None) -> None:
+            if route and route != doubt.example.route:
+                work = self._rule(doubt, "relabel", route)
+                self.run_worker(work, group="ruling", exit_on_error=False)
+
+        self.app.push_screen(RoutePickScreen(self.engine.config.fleet, doubt.example.text, doubt.suggested), picked)
+
+    async def _rule(self, doubt: Doubt, kind: Kind, route: str) -> None:
+        """Keep what was decided. The label of a turn is its verdict, so that the routers learn the correction too."""
+        from tui_router.core.ruling import Ruling
+        from tui_router.store.errors import StoreError
+
+        example, engine = doubt.example, self.engine
+        try:
+            if kind == "relabel" and example.source == "verdict":
+                await self._rate(example, route)
+                self._done.append(("verdict", example.origin))
+            else:
+                name = self._named(example)
+                ruling = Ruling(at=now(), example=name, kind=kind, route=route)
+                await engine.in_store(lambda: engine.opened().rule(ruling))
+                self._done.append(("ruling", name))
+        except StoreError as error:
+            self.notify(one_line(str(error), 200), severity="error", markup=False)
+            return
+        self.notify(
+            {"keep": "kept", "drop": "dropped", "relabel": f"relabelled: {route}"}[kind] + ", u undoes it", markup=False
+        )
+        await self._read()
+
+    async def _rate(self, example: Example, route: str) -> None:
+        from tui_router.core.types import Verdict
+        from tui_router.store.errors import UnknownTurnError
+
+        engine = self.engine
+        turn = await engine.in_store(lambda: engine.opened().find(example.origin))
+        if turn is None:
+            raise UnknownTurnError(f"turn {example.origin} is gone")
+        right = turn.decision.route == route
+        verdict = Verdict(
+            kind="route",
+            at=now(),
+            rating="right" if right else "wrong",
+            route=None if right else route,
+            source="doctor",
+        )
+        await engine.rate(turn.id, verdict)
+
+    def action_undo(self) -> None:
+        """Take the last decision of this visit back."""
+        if self._done:
+            self.run_worker(self._undo(), group="ruling", exit_on_error=False)
+
+    async def _undo(self) -> None:
+        from tui_router.core.ruling import Ruling
+        from tui_router.store.errors import StoreError
+
+        what, name = self._done.pop()
+        engine = self.engine
+        try:
+            if what == "verdict":
+                await engine.rate(name, None)
+            else:
+                ruling = Ruling(at=now(), example=name, kind="undone")
+                await engine.in_store(lambda: engine.opened().rule(ruling))
+        except StoreError as error:
+            self.notify(one_line(str(error), 200), severity="error", markup=False)
+            return
+        self.notify("undone", markup=False)
+        await self._read()

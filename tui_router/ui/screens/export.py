@@ -89,8 +89,8 @@ class ExportScreen(Room):
         if turns is None or store is None:
             self.say("the store cannot be read")
             return
-        kept = await self.engine.in_store(lambda: list(store.examples()))
-        self.examples = await asyncio.to_thread(collected, turns, kept, self.engine.config.fleet)
+        kept, rulings = await self.engine.in_store(lambda: (list(store.examples()), store.rulings()))
+        self.examples = await asyncio.to_thread(collected, turns, kept, self.engine.config.fleet, rulings)
         self._show()
 
     # -- showing -------------------------------------------------------------------------------------------------

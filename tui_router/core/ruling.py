@@ -1,0 +1,39 @@
+"""What a person decided about a label that the doctor doubted."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from tui_router.core.example import Example
+
+Kind = Literal["keep", "relabel", "drop", "undone"]
+
+
+class Ruling(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One decision about one example. Later ones of the same example replace it; `undone` takes the one before back."""
+
+    at: str
+    example: str
+    """`name_of` the example."""
+    kind: Kind
+    route: str = ""
+    """The right route, when it was relabelled."""
+
+
+def name_of(example: Example) -> str:
+    """What an example is called by rulings: where it comes from, and what it says."""
+    return f"{example.origin or example.source}:{example.key}:{example.route}"
+
+
+def in_force(rulings: list[Ruling]) -> dict[str, Ruling]:
+    """Example -> the ruling that counts now, of all rulings in their order."""
+    held: dict[str, list[Ruling]] = {}
+    for ruling in rulings:
+        kept = held.setdefault(ruling.example, [])
+        if ruling.kind != "undone":
+            kept.append(ruling)
+        elif kept:
+            kept.pop()
+    return {name: kept[-1] for name, kept in held.items() if kept}
