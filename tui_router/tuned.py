@@ -79,7 +79,7 @@ class Tuned:
         name = served_name(run)
         health.watch(Model(name=name, context=4096))
         self.helper = Helper(run.artifact, wait=wait)
-        chooser = TunedChooser(ServedChooser(health, name), self.helper, may_help)
+        chooser = TunedChooser(ServedChooser(health, name, trained=True), self.helper, may_help)
         self.router = LateRouter("tuned", config.fleet, name, chooser, card.sheet, card.temperature)
         self.misses = 0
         """Requests in a row that it did not answer."""

@@ -21,6 +21,10 @@ def sampled(**p):
     return {"content": [{"token": "B", "top_probs": [{"token": k, "prob": v} for k, v in p.items()]}]}
 
 
+def told(**logprob):
+    return {"content": [{"token": "B", "top_logprobs": [{"token": k, "logprob": v} for k, v in logprob.items()]}]}
+
+
 @pytest.mark.parametrize(
     ("given", "letter", "probabilities"),
     [
@@ -30,6 +34,12 @@ def sampled(**p):
         (reply(" b\n"), "B", None),
         (reply("The answer is C."), "C", None),
         (reply("B", {"content": [{"token": "B", "top_logprobs": []}]}), "B", None),
+        (
+            reply("B", told(B=-0.1054, A=-2.3026)),
+            "B",
+            {"B": pytest.approx(0.9, abs=1e-3), "A": pytest.approx(0.1, abs=1e-3)},
+        ),
+        (reply("B", told(Sure=-0.01, B=-4.6)), "B", None),
     ],
 )
 def test_every_form_of_an_answer(given, letter, probabilities):

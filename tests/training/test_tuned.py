@@ -185,3 +185,29 @@ def test_the_command_line_follows_a_run_to_its_gate(full, tmp_path, data):
     assert "the gate refuses" in refused and "Traceback" not in refused
     said("runs", "delete", run_id, *more)
     assert "there is no run" in said("runs", "show", run_id, *more, code=2).stderr
+
+
+async def test_every_server_tells_a_probability_in_its_own_way(full, tmp_path):
+    """llama.cpp's server as itself, by grammar, and as any OpenAI-style one, by log probabilities: the same as in training."""
+    from tui_router.backends.choice import ServedChooser
+    from tui_router.backends.health import Health
+    from tui_router.config import BackendSetting
+    from tui_router.core.fleet import Model
+    from tui_router.core.types import Message
+    from tui_router.training.artifact import REFERENCE, Reference, read
+
+    export(full, "gguf", "f32", tmp_path / "out")
+    known = read(full.artifact / REFERENCE, list[Reference])[:10]
+    with served(next((tmp_path / "out").glob("*.gguf")), None, "", "mine") as url:
+        for kind in ("llama-server", "openai"):
+            health = Health(world.COMPANY.fleet, [BackendSetting(name="here", url=url, kind=kind)])
+            health.watch(Model(name="mine", context=4096))
+            await health.look()
+            chooser = ServedChooser(health, "mine", trained=True)
+            for one in known:
+                messages = tuple(Message(m["role"], m["content"]) for m in one.messages)
+                chosen = await chooser.choose(messages, "ABC", 10.0)
+                total = sum(chosen.probabilities.values())
+                told = [chosen.probabilities.get(letter, 0.0) / total for letter in "ABC"]
+                assert told == pytest.approx(list(one.probabilities), abs=0.02), kind
+            await health.close()

@@ -1,14 +1,17 @@
 """Having a served model choose a letter, in the way that its server can do best.
 
 llama-server: a grammar that allows the letters only, with the probabilities after it (`post_sampling_probs`). Others: a
-JSON schema with the letters as an enumeration; and where a server refuses that, plain text. A model is asked only if it
-is loaded and idle: a question about a route must not load a model, nor stand before an answer.
+general model gets a JSON schema with the letters as an enumeration, and where a server refuses that, plain text. A model that
+was trained to answer with a letter would only be confused by a schema: it is asked for one token, with the log probabilities
+of the likeliest ones (`logprobs`, as vLLM and OpenAI have them), and without where a server refuses that. A model is asked
+only if it is loaded and idle: a question about a route must not load a model, nor stand before an answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping
@@ -20,7 +23,11 @@ from tui_router.core.choice import Chosen
 from tui_router.core.types import Message
 
 _LETTER = re.compile(r"\b([A-Z])\b")
-_SCHEMA, _PLAIN = "schema", "plain"
+_SCHEMA, _LOGPROBS, _PLAIN = "schema", "logprobs", "plain"
+_TOP = 20
+"""Likeliest tokens of which a server tells the log probability: the most that the protocol allows."""
+_LEAST_MASS = 0.2
+"""Probability of all letters together below which their log probabilities say nothing."""
 
 
 class ServedChooser:
@@ -29,10 +36,12 @@ class ServedChooser:
     Args:
         health: What knows where the model is served, and how it is.
         model: Its name in the fleet.
+        trained: It was trained to answer with a letter and nothing else.
     """
 
-    def __init__(self, health: Health, model: str) -> None:
+    def __init__(self, health: Health, model: str, *, trained: bool = False) -> None:
         self._health, self._model = health, model
+        self._first = _LOGPROBS if trained else _SCHEMA
         self._ways: dict[str, str] = {}
         """Server -> the way that it was found to understand."""
 
@@ -63,13 +72,20 @@ class ServedChooser:
             body |= by_grammar(letters)
             return read(await self._reply(backend, body, deadline_s), letters)
         url = backend.setting.url
-        if self._ways.get(url, _SCHEMA) == _SCHEMA:
-            reply = await self._reply(
-                backend, {**body, "max_tokens": 24, "response_format": _schema(letters)}, deadline_s
-            )
-            chosen = read(reply, letters)
+        way = self._ways.get(url, self._first)
+        if way != _PLAIN:
+            asked = (
+                {"max_tokens": 24, "response_format": _schema(letters)} if way == _SCHEMA
+                else {"max_tokens": 1, "logprobs": True, "top_logprobs": _TOP}
+            )  # fmt: skip
+            try:
+                chosen = read(await self._reply(backend, {**body, **asked}, deadline_s), letters)
+            except BackendError as error:
+                if error.failure not in ("bad_request", "capability"):
+                    raise
+                chosen = None
             if chosen is not None:
-                self._ways[url] = _SCHEMA
+                self._ways[url] = way
                 return chosen
             self._ways[url] = _PLAIN
         return read(await self._reply(backend, {**body, "max_tokens": 8}, deadline_s), letters)
@@ -120,11 +136,16 @@ def _letter(text: str, letters: str) -> str | None:
 
 
 def _probabilities(logprobs: Any, letters: str) -> Mapping[str, float] | None:
-    """Letter -> probability, from llama-server's own form after sampling; None when the reply has none of it."""
+    """Letter -> probability, from llama-server's form after sampling or from log probabilities; None without either."""
     try:
-        top = logprobs["content"][0]["top_probs"]
-        found = [(str(one["token"]).strip(), float(one["prob"])) for one in top]
-    except (KeyError, IndexError, TypeError, ValueError):
+        first = logprobs["content"][0]
+        if "top_probs" in first:
+            found = [(str(one["token"]).strip(), float(one["prob"])) for one in first["top_probs"]]
+        else:
+            found = [(str(one["token"]).strip(), math.exp(float(one["logprob"]))) for one in first["top_logprobs"]]
+            if sum(p for letter, p in found if len(letter) == 1 and letter in letters) < _LEAST_MASS:
+                return None
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         return None
     kept: defaultdict[str, float] = defaultdict(
         float

@@ -120,12 +120,15 @@ class LateRouter:
         if chosen is None or chosen.letter not in letters:
             return None
         p = self._by_route(_spread(chosen, letters, self._temperature))
+        untold = "; its server tells no probability" if chosen.probabilities is None else ""
         order = sorted(range(len(p)), key=lambda i: (-p[i], i))
         first = self.fleet.routes[order[0]]
         return Decision(
             ranking=tuple((self.fleet.routes[i].name, p[i]) for i in order),
             model=first.model,
-            reasons=(Reason(f"{self.model} {self._says}", first.name, round(math.log(p[order[0]] * len(p)), 1)),),
+            reasons=(
+                Reason(f"{self.model} {self._says}{untold}", first.name, round(math.log(p[order[0]] * len(p)), 1)),
+            ),
             router=self.name,
             version=self.version,
             elapsed_ms=(time.perf_counter() - start) * 1000,
