@@ -11,8 +11,9 @@ run: $(VENV)/.app            ## start the dashboard
 demo: $(VENV)/.app           ## start it on six pretend models
 	$(BIN)/tui-router --demo
 
-test: $(VENV)/.test          ## all tests
-	$(BIN)/python -m pytest -q
+test: $(VENV)/.test          ## all tests: side by side, then those that look at a screen, which want the machine for themselves
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --ignore=tests/ui --ignore=tests/e2e
+	$(BIN)/python -m pytest -q tests/ui tests/e2e
 
 lint: $(VENV)/.test          ## style and format
 	$(BIN)/ruff check .

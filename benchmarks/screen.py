@@ -41,8 +41,36 @@ def run(turns: int) -> None:
         try:
             _streaming(f"while an answer streams at 200 tokens/s, {turns:,} turns stored", [
                 *PROGRAM, "--data-dir", str(path / "store"), "--config", str(fleet)], path / "home")  # fmt: skip
+            _training(path, fleet)
         finally:
             server.kill()
+
+
+def _training(path: Path, fleet: Path) -> None:
+    """The same while a model is trained on the same cores, as the app would start it."""
+    from tests.training import world
+
+    data = world.dataset(path / "data")
+    base = world.base(path / "base", data)
+    run = world.run_of(path / "store", world.written(base, steps=100_000), data)
+    run.begin()
+    try:
+        while not run.curve().steps:
+            time.sleep(0.5)
+        command = [*PROGRAM, "--data-dir", str(path / "store"), "--config", str(fleet)]
+        terminal = _open(command, path / "home")
+        terminal.see("6/6 models", seconds=60)
+        terminal.press("x")
+        terminal.settle_for(2.0)
+        echo = _echo(terminal)
+        print("  tui-router while a model is trained on the same cores")
+        print(f"    echo p50 {_at(echo, 0.5):.1f} ms   p95 {_at(echo, 0.95):.1f} ms   n={len(echo)}")
+        print(
+            f"    the training was {'still running' if run.lives() else 'over'} at the end, at step {run.curve().steps[-1].step}"
+        )
+        terminal.kill()
+    finally:
+        run.kill()
 
 
 def _report(name: str, command: list[str], home: Path, runs: int = 5) -> None:

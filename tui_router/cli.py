@@ -43,21 +43,16 @@ tui-router COMMAND [OPTIONS]      one job, without a screen
 
 commands
   route [TEXT] [--jsonl FILE|-]   decide, call no model
-  eval FILE [--router NAME ...]   routers on labelled rows, after --fit FILE,
-                                  --folds K or --leave-out FIELD; --noise
-  replay [--router NAME]          stored turns under another router, or under
-                                  --rules FILE; --days N, --since --until DAY
-  dataset export --out DIR        training data of verdicts, imports and seeds;
-  dataset check | import FILE...  --format, --target; --dry-run shows first
-  train [--recipe R] [--data DIR] fine-tune a router of your own, --detach leaves
-                                  it alone; without --data: on all that there is
-  runs [show|gate|resume|pause|keep|drop|note|delete RUN]
-  export RUN --format F           adapter, merged, gguf, gguf-lora, ollama,
-                                  lmstudio, vllm; --quant, --out DIR
-  promote RUN, rollback           give it the lead if it passes; take it back
   ask TEXT [--image PATH ...]     decide, answer, record
   rate TURN y|n|c                 feedback: right, wrong, comment
   turns [--limit N] [--logs]      what was asked, newest first
+  eval FILE [--router NAME ...]   routers on labelled rows; --fit, --folds
+  replay [--router NAME]          stored turns under other rules or routers
+  dataset export|check|import     training data: --out DIR, --format, --target
+  train [--recipe R] [--data DIR] fine-tune a router of your own; --detach
+  runs [show|gate|resume|pause|keep|drop|note|delete RUN]
+  export RUN --format F           adapter, merged, gguf, ollama, lmstudio, vllm
+  promote RUN, rollback           give it the lead if it passes; take it back
 
 options (before or after the command)
   --demo                          six pretend models, no server needed
@@ -67,15 +62,12 @@ options (before or after the command)
   --no-feedback                   no rating anywhere
   --no-health-check               do not look at the servers first
   --data-dir DIR, --config FILE   other places for the store and for fleet.toml
-  --json                          machine-readable output
-  --version, --help
+  --json, --version, --help
 
 examples
   tui-router --demo
   tui-router route "goto amazon.com" --json
-  tui-router ask "write a python function that parses ISO dates"
-  tui-router rate 42 n --route reasoning
-  tui-router route --jsonl requests.jsonl > decisions.jsonl"""
+  tui-router rate 42 n --route reasoning"""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -6,8 +6,8 @@ import subprocess
 import sys
 import time
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from tests.training import world
 from tui_router.training import process, recipe
@@ -121,7 +121,7 @@ def test_stopped_and_kept_or_dropped(full, tmp_path, data):
 
 def test_answers_in_text(full, tmp_path):
     """On a base that knows the names already: only the form of the answer is new."""
-    chosen = world.written(full.artifact, label="text", steps=50, rate=4e-3)
+    chosen = replace(world.written(full.artifact, label="text", steps=100), eval_every=1000)
     run = world.run_of(tmp_path, chosen, world.dataset(tmp_path / "text", "route"))
     world.train(run)
     card = read(run.artifact / ROUTER, RouterCard)
@@ -129,7 +129,7 @@ def test_answers_in_text(full, tmp_path):
 
 
 def test_unsloth_goes_the_same_way(lora, tmp_path, data):
-    chosen = msgspec.structs.replace(lora.record.recipe, backend="unsloth", steps=5)
+    chosen = replace(lora.record.recipe, backend="unsloth", steps=5)
     run = world.train(world.run_of(tmp_path, chosen, data))
     curve = run.curve()
     assert isinstance(curve.end, Done), curve.end
@@ -139,7 +139,7 @@ def test_unsloth_goes_the_same_way(lora, tmp_path, data):
 
 def test_several_processes_are_one_run(full, tmp_path, data):
     """`accelerate launch` starts the same program more than once; one of them speaks."""
-    chosen = msgspec.structs.replace(full.record.recipe, steps=4)
+    chosen = replace(full.record.recipe, steps=4)
     run = world.run_of(tmp_path, chosen, data)
     command = process.command(
         "--recipe", str(run.folder / "recipe.toml"), "--data", str(run.folder / "data"), "--out", str(run.folder)
@@ -206,7 +206,7 @@ def test_a_base_without_a_chat_template(tmp_path, data, base):
 
 def test_a_base_that_cannot_be_fetched(tmp_path, data, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    chosen = msgspec.structs.replace(recipe.load("gemma-3-1b"), steps=1)
+    chosen = replace(recipe.load("gemma-3-1b"), steps=1)
     end = failed(world.run_of(tmp_path, chosen, data))
     assert end.cause == "base" and "google/gemma-3-1b-it" in end.says and "folder" in end.says
 

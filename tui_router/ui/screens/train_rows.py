@@ -26,6 +26,7 @@ class Seen:
         self.offset = 0
         self.state: RunState = "new"
         self.verdict: Verdict | None = None
+        self.size_bytes = 0
         self.tried = False
         """Whether it was put to its gate from here."""
 
@@ -38,6 +39,8 @@ class Seen:
             self.curve.add(event)
             self.offset = place
         self.state = self.run.state(self.curve)
+        if self.state != "running" and before != (self.offset, self.state, self.verdict):
+            self.size_bytes = self.run.size_bytes()
         if self.state == "done" and self.verdict is None:
             self.verdict = last_verdict(self.run)
         return before != (self.offset, self.state, self.verdict)
@@ -56,8 +59,9 @@ def about_rows(one: Seen) -> list[Content]:
             )
         )  # fmt: skip
     start = curve.start
+    disk = f"; {one.size_bytes / 1e6:,.0f} MB of disk" if one.size_bytes else ""
     data = f"{start.examples:,} examples, {start.backend} ({start.why})" if start else curve.stage or "starting"
-    rows.append(line((f"{one_line(recipe.base, 40)}, {recipe.method}; {data}", "$muted")))
+    rows.append(line((f"{one_line(recipe.base, 40)}, {recipe.method}; {data}{disk}", "$muted")))
     match one.state:
         case "dead":
             rows.append(
