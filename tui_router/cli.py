@@ -48,7 +48,7 @@ commands
   turns [--limit N] [--logs]      what was asked, newest first
   eval FILE [--router NAME ...]   routers on labelled rows; --fit, --folds
   replay [--router NAME]          stored turns under other rules or routers
-  dataset export|check|import     training data: --out DIR, --format, --target
+  dataset export|check|import|generate   training data
   train [--recipe R] [--data DIR] fine-tune a router of your own; --detach
   runs [show|gate|resume|pause|keep|drop|note|delete RUN]
   export RUN --format F           adapter, merged, gguf, ollama, lmstudio, vllm
@@ -140,6 +140,9 @@ def _commands() -> dict[str, argparse.ArgumentParser]:
     made["dataset"].add_argument("--skip-faults", action="store_true")
     made["dataset"].add_argument("--limit", type=int, default=10)
     _training_arguments(made)
+    made["dataset"].add_argument("--kind", default="routing")
+    made["dataset"].add_argument("--n", type=int, default=0)
+    made["dataset"].add_argument("--model", default="")
     made["ask"].add_argument("text", nargs="+")
     made["ask"].add_argument("--image", action="append", default=[], metavar="PATH")
     made["ask"].add_argument("--session", default="")

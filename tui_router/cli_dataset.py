@@ -1,4 +1,4 @@
-"""`dataset export|check|import`: training data without a screen."""
+"""`dataset export|check|import|generate`: training data without a screen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tui_router.datasets.doctor import Checkup
     from tui_router.store.store import Store
 
-ACTIONS = ("export", "check", "import")
+ACTIONS = ("export", "check", "import", "generate")
 
 
 def dataset(given: dict[str, Any], args: argparse.Namespace) -> int:
@@ -26,10 +26,14 @@ def dataset(given: dict[str, Any], args: argparse.Namespace) -> int:
     from tui_router.store.store import Store
 
     work: dict[str, Callable[..., int]] = {"export": _export, "check": _check, "import": _import}
-    if args.action not in work:
+    if args.action not in ACTIONS:
         raise UsageError(f"there is no dataset action {args.action!r}; known: {', '.join(ACTIONS)}")
     if args.action != "import" and args.files:
         raise UsageError(f"dataset {args.action} takes no files, found {args.files[0]!r}")
+    if args.action == "generate":
+        from tui_router.cli_generate import generate
+
+        return generate(given, args)
     store = Store(folder(given))
     try:
         return work[args.action](given, args, configuration(given).fleet, store)

@@ -31,9 +31,8 @@ _SPENDING = (0.02, 0.06, 0.12, 0.60)
 """Share of `LEVEL` that the first looks use up; every later one uses half of what is left."""
 
 
-FIRST_GUARD = 10
-_GUARDING = (0.20, 0.30, 0.20, 0.10)
-"""The same for the looks at a promoted router: early ones weigh more, for a bad one should not lead for long."""
+_BETS = (0.65, 0.80, 0.95)
+"""Shares of the turns that tell them apart on which the former leader is bet to be right; the fortune is split evenly."""
 
 
 class Change(Struct, frozen=True):
@@ -55,40 +54,40 @@ class Match:
 
     def __init__(self) -> None:
         self.compared = self.won = self.lost = 0
+        self._fortunes = [1.0] * len(_BETS)
 
     def add(self, leader: bool, candidate: bool) -> None:
         """One more turn that both decided."""
         self.compared += 1
         self.won += candidate and not leader
         self.lost += leader and not candidate
+        if leader != candidate:
+            self._fortunes = [f * 2 * (p if candidate else 1 - p) for f, p in zip(self._fortunes, _BETS, strict=True)]
 
     def wins(self, candidates: int) -> bool:
         """Whether this is a look, and the candidate has won by it."""
-        return self._shown(FIRST_LOOK, _SPENDING, LEVEL / max(1, candidates))
+        if not is_look(self.compared):
+            return False
+        return tail(self.won, self.won + self.lost, 0.5) <= LEVEL * share(self.compared) / max(1, candidates)
 
     def takes_back(self) -> bool:
-        """Whether this is a look at a promoted leader, and the candidate, who led before, has won by it."""
-        return self._shown(FIRST_GUARD, _GUARDING, LEVEL)
-
-    def _shown(self, first: int, spending: Sequence[float], level: float) -> bool:
-        if not is_look(self.compared, first):
-            return False
-        return tail(self.won, self.won + self.lost, 0.5) <= level * share(self.compared, first, spending)
+        """Whether the bet on the candidate, who led before, has shown that it is better."""
+        return sum(self._fortunes) / len(self._fortunes) >= 1 / LEVEL
 
 
-def is_look(compared: int, first: int = FIRST_LOOK) -> bool:
-    """Whether the comparison is looked at after this many turns: at the first look, and whenever they have doubled."""
-    times, rest = divmod(compared, first)
+def is_look(compared: int) -> bool:
+    """Whether the comparison is looked at after this many turns: at 50, 100, 200, ..."""
+    times, rest = divmod(compared, FIRST_LOOK)
     return rest == 0 and times > 0 and times & (times - 1) == 0
 
 
-def share(compared: int, first: int = FIRST_LOOK, spending: Sequence[float] = _SPENDING) -> float:
-    """The share of the level that the look after this many turns may use up; all looks together use at most 1."""
-    look = (compared // first).bit_length() - 1
-    if look < len(spending):
-        return spending[look]
-    left = 1 - sum(spending)
-    return left * 0.5 ** (look - len(spending) + 1)
+def share(compared: int) -> float:
+    """The share of `LEVEL` that the look after this many turns may use up; all looks together use at most 1."""
+    look = (compared // FIRST_LOOK).bit_length() - 1
+    if look < len(_SPENDING):
+        return _SPENDING[look]
+    left = 1 - sum(_SPENDING)
+    return left * 0.5 ** (look - len(_SPENDING) + 1)
 
 
 class Standing:

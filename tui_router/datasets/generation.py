@@ -1,0 +1,228 @@
+"""Requests that a served model writes, and the sieve that most of them do not pass.
+
+Each is written for a stated route, person, length and language. What comes back is parsed, checked, compared with all that
+there is already, and judged by the routers, who were not told what it was written for: where both contradict the writer,
+it is not kept. Nor is a phrasing that has had its share.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from msgspec import Struct
+
+from tui_router import assets
+from tui_router.core.example import Example, normal
+from tui_router.core.fleet import Fleet
+from tui_router.core.types import Message
+from tui_router.datasets.clusters import ALIKE
+from tui_router.routers.base import Router
+from tui_router.routers.grams import pieces
+from tui_router.routers.memory import Sketcher
+
+A_BATCH = 8
+"""Requests that are asked for at a time."""
+LONGEST = 2000
+SHARE, FEWEST_TO_SHARE = 0.10, 20
+"""Most that one phrasing (its first two words) may have of a route's new requests, once there are this many."""
+_SURE = 0.85
+"""Confidence that at least one of the routers must have, when all of them contradict the writer."""
+_MOST_BARREN = 6
+"""Batches in a row of which nothing is kept; then the writer has nothing more to say."""
+_OPTIONAL_QUOTES = re.compile(r'^\s*(?:[-*\d.)]+\s+)?["“]?(.*?)["”]?\s*$', re.DOTALL)
+
+PERSONAS = (
+    "a hurried office worker on a phone, with typos", "a polite retired teacher", "a student before an exam", "a terse engineer",
+    "a parent with a child on the arm, dictating", "somebody who is annoyed", "a shop owner", "a researcher who is precise",
+    "a teenager who writes in lower case", "a traveller",
+)  # fmt: skip
+LENGTHS = (
+    "three to eight words",
+    "one sentence",
+    "two or three sentences with a detail that does not matter",
+    "a short paragraph",
+)
+LANGUAGES = ("English", "English", "English", "German", "Spanish", "French", "English with a word of another language")
+_HARD = "Each holds a word that points to **{other}** at first sight, although it belongs to **{route}**."
+_EASY = "They are ordinary requests of every day."
+SCHEMA: dict[str, Any] = {
+    "type": "object", "properties": {"requests": {"type": "array", "items": {"type": "string"}}}, "required": ["requests"],
+    "additionalProperties": False,
+}  # fmt: skip
+
+
+class Ask(NamedTuple):
+    """What the writer is asked for."""
+
+    route: str
+    persona: str
+    length: str
+    language: str
+    other: str
+    """The route that the words should point to at first sight; empty: none."""
+
+
+class Reply(Protocol):
+    """What a writer gives back."""
+
+    @property
+    def text(self) -> str:
+        """As it came."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """That it took."""
+        ...
+
+
+Write = Callable[[Sequence[Message]], Awaitable[Reply]]
+
+
+class Tally(Struct):
+    """How it goes."""
+
+    wanted: int
+    kept: int = 0
+    written: int = 0
+    tokens: int = 0
+    refused: dict[str, int] = {}  # msgspec copies it
+    """Why -> how many."""
+
+
+def asks(fleet: Fleet, counts: Counter[str], dice: random.Random) -> Iterable[Ask]:
+    """What to ask for, without end: the route with the fewest first, every third time with misleading words."""
+    place = 0
+    while True:
+        route = min(fleet.routes, key=lambda r: (counts[r.name], r.order)).name
+        others = [r.name for r in fleet.routes if r.name != route]
+        hard = dice.choice(others) if place % 3 == 2 and others else ""
+        place += 1
+        yield Ask(route, dice.choice(PERSONAS), dice.choice(LENGTHS), dice.choice(LANGUAGES), hard)
+
+
+def prompt(ask: Ask, fleet: Fleet, known: Sequence[str]) -> tuple[Message, ...]:
+    """The question, out of `data/prompts/generate_routing_data.md`."""
+    template = assets.data("prompts/generate_routing_data.md").read_text(encoding="utf-8")
+    text = template.format(
+        routes="\n".join(f"- **{r.name}**: {r.description}" for r in fleet.routes), count=A_BATCH, route=ask.route,
+        persona=ask.persona, length=ask.length, language=ask.language, known="\n".join(f"- {one[:100]}" for one in known) or "- none",
+        hard=_HARD.format(other=ask.other, route=ask.route) if ask.other else _EASY,
+    )  # fmt: skip
+    return (Message("user", text),)
+
+
+def parse(text: str) -> list[str] | None:
+    """The requests in a reply: JSON, or JSON in prose or a fence, or a line each; None when it is none of these."""
+    start, end = text.find("{"), text.rfind("}")
+    if 0 <= start < end:
+        try:
+            found = json.loads(text[start : end + 1])
+            if isinstance(found, dict) and isinstance(found.get("requests"), list):
+                return [str(one) for one in found["requests"] if isinstance(one, str)]
+        except ValueError:
+            pass
+    lines = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("```")]
+    return lines if len(lines) >= 3 and start < 0 else None
+
+
+class Sieve:
+    """What is let through.
+
+    Args:
+        known: All examples that there are.
+        fleet: Routes of today.
+        sketcher: Compares requests.
+        judges: Routers that were not told what a request was written for.
+    """
+
+    def __init__(self, known: Iterable[Example], fleet: Fleet, sketcher: Sketcher, judges: Sequence[Router]) -> None:
+        self.fleet, self._sketcher, self._judges = fleet, sketcher, judges
+        self._texts: set[str] = set()
+        rows = []
+        for example in known:
+            self._texts.add(normal(example.text))
+            rows.append(sketcher.sketch(pieces(example.text)))
+        self._sketches = np.array(rows, np.float32).reshape(-1, sketcher.dimensions)
+        self._phrasings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def take(self, raw: str, ask: Ask, model: str) -> Example | str:
+        """The example, or why it is none."""
+        found = _OPTIONAL_QUOTES.match(raw)
+        text = (found[1] if found else raw).strip()
+        if len(text) < 2 or len(text) > LONGEST:
+            return "empty or too long"
+        if normal(text) in self._texts:
+            return "known already"
+        sketch = self._sketcher.sketch(pieces(text))
+        if len(self._sketches) and float((self._sketches @ sketch).max()) >= ALIKE:
+            return "nearly the same as another"
+        phrasing, used = " ".join(normal(text).split()[:2]), self._phrasings[ask.route]
+        total = sum(used.values())
+        if total >= FEWEST_TO_SHARE and used[phrasing] + 1 > SHARE * total:
+            return "its phrasing has had its share"
+        example = Example(text=text, route=ask.route, source="generated", origin=f"generated:{model}")
+        decided = [judge.decide(example.request) for judge in self._judges]
+        contradicted = bool(decided) and all(made.route != ask.route for made in decided)
+        if contradicted and max(made.confidence for made in decided) >= _SURE:
+            return "the routers contradict the writer"
+        self._texts.add(normal(text))
+        self._sketches = np.vstack([self._sketches, sketch])
+        used[phrasing] += 1
+        return example
+
+
+async def generate(
+    write: Write, model: str, fleet: Fleet, wanted: int, known: Sequence[Example], sieve: Sieve,
+    keep: Callable[[list[Example]], Awaitable[None]], tell: Callable[[Tally], bool], seed: int = 0,
+) -> Tally:  # fmt: skip
+    """Have requests written until there are enough, batch after batch; each batch is kept before the next is asked for.
+
+    Args:
+        write: Asks the writer; what it raises ends this.
+        model: The writer's name.
+        fleet: Routes of today.
+        wanted: How many are to be kept.
+        known: All examples that there are.
+        sieve: What is let through.
+        keep: Puts examples where they stay.
+        tell: Hears how it goes; returns whether to go on.
+        seed: Of the dice for persons and languages.
+    """
+    tally, barren = Tally(wanted=wanted), 0
+    counts = Counter({r.name: 0 for r in fleet.routes} | Counter(e.route for e in known if e.source == "generated"))
+    shown: defaultdict[str, list[str]] = defaultdict(list)
+    for example in known:
+        shown[example.route].append(example.text)
+    dice = random.Random(f"{seed} {sum(counts.values())}")
+    for ask in asks(fleet, counts, dice):
+        if tally.kept >= wanted or barren >= _MOST_BARREN or not tell(tally):
+            break
+        some = dice.sample(shown[ask.route], min(5, len(shown[ask.route])))
+        reply = await write(prompt(ask, fleet, some))
+        tally.tokens += reply.tokens
+        kept: list[Example] = []
+        lines = parse(reply.text)
+        if lines is None:
+            tally.refused["no JSON"] = tally.refused.get("no JSON", 0) + 1
+        for line in lines or ():
+            tally.written += 1
+            taken = sieve.take(line, ask, model) if tally.kept + len(kept) < wanted else "more than wanted"
+            if isinstance(taken, str):
+                tally.refused[taken] = tally.refused.get(taken, 0) + 1
+            else:
+                kept.append(taken)
+                shown[ask.route].append(taken.text)
+        barren = 0 if kept else barren + 1
+        counts[ask.route] += max(len(kept), 1 if barren else 0)  # a barren route must not be asked for ever
+        if kept:
+            await keep(kept)
+            tally.kept += len(kept)
+    tell(tally)
+    return tally
