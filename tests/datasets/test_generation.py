@@ -208,3 +208,41 @@ def test_the_command_line_goes_on_where_the_writer_broke_off(tmp_path):
     assert json.loads(run("check", "--json").stdout)["examples"] == 3
     assert "there is no 'poems'" in run("generate", "--kind", "poems").stderr
     served.server.shutdown()
+
+
+@pytest.mark.engine
+async def test_a_real_engine_writes_valid_and_endless_replies(engine_url, tmp_path):
+    """The tiny model writes the same two requests each time, or counts for ever when the prompt is not the writer's."""
+    from tests.engine.tiny_model import WRITES
+    from tui_router.backends.health import Health
+    from tui_router.backends.writer import Writer
+    from tui_router.config import BackendSetting
+    from tui_router.core.types import Message
+
+    health = Health(FLEET, [BackendSetting(name="llama-server", url=engine_url, kind="openai")])
+    kept = []
+
+    async def keep(examples):
+        kept.extend(examples)
+
+    try:
+        await health.look()
+        writer = Writer(health, "gemma-3-1b")
+        writer._plain.add(engine_url)  # a grammar would force this model into letters that it has no successor for
+
+        async def write(messages):
+            return await writer.write([messages[0]], {}, max_tokens=60, temperature=0.0, deadline_s=30.0)
+
+        tally = await generate(write, "gemma-3-1b", _small(FLEET), 5, [], sieve(judges=()), keep, lambda t: True)
+        assert [e.text for e in kept] == list(WRITES) and tally.refused["known already"] >= 2
+        endless = await writer.write([Message("user", "long")], {}, max_tokens=40, temperature=0.0, deadline_s=30.0)
+        assert parse(endless.text) is None and endless.tokens > 40
+    finally:
+        await health.close()
+
+
+def _small(fleet):
+    """Routes with short descriptions: the tiny model sees a thousand tokens."""
+    from msgspec.structs import replace
+
+    return replace(fleet, routes=tuple(replace(r, description="x") for r in fleet.routes[:2]))

@@ -4,8 +4,8 @@ A hand-wired bigram model: attention and feed-forward write nothing, so the next
 and the output matrix sends every scripted token to its successor. The chat template ends the prompt with one control
 token that it picks by a word of the last message, so that a test asks for a scenario by name:
 
-`long` counts for ever, `utf8` sends characters in single bytes, `think` reasons first, `unsure` says Yes (0.75) or
-No (0.25), anything else is answered by `Hello from <name>! A real engine.`
+`Answer with JSON` makes it write two requests, `long` counts for ever, `utf8` sends characters in single bytes, `think`
+reasons first, `unsure` says Yes (0.75) or No (0.25), anything else is answered by `Hello from <name>! A real engine.`
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import numpy as np
 
 WIDTH, HEADS, FEED, CONTEXT, END = 256, 4, 256, 4096, 2
 SPACE = "\u2581"
-SCENARIOS = ("long", "utf8", "think", "unsure", "hello")
+SCENARIOS = ("writes", "long", "utf8", "think", "unsure", "hello")
+WRITES = ("mend this loop", "sort that list")
+"""The requests that it writes when it is asked for some."""
+_PICKED_BY = {"writes": "Answer with JSON"}
 
 
 class _Vocabulary:
@@ -48,6 +51,12 @@ class _Vocabulary:
             at = token
 
 
+def _pieces(text: str) -> list[str]:
+    """A text as tokens that occur nowhere else: a token has one successor only."""
+    head, *rest = text.split()
+    return [head, *(f"{SPACE}{word}" for word in rest)]
+
+
 def _scripts(name: str) -> _Vocabulary:
     vocabulary = _Vocabulary()
     go = {s: vocabulary.add(f"<|go_{s}|>", gguf.TokenType.CONTROL) for s in SCENARIOS}
@@ -69,6 +78,9 @@ def _scripts(name: str) -> _Vocabulary:
         f"{SPACE}42",
     ]
     vocabulary.chain(go["think"], thoughts, END)
+    first, second = WRITES
+    pieces = ['{"requests"', ':["', *_pieces(first), '","', *_pieces(second), '"]}']
+    vocabulary.chain(go["writes"], pieces, END)
     yes, no = vocabulary.add("Yes"), vocabulary.add("No")
     vocabulary.next[go["unsure"]] = {yes: 0.75, no: 0.25}
     vocabulary.next |= {yes: {END: 1.0}, no: {END: 1.0}}
@@ -76,7 +88,8 @@ def _scripts(name: str) -> _Vocabulary:
 
 
 _PICK = "".join(
-    f"{{%- {'if' if i == 0 else 'elif'} '{s}' in q -%}}{{{{ '<|go_{s}|>' }}}}" for i, s in enumerate(SCENARIOS[:-1])
+    f"{{%- {'if' if i == 0 else 'elif'} '{_PICKED_BY.get(s, s)}' in q -%}}{{{{ '<|go_{s}|>' }}}}"
+    for i, s in enumerate(SCENARIOS[:-1])
 )
 TEMPLATE = (
     "{{ '<s>' }}{%- for m in messages -%}{%- if m['role'] == 'assistant' -%}{{ '<|assistant|>' }}"

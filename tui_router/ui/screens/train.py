@@ -180,8 +180,8 @@ class TrainScreen(Room):
             )
             self._show_preflight()
             return
-        self.about.head.call(f"Run {one.run.id}")
-        self.about.head.say(one.state)
+        self.about.head.call("Run")
+        self.about.head.say(one.run.id)
         self.about.rows.put(*about_rows(one))
         beside = self.seen[self.other] if 0 <= self.other < len(self.seen) and self.other != self.at else None
         other = (beside.run.id, beside.curve) if beside is not None else None
@@ -276,6 +276,7 @@ class TrainScreen(Room):
         try:
             self.found, data = found, _ = await asyncio.to_thread(look)
             self._show_preflight()
+            self.call_after_refresh(self.preflight.scroll_visible, animate=False)  # narrow, it lies below the form
             if not start or not found.ready:
                 return
 

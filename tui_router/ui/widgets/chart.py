@@ -121,7 +121,8 @@ class Chart(Widget):
         figure.yticks(list(self._y.ticks), list(self._y.ticks.values()))
         columns = width - 6
         dot = (self._y.last - self._y.first) / max(1, (height - 2) * 4 - 2)
-        for series in reversed(self._series):
+        above = sorted(enumerate(self._series), key=lambda one: (bool(one[1].mark), -one[0]))  # signs over lines
+        for _, series in above:
             color = self._rgb(series.color)
             xs, ys = thin(series.xs, series.ys, columns)
             if series.mark:
@@ -167,7 +168,8 @@ def _cell(char: str, style: Style, part: tuple[float, float], band: Any, ground:
         return _EIGHTHS[round(high * 8)], style + Style(color=band)
     if char == " " and high >= 1 and low > 0:
         return _EIGHTHS[round(low * 8)], style + Style(color=ground.rich_color, bgcolor=band)
-    return (char, style + Style(bgcolor=band)) if high - low >= 0.5 else (char, style)
+    enough = 0.5 if char != " " else 0.25  # a band that is thinner than a cell is still a band
+    return (char, style + Style(bgcolor=band)) if high - low >= enough else (char, style)
 
 
 def _at(xs: Sequence[float], ys: Sequence[float], x: float) -> float:

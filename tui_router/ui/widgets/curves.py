@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
 from textual.app import ComposeResult
 from textual.content import Content
 
@@ -50,7 +51,8 @@ class LossPane(Pane):
             series.append(
                 Series([float(s.step) for s in beside], smoothed([s.loss for s in beside], smoothing), "s3", dash=2)
             )
-        top = max(max(one.ys) for one in series)
+        top = _top(losses)
+        series = [replace(one, ys=[min(top, y) for y in one.ys]) for one in series]
         last = float(max(max(one.xs) for one in series))
         ticks = {0.0: "0.0", top / 2: f"{top / 2:.1f}", top: f"{top:.1f}"}
         self.chart.put(series, _steps(max(last, steps[-1].of)), Scale(0, top, ticks))
@@ -128,6 +130,12 @@ class ViewPane(Pane):
         ticks = {bottom: f"{bottom:.0f}", (bottom + 100) / 2: f"{(bottom + 100) / 2:.0f}", 100.0: "100"}
         end = max(xs[-1], float(curve.steps[-1].of) if curve.steps else 1.0)
         self.chart.put(series, _steps(end), Scale(bottom, 100, ticks))
+
+
+def _top(losses: Sequence[float]) -> float:
+    """The upper end of the loss: the first steps of a random model, ten times as high as all others, may leave the chart."""
+    usual = sorted(losses)[int(len(losses) * 0.85)]
+    return float(min(max(losses), max(2 * usual, 3 * losses[-1])) or 1.0)
 
 
 def _steps(last: float) -> Scale:

@@ -63,23 +63,15 @@ class RecipeForm(Pane):
         }  # fmt: skip
         self._fields = ("recipe", "sources", *_FIELDS)
         self._at = 0
-        self._rows, self._help = Rows(), Words("", classes="gap")
+        self._rows, self._help = Rows(), Words("")
         self._input = Input(id="recipe-input", compact=True)
 
     def compose(self) -> ComposeResult:
-        yield from (self.head, self._rows, self._input, self._help)
+        yield from (self.head, self._help, self._input, self._rows)
 
     def on_mount(self) -> None:
         self._input.display = False
-        self._show()
-
-    def on_focus(self) -> None:
-        super().on_focus()
-        self._show()
-
-    def on_blur(self) -> None:
-        super().on_blur()
-        self._show()
+        self.watch(self, "has_focus", self._show)
 
     def value(self, field: str) -> object:
         """What a field holds."""
