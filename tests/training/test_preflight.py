@@ -87,3 +87,11 @@ def test_without_a_validation_part_a_share_is_held_out(tmp_path):
     folder = rows(tmp_path / "d", ["code", "chat"], 200)
     found = read(folder, replace(LETTERS, eval_share=0.2))
     assert 15 < len(found.validation) < 70 and len(found.train) + len(found.validation) == 200
+
+
+def test_any_first_rows_of_the_validation_part_are_a_sample(tmp_path):
+    folder = rows(tmp_path / "d", ["code", "chat"], 40)
+    lines = (folder / "train.jsonl").read_text().splitlines()
+    (folder / "validation.jsonl").write_text("\n".join(sorted(lines * 3, key=lambda x: json.loads(x)["route"])) + "\n")
+    first = [row.route for row in read(folder, LETTERS).validation[:40]]
+    assert 8 <= first.count("code") <= 32

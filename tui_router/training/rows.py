@@ -42,6 +42,7 @@ class Dataset(Struct, frozen=True, kw_only=True):
 
     train: tuple[Row, ...]
     validation: tuple[Row, ...]
+    """In an order that has nothing to do with that of the file, which may go route by route: any first so many are a sample."""
     test: tuple[Row, ...]
     """Sealed: only the gate looks at it."""
     answers: dict[str, str]
@@ -81,7 +82,7 @@ def read(folder: Path, recipe: Recipe) -> Dataset:
     answers = {row.route: row.answer for row in (*train, *validation, *parts["test"])}
     order = sorted(answers, key=lambda route: answers[route])
     return Dataset(
-        train=train, validation=validation, test=parts["test"], answers={route: answers[route] for route in order},
+        train=train, validation=tuple(sorted(validation, key=_place)), test=parts["test"], answers={route: answers[route] for route in order},
         hash=made.hexdigest(),
     )  # fmt: skip
 
@@ -128,8 +129,10 @@ def _row(row: Mapping[str, Any]) -> Row:
 def _held_out(rows: tuple[Row, ...], share: float) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """Rows without a share of them, chosen by what they say."""
 
-    def held(row: Row) -> bool:
-        made = hashlib.blake2b(row.key.encode(), digest_size=8).digest()
-        return int.from_bytes(made, "big") / 2**64 < share
+    return tuple(row for row in rows if _place(row) >= share), tuple(row for row in rows if _place(row) < share)
 
-    return tuple(row for row in rows if not held(row)), tuple(row for row in rows if held(row))
+
+def _place(row: Row) -> float:
+    """A number from 0 to 1 that follows from what a row says."""
+    made = hashlib.blake2b(f"{row.key} {row.messages}".encode("utf-8", "replace"), digest_size=8).digest()
+    return int.from_bytes(made, "big") / 2**64
