@@ -30,8 +30,10 @@ ARROWS = {
     "training": LOW | {"config", "routers", "backends", "store", "learning", "datasets"},
     "tuned": LOW | {"config", "routers", "backends", "store", "training"},
     "events": LOW | {"store", "learning"},
-    "racing": LOW | {"config", "routers", "backends", "store", "learning", "refit", "events", "training", "tuned"},
+    "racing": LOW
+    | {"config", "routers", "backends", "store", "learning", "refit", "events", "training", "tuned"},
     "engine": LOW | {"config", "routers", "backends", "store", "events", "racing"},
+    "generating": LOW | {"backends", "datasets", "routers", "engine"},
     "ui": LOW
     | {
         "config",
@@ -46,6 +48,7 @@ ARROWS = {
         "routers",
         "training",
         "tuned",
+        "generating",
     },
     "cli": LOW
     | {
@@ -62,6 +65,7 @@ ARROWS = {
         "datasets",
         "training",
         "tuned",
+        "generating",
     },
     "__main__": {"cli"},
     "": set(),

@@ -1,8 +1,13 @@
 """F4 under a pilot: the examples are those of the verdicts, doubts are settled by keys, and an export lies in the data folder."""
 
+import asyncio
+
+from tests.datasets.test_generation import Served
 from tests.ui.test_chat import face  # noqa: F401  # the fixture
 from tui_router.core.example import Example
 from tui_router.datasets.sources import collected
+from tui_router.ui.app import RouterApp
+from tui_router.ui.start import Options
 
 
 def own(f):
@@ -91,3 +96,29 @@ async def test_nothing_rated_says_how_examples_are_made(face):  # noqa: F811
         await f.until(lambda: f.app.screen.checkup is not None, "the doctor")
         await f.pilot.press("e", "d", "l", "u", "j")
         await f.see("1 perhaps the wrong route 0", "none")
+
+
+async def test_a_served_model_writes_requests_by_one_key(tmp_path):
+    served = Served()
+    file = tmp_path / "fleet.toml"
+    names = "".join(f'[backends."{name}"]\nremove = true\n' for name in ("LM Studio", "Ollama", "llama-server"))
+    file.write_text(f'{names}[backends.here]\nurl = "http://127.0.0.1:{served.server.server_port}"\nkind = "openai"\n')
+    app = RouterApp(Options(data_dir=tmp_path / "store", config=file))
+    async with app.run_test(size=(120, 40)) as pilot:
+
+        async def until(holds):
+            async with asyncio.timeout(30):
+                while not holds():
+                    await pilot.pause(0.05)
+
+        await until(lambda: app.engine is not None and app.engine.health.models["gpt-oss-20b"].ready)
+        await pilot.press("f4")
+        await until(lambda: getattr(app.screen, "checkup", None) is not None)
+        screen = app.screen
+        await pilot.press("g")
+        await until(lambda: app.screen is not screen)
+        await pilot.press("ctrl+u", "3", "enter")
+        await until(lambda: sum(e.source == "generated" for e in screen.examples) == 3)
+        assert "generated 3" in str(screen.sources.rows.render())
+        assert not (tmp_path / "store" / "generation.json").exists()
+    served.server.shutdown()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tui_router.core.example import Example
     from tui_router.core.ruling import Kind
     from tui_router.datasets.doctor import Checkup, Trouble
+    from tui_router.datasets.generation import Tally
     from tui_router.engine import Engine
 
 _KINDS: tuple[tuple[Trouble | None, str], ...] = (
@@ -58,13 +59,14 @@ class DataScreen(Room):
         Binding("d", "drop", "drop", id="data_drop"),
         Binding("u", "undo", "undo", id="data_undo"),
         Binding("slash", "search", "search", id="data_search"),
+        Binding("g", "generate", "generate", id="data_generate"),
         Binding("x", "app.export", "export", id="data_export"),
     ]
 
     name_shown = "F4 Data"
     keys_shown = (
         ("1-5", "kind"), ("jk", "move"), ("e", "keep"), ("l", "relabel"), ("d", "drop"), ("u", "undo"), ("/", "search"),
-        ("x", "export"), ("esc", "chat"),
+        ("g", "generate"), ("x", "export"), ("esc", "chat"),
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
@@ -77,6 +79,8 @@ class DataScreen(Room):
         """Names of those of which a person said that they are right."""
         self.checkup: Checkup | None = None
         self.kind, self.at, self.wanted = 0, 0, ""
+        self._writing = False
+        """Whether a model is writing requests now."""
         self._done: list[tuple[str, str]] = []
         """What was settled here, for undoing: (`ruling` or `verdict`, of what)."""
         self.sources = Table("Validated examples", "data-sources")
@@ -221,6 +225,53 @@ class DataScreen(Room):
                 self.action_kind(len(_KINDS) - 1)
 
         self.app.push_screen(TypedScreen("Find examples that hold, or a route", self.wanted), named)
+
+    # -- generated requests --------------------------------------------------------------------------------------
+    def action_generate(self) -> None:
+        """Have a served model write requests; while it does, stop it."""
+        if self._writing:
+            self._writing = False
+            self.notify("stopping after this batch; g goes on later", markup=False)
+            return
+        from tui_router.generating import open_order
+        from tui_router.ui.screens.typed import TypedScreen
+
+        if open_order(self.engine.folder) is not None:
+            self.run_worker(self._generate(0), group="generate", exclusive=True, exit_on_error=False)
+            return
+
+        def named(text: str | None) -> None:
+            if text and text.isdigit() and int(text) > 0:
+                self.run_worker(self._generate(int(text)), group="generate", exclusive=True, exit_on_error=False)
+
+        self.app.push_screen(TypedScreen("How many requests shall a served model write?", "100"), named)
+
+    async def _generate(self, wanted: int) -> None:
+        from tui_router.backends.errors import BackendError
+        from tui_router.generating import Order, OrderError, carry_out, open_order, writer_of
+        from tui_router.store.errors import StoreError
+
+        def tell(order: Order, tally: Tally) -> bool:
+            said = f"{order.model} writes: {order.kept} of {order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens; g stops"
+            self.say(said)
+            return self._writing
+
+        self._writing = True
+        try:
+            order = open_order(self.engine.folder)
+            if wanted or order is None:
+                order = Order("routing", wanted, 0, writer_of(self.engine))
+            made = await carry_out(self.engine, order, tell)
+        except (OrderError, BackendError, StoreError, OSError) as error:
+            self.notify(one_line(str(error), 200), severity="error", markup=False)
+            return
+        finally:
+            self._writing = False
+        refused = ", ".join(f"{why} {n}" for why, n in made.tally.refused.items())
+        self.notify(
+            f"{made.tally.kept} kept; refused: {refused or 'none'}", title=made.order.model, markup=False, timeout=12
+        )
+        await self._read()
 
     # -- settling ------------------------------------------------------------------------------------------------
     def _hand(self) -> Doubt | None:

@@ -125,7 +125,7 @@ class ExportScreen(Room):
             (f" {name} ", "$accent bold underline" if place == self.tab else "$muted")
             for place, name in enumerate(("Dataset", "Model"))
         ]
-        self.say(f"{len(self.examples):,} examples, {len(self.finished)} trained routers", *tabs)
+        self.say(f"{len(self.examples):,} examples, {len(self.finished)} trained", *tabs)
         last = (("c", "copy command"), ("r", "run it"), ("o", "promote")) if self.tab else ()
         self.keys_bar.put(
             keys(("x", "export"), ("↑↓←→", "choose"), ("d", "folder"), ("m", "dataset / model"), *last, ("esc", "chat"))
@@ -250,6 +250,7 @@ class ExportScreen(Room):
 
     def _tell(self, *rows: Content) -> None:
         self.result.rows.put(*rows)
+        self.call_after_refresh(self.result.scroll_visible, animate=False)  # narrow, it lies below the fields
 
     async def _export_dataset(self) -> None:
         from tui_router.datasets.export import ExportError, export
