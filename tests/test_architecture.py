@@ -30,8 +30,7 @@ ARROWS = {
     "training": LOW | {"config", "routers", "backends", "store", "learning", "datasets"},
     "tuned": LOW | {"config", "routers", "backends", "store", "training"},
     "events": LOW | {"store", "learning"},
-    "racing": LOW
-    | {"config", "routers", "backends", "store", "learning", "refit", "events", "training", "tuned"},
+    "racing": LOW | {"config", "routers", "backends", "store", "learning", "refit", "events", "training", "tuned"},
     "engine": LOW | {"config", "routers", "backends", "store", "events", "racing"},
     "generating": LOW | {"backends", "datasets", "routers", "engine"},
     "ui": LOW

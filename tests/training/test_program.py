@@ -120,12 +120,15 @@ def test_stopped_and_kept_or_dropped(full, tmp_path, data):
 
 
 def test_answers_in_text(full, tmp_path):
-    """On a base that knows the names already: only the form of the answer is new."""
-    chosen = replace(world.written(full.artifact, label="text", steps=100), eval_every=1000)
+    """The form comes first: after some steps the model says nothing but routes, whichever."""
+    chosen = replace(world.written(full.artifact, label="text", steps=40), eval_every=5)
     run = world.run_of(tmp_path, chosen, world.dataset(tmp_path / "text", "route"))
     world.train(run)
-    card = read(run.artifact / ROUTER, RouterCard)
-    assert card.answers[0] == "ROUTE_TO=harbour" and run.curve().evals[-1].accuracy > 0.8
+    card, curve = read(run.artifact / ROUTER, RouterCard), run.curve()
+    assert card.answers == tuple(f"ROUTE_TO={route}" for route in world.WORDS) and isinstance(curve.end, Done)
+    assert curve.steps[-1].loss < curve.steps[0].loss / 4 and curve.evals[-1].mass > 100 * curve.evals[0].mass
+    for one in decisions(run):
+        assert sum(one.probabilities) == pytest.approx(1) and len(one.probabilities) == 3
 
 
 def test_unsloth_goes_the_same_way(lora, tmp_path, data):
