@@ -199,6 +199,33 @@ def test_a_full_disk(tmp_path, data, base):
     assert end.cause == "disk" and "full" in end.says
 
 
+def test_a_full_memory(tmp_path, data, base):
+    run = world.run_of(tmp_path, replace(world.written(base, steps=3), batch=240), data)
+    code = (
+        "import resource, sys, torch, transformers, trl, peft, datasets\n"
+        "room = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 150_000_000\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (room, room)); sys.argv = ['train', *sys.argv[1:]]\n"
+        "from train.__main__ import main; sys.exit(main())"
+    )
+    arguments = (
+        "--recipe",
+        str(run.folder / "recipe.toml"),
+        "--data",
+        str(run.folder / "data"),
+        "--out",
+        str(run.folder),
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=run.folder,
+        env=process.environment(run.folder),
+        capture_output=True,
+    )
+    end = run.curve().end
+    assert done.returncode == 1 and isinstance(end, Failed), end
+    assert end.cause == "memory" and "halve batch" in end.next
+
+
 def test_a_base_without_a_chat_template(tmp_path, data, base):
     broken = tmp_path / "base"
     subprocess.run(["cp", "-r", str(base), str(broken)], check=True)
