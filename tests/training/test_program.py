@@ -248,3 +248,22 @@ def test_two_processes_on_one_run(full, tmp_path, data):
     assert world.start(run, "--resume").wait(60) == 1
     os.kill(going.pid, signal.SIGTERM)
     assert going.wait(60) == 0 and run.state() == "paused"
+
+
+def test_a_run_outlives_whoever_started_it(full, tmp_path, data):
+    run = world.run_of(tmp_path, replace(full.record.recipe, steps=2000), data)
+    code = (
+        "import sys, time; from pathlib import Path; from tui_router.training.runs import Run\n"
+        "Run(Path(sys.argv[1])).begin(); time.sleep(60)"
+    )
+    starter = subprocess.Popen([sys.executable, "-c", code, str(run.folder)])
+    when_step(run, 3)
+    starter.send_signal(signal.SIGKILL)
+    starter.wait(10)
+    before = run.curve().steps[-1].step
+    when_step(run, before + 3)
+    assert run.state() == "running"
+    run.kill()
+    while run.lives():
+        time.sleep(0.05)
+    assert run.state() == "dead"
