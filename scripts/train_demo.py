@@ -25,6 +25,7 @@ from tui_router.config import Config
 from tui_router.core.example import Example
 from tui_router.datasets.export import Choice, export
 from tui_router.datasets.sources import of_seeds
+from tui_router.learning import taught_by
 from tui_router.routers.learned import LearnedRouter
 from tui_router.training import exports, parity, process, recipe, runs, start
 from tui_router.training.events import Eval, Failed, Step
@@ -169,7 +170,7 @@ def trained(made_for: Config, home: Path, examples: list[Example], steps: int) -
     file.write_text(RECIPE.format(base=base, steps=steps), encoding="utf-8")
     chosen = recipe.load(file)
     found = preflight(chosen, data, home)
-    run = start.create(made_for, home, chosen, data, found.data_hash)
+    run = start.create(home, chosen, data, found.data_hash, taught_by(made_for, home).race)
     print(
         f"{found.examples:,} examples, {found.parameters:,} weights, {steps} steps, about {found.seconds / 60:.0f} minutes"
     )

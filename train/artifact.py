@@ -39,7 +39,7 @@ def save(
         write(
             unfinished / ROUTER,
             RouterCard(
-                routes=labels.routes, answers=labels.answers, method=recipe.method, label=recipe.label,
+                routes=labels.routes, answers=labels.answers, instructions=dataset.instructions, method=recipe.method, label=recipe.label,
                 base=base_of(recipe), temperature=best_temperature(judged, labels),
             ),
         )  # fmt: skip

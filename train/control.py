@@ -14,12 +14,15 @@ class Control:
 
     def __init__(self, path: Path) -> None:
         self._path, self._ended = path, False
-        self._path.unlink(missing_ok=True)
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._end)
 
     def _end(self, *_: object) -> None:
         self._ended = True
+
+    def obeyed(self) -> None:
+        """What was asked is done: it must not be found by the next process."""
+        self._path.unlink(missing_ok=True)
 
     def word(self) -> Word:
         """What was asked so far."""

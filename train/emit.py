@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tui_router.training.events import Event, line_of
@@ -21,8 +22,6 @@ class Emitter:
             return
         line = line_of(event)
         self._file.write(line)
-        try:
+        with suppress(BrokenPipeError, ValueError):  # nobody may listen any more; the file has it
             sys.stdout.buffer.write(line)
             sys.stdout.flush()
-        except (BrokenPipeError, ValueError):
-            pass  # nobody listens any more; the file has it

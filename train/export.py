@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tui_router.training.artifact import REFERENCE, ROUTER, ArtifactError, RouterCard, read
+from tui_router.training.artifact import REFERENCE, ROUTER, RouterCard, read
+from tui_router.training.errors import TrainingError
 
 _TOKENIZER = (
     "tokenizer.json",
@@ -41,7 +42,7 @@ def export(artifact: Path, form: str, quant: str, out: Path, script: Path | None
                 _gguf_lora(artifact, card, out)
             case "base-gguf":
                 _base_gguf(card, quant, out)
-    except (ExportError, ArtifactError, ValueError, OSError) as error:
+    except (TrainingError, ValueError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
     return 0

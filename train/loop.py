@@ -23,7 +23,7 @@ from train.emit import Emitter
 from train.labels import Labels, completion_loss, evaluation, judge
 from train.program import WHOLE, NotFiniteError
 from tui_router.training.events import Checkpoint, Step
-from tui_router.training.recipe import Recipe
+from tui_router.training.recipe import Recipe, steps_of
 from tui_router.training.rows import Row
 
 _LOOKED_BACK = 20
@@ -57,8 +57,7 @@ class Loop:
         sizes = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
         self.parameters = sum(n for n, _ in sizes)
         self.trainable = sum(n for n, wanted in sizes if wanted)
-        a_pass = math.ceil(math.ceil(len(rows) / recipe.batch) / recipe.accumulate)
-        self.steps = recipe.steps or max(1, math.ceil(a_pass * recipe.epochs))
+        self.steps = steps_of(recipe, len(rows), self.trainer.args.world_size)
 
     @property
     def step(self) -> int:
@@ -128,7 +127,7 @@ class Told(TrainerCallback):
         if state.global_step >= state.max_steps:
             control.should_save = False  # the artifact comes next; from the last step there is nothing to go on with
             return control
-        loop.word = loop.control.word()
+        loop.word = _agreed(loop.control.word())
         if loop.word:
             control.should_training_stop = True
             control.should_save = loop.word == "pause"
@@ -141,6 +140,15 @@ class Told(TrainerCallback):
         if folder.is_dir():
             (folder / WHOLE).touch()
             self._loop.emit(Checkpoint(step=state.global_step))
+
+
+def _agreed(word: Word) -> Word:
+    """What the first of several processes heard: all must stop behind the same step, or they wait for each other for ever."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return word
+    heard = [word]
+    torch.distributed.broadcast_object_list(heard, src=0)
+    return heard[0]
 
 
 def _memory() -> int:

@@ -24,9 +24,10 @@ from filelock import FileLock, Timeout
 
 from train.control import Control
 from train.emit import Emitter
+from tui_router.core.clock import now
 from tui_router.training.events import Done, Dropped, Event, Failed, Paused, Stage, Start, Warn
 from tui_router.training.recipe import Recipe, RecipeError, load
-from tui_router.training.rows import DataError, Dataset, read
+from tui_router.training.rows import DataError, Dataset, Row, read
 
 WHOLE = "whole"
 
@@ -118,7 +119,7 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: Emitter, *, resume: bool
 
     labels = labels_of(loaded.tokenizer, dataset.answers, letters=recipe.label == "letter")
     checkpoint = _newest(out / "checkpoints") if resume else None
-    if not resume:
+    if not resume and emit.speaks:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     kept, left_out = _fitting(dataset, recipe, loaded.tokenizer)
     if left_out:
@@ -127,17 +128,22 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: Emitter, *, resume: bool
     loop = Loop(recipe, backend, loaded, labels, kept, dataset.validation, out / "checkpoints", emit, control)
     emit(
         Start(
-            at=_now(), backend=backend.name, why=backend.why, device=backend.device, versions=versions(), base=recipe.base,
+            at=now(), backend=backend.name, why=backend.why, device=backend.device, versions=versions(), base=recipe.base,
             parameters=loop.parameters, trainable=loop.trainable, examples=len(kept), left_out=left_out, steps=loop.steps,
             resumed_at=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
         )
     )  # fmt: skip
     word = loop.run(checkpoint)
+    if word:
+        control.obeyed()
     if word == "pause":
         return Paused(step=loop.step)
     if word == "drop":
-        shutil.rmtree(out / "checkpoints", ignore_errors=True)
+        if emit.speaks:
+            shutil.rmtree(out / "checkpoints", ignore_errors=True)
         return Dropped(step=loop.step)
+    if not emit.speaks:
+        return Done(step=loop.step, seconds=time.monotonic() - started, accuracy=0.0, n=0)  # another process writes it
     emit(Stage(says="testing"))
     last = save(loop.model, loaded.tokenizer, recipe, dataset, labels, backend, out / "artifact", loop.step)
     emit(last)
@@ -158,7 +164,7 @@ def _newest(folder: Path) -> Path | None:
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def _fitting(dataset: Dataset, recipe: Recipe, tokenizer: Any) -> tuple[list[Any], int]:
+def _fitting(dataset: Dataset, recipe: Recipe, tokenizer: Any) -> tuple[list[Row], int]:
     """The training rows that are not longer than the recipe allows: a cut row would lose its answer."""
     from train.labels import prompt
 
@@ -170,9 +176,3 @@ def _fitting(dataset: Dataset, recipe: Recipe, tokenizer: Any) -> tuple[list[Any
     if len(kept) < 2:
         raise DataError(f"no row fits into {recipe.max_length} tokens; raise max_length in the recipe")
     return kept, len(dataset.train) - len(kept)
-
-
-def _now() -> str:
-    from tui_router.core.clock import now
-
-    return now()

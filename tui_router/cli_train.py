@@ -22,20 +22,17 @@ ACTIONS = ("show", "gate", "resume", "pause", "keep", "drop", "note", "delete")
 
 def work(name: str, given: dict[str, Any], args: argparse.Namespace) -> int:
     """One of the commands."""
-    from tui_router.datasets.export import ExportError as DatasetError
-    from tui_router.training.artifact import ArtifactError
-    from tui_router.training.exports import ExportError
-    from tui_router.training.process import NotInstalledError
+    from tui_router.datasets.export import ExportError
+    from tui_router.training.errors import TrainingError
     from tui_router.training.recipe import RecipeError
     from tui_router.training.runs import RunError
-    from tui_router.tuned import PromotionError
 
     commands = {"train": train, "runs": runs, "export": export, "promote": promote, "rollback": rollback}
     try:
         return commands[name](given, args)
     except (RecipeError, RunError) as error:
         raise UsageError(str(error)) from error
-    except (ArtifactError, DatasetError, ExportError, NotInstalledError, PromotionError, OSError) as error:
+    except (TrainingError, ExportError, OSError) as error:
         return complain(str(error), FAILED)
 
 
@@ -54,7 +51,7 @@ def train(given: dict[str, Any], args: argparse.Namespace) -> int:
     _tell_preflight(found)
     if not found.ready:
         return FAILED
-    run = create(config, home, chosen, data, found.data_hash)
+    run = create(home, chosen, data, found.data_hash, _race(given))
     run.begin()
     if args.detach:
         if given.get("json"):
@@ -119,7 +116,7 @@ def _ended_at_once(run: Run) -> bool:
 
 
 def _tell(event: Event, run: Run, *, as_json: bool) -> None:
-    from tui_router.training.events import Checkpoint, Eval, Stage, Start, Step, Warn
+    from tui_router.training.events import Eval, Stage, Start, Step, Warn
 
     if as_json:
         emit({"run": run.id, **msgspec.to_builtins(event)})
@@ -144,8 +141,6 @@ def _tell(event: Event, run: Run, *, as_json: bool) -> None:
             )
         case Warn():
             print(f"tui-router: {cleaned(event.says)}", file=sys.stderr)
-        case Checkpoint() | _:
-            return
 
 
 # -- runs ----------------------------------------------------------------------------------------------------------
@@ -276,34 +271,30 @@ def export(given: dict[str, Any], args: argparse.Namespace) -> int:
 def promote(given: dict[str, Any], args: argparse.Namespace) -> int:
     """Give a run the lead, if it passes its gate."""
     from tui_router import tuned
-    from tui_router.store.store import Store
+    from tui_router.routers.promotion import TUNED
     from tui_router.training.runs import find
 
     config, home = configuration(given), folder(given)
     run, race = find(home, args.run), _race(given)
-    store = Store(home)
-    try:
-        lead = tuned.promote(store, race, run, config, home)
-    finally:
-        store.close()
-    return _led(given, lead.router, lead.reason)
+    reason = tuned.passes(race, run, config, home)
+    return _give_lead(given, TUNED, reason, run.id)
 
 
 def rollback(given: dict[str, Any], args: argparse.Namespace) -> int:
     """Take the lead back."""
     from tui_router import tuned
+
+    return _give_lead(given, tuned.before(_race(given)), tuned.ROLLED_BACK)
+
+
+def _give_lead(given: dict[str, Any], router: str, reason: str, run: str = "") -> int:
     from tui_router.store.store import Store
 
-    race = _race(given)
     store = Store(folder(given))
     try:
-        lead = tuned.rollback(store, race)
+        store.give_lead(router, reason, run)
     finally:
         store.close()
-    return _led(given, lead.router, lead.reason)
-
-
-def _led(given: dict[str, Any], router: str, reason: str) -> int:
     if given.get("json"):
         emit({"leader": router, "reason": reason})
     else:

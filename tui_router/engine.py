@@ -166,6 +166,7 @@ class Engine:
     async def poll(self) -> None:
         """Look for what other processes wrote; own turns are not reported again."""
         store = self.opened()
+        await self.racing.notice_runs()
         change = await self.in_store(store.poll)
         if change is not None:
             others = change.turns - self._own

@@ -8,6 +8,7 @@ done in other processes, or bit by bit between the keys.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
@@ -25,6 +26,7 @@ from tui_router.routers.late import LateRouter
 from tui_router.routers.promotion import TUNED
 from tui_router.store.errors import StoreError
 from tui_router.store.store import Store
+from tui_router.training import RUNS
 
 if TYPE_CHECKING:
     from tui_router.backends.embed import Embedder
@@ -40,6 +42,8 @@ EMBEDDING_BUDGET_S = 0.03
 _EMBED_AT_A_TIME = 128
 _SETTLE_S = 10.0
 """How long a fit waits: the verdicts that make it due come in runs, and a start has other things to do."""
+_LOOK_AT_RUNS_S = 5.0
+"""How often it is looked whether a training has ended."""
 _SLICE = 8
 """Earlier requests that are looked at in one go after a correction: a few milliseconds."""
 
@@ -90,6 +94,7 @@ class Racing:
             self.late["llm"] = LateRouter("llm", host.config.fleet, model, ServedChooser(host.health, model))
         self.tuned: Tuned | None = None
         """The trained router, when there is one."""
+        self._look_at_runs = 0.0
         self._embedder: Embedder | None = None
         self._warming: asyncio.Task[None] | None = None
         self._refit: asyncio.Task[None] | None = None
@@ -120,7 +125,8 @@ class Racing:
         else:
             self._refit_if_due(learning)
 
-    def _loaded(self) -> Learning:
+    def loaded(self) -> Learning:
+        """The routers. Raises StoreError until they are loaded."""
         if self.learning is None:
             raise StoreError("the routers are not loaded")
         return self.learning
@@ -143,7 +149,7 @@ class Racing:
 
     async def decide(self, request: Request) -> Raced:
         """All decisions that come at once; a leader that asks a model is waited for until its deadline."""
-        learning = self._loaded()
+        learning = self.loaded()
         await self._hear(learning, request)
         async with self._teaching:
             raced = learning.race.decide(request)
@@ -157,11 +163,11 @@ class Racing:
     async def decide_late(self, late: LateRouter, request: Request) -> Decision | None:
         """The calibrated decision of a router that asks a model; None when it does not come in time."""
         made = await late.decide(request)
-        return None if made is None else self._loaded().race.calibrated(made)
+        return None if made is None else self.loaded().race.calibrated(made)
 
     def worth_asking(self, request: Request, raced: Raced) -> bool:
         """Whether to ask although the decision is sure enough; counts as asked when it is."""
-        return self._loaded().worth_asking(request, raced)
+        return self.loaded().worth_asking(request, raced)
 
     # -- served embeddings ---------------------------------------------------------------------------------------
     def look_for_embeddings(self) -> None:
@@ -302,10 +308,12 @@ class Racing:
     # -- the trained router ----------------------------------------------------------------------------------------
     async def look_for_tuned(self) -> None:
         """Take the run that leads, or the newest one, as the trained router."""
+        learning, host = self.loaded(), self._host
+        if not (host.folder / RUNS).is_dir():
+            return  # nothing was ever trained here
         from tui_router.training.artifact import ArtifactError
         from tui_router.tuned import Tuned, chosen_run
 
-        learning, host = self._loaded(), self._host
         run = await asyncio.to_thread(chosen_run, host.folder, learning.race.leading_run)
         if self.tuned is not None and run is not None and self.tuned.run.id == run.id:
             return
@@ -322,36 +330,40 @@ class Racing:
             return
         self.late[TUNED] = self.tuned.router
 
+    async def notice_runs(self) -> None:
+        """Now and then: a training that has ended, whoever watched it, gives a shadow."""
+        if self.learning is not None and time.monotonic() >= self._look_at_runs:
+            self._look_at_runs = time.monotonic() + _LOOK_AT_RUNS_S
+            await self.look_for_tuned()
+
     async def promote(self, run: Run) -> Lead:
         """Give a run the lead. Raises PromotionError, RunError, ArtifactError, StoreError."""
-        from tui_router.tuned import promote
+        from tui_router.tuned import passes
 
-        learning, host = self._loaded(), self._host
-        lead = await host.in_store(lambda: promote(host.opened(), learning.race, run, host.config, host.folder))
-        await self._led(lead, "good")
-        return lead
+        race, host = self.loaded().race, self._host
+        reason = await asyncio.to_thread(passes, race, run, host.config, host.folder)
+        return await self._give_lead(TUNED, reason, "good", run.id)
 
     async def rollback(self) -> Lead:
         """Take the lead back from the trained router. Raises PromotionError, StoreError."""
-        from tui_router.tuned import rollback
+        from tui_router.tuned import ROLLED_BACK, before
 
-        learning, host = self._loaded(), self._host
-        lead = await host.in_store(lambda: rollback(host.opened(), learning.race))
-        await self._led(lead, "caution")
-        return lead
+        return await self._give_lead(before(self.loaded().race), ROLLED_BACK, "caution")
 
     async def learn_of_leads(self) -> None:
         """Another process gave somebody the lead."""
-        learning, host = self._loaded(), self._host
-        leads = await host.in_store(lambda: host.opened().leads())
-        learning.race.lead(leads)
+        race, host = self.loaded().race, self._host
+        race.lead(await host.in_store(lambda: host.opened().leads()))
         await self.look_for_tuned()
         host.emit(LeaderEvent(self.leader))
 
-    async def _led(self, lead: Lead, level: str) -> None:
-        await self.look_for_tuned()
-        self._host.notice(level, "new_leader", f"{lead.router} leads now: {lead.reason}")
-        self._host.emit(LeaderEvent(self.leader))
+    async def _give_lead(self, router: str, reason: str, level: str, run: str = "") -> Lead:
+        """Write down who leads from now on, and tell. Raises StoreError; then nothing has changed."""
+        host = self._host
+        lead = await host.in_store(lambda: host.opened().give_lead(router, reason, run))
+        await self.learn_of_leads()
+        host.notice(level, "new_leader", f"{router} leads now: {reason}")
+        return lead
 
     async def _count_miss(self, *, missed: bool) -> None:
         """A trained leader that does not answer several times in a row leads no longer."""
@@ -359,24 +371,19 @@ class Racing:
 
         if self.tuned is None:
             if missed:
-                await self._keep_lead(self._loaded().race.at_once, "the run that led is gone")
+                await self._keep_lead(self.loaded().race.at_once, "the run that led is gone")
             return
         if missed and self.tuned.helper.loading:
             return  # its process has just been started
         self.tuned.misses = self.tuned.misses + 1 if missed else 0
         if self.tuned.misses >= MISSES:
             why = f" ({self.tuned.helper.error})" if self.tuned.helper.error else ""
-            await self._keep_lead(self._loaded().race.at_once, f"tuned did not answer {MISSES} times in a row{why}")
+            await self._keep_lead(self.loaded().race.at_once, f"tuned did not answer {MISSES} times in a row{why}")
 
     async def _keep_lead(self, router: str, reason: str) -> None:
         """Write down that the trained router lost the lead."""
-        learning, host = self._loaded(), self._host
-        try:
-            lead = await host.in_store(lambda: host.opened().give_lead(router, reason))
-            learning.race.lead(await host.in_store(lambda: host.opened().leads()))
-        except StoreError:
-            return  # the verdicts tell the same at the next start
-        await self._led(lead, "caution")
+        with suppress(StoreError):  # the verdicts tell the same at the next start
+            await self._give_lead(router, reason, "caution")
 
     # -- the end -------------------------------------------------------------------------------------------------
     async def save(self) -> None:

@@ -16,12 +16,11 @@ from tui_router.backends.health import Health
 from tui_router.config import Config
 from tui_router.core.choice import Chooser, Chosen
 from tui_router.core.fleet import Model
-from tui_router.core.types import Decision, Lead, Message, Request
+from tui_router.core.types import Decision, Message, Request
 from tui_router.routers.late import LateRouter
-from tui_router.routers.promotion import TUNED
 from tui_router.routers.race import AUTO, Race
-from tui_router.store.store import Store
 from tui_router.training.artifact import ROUTER, ArtifactError, RouterCard, read
+from tui_router.training.errors import TrainingError
 from tui_router.training.exports import served_name
 from tui_router.training.helper import START_S, Helper
 from tui_router.training.runs import Run, RunError, all_runs, find
@@ -31,7 +30,7 @@ MISSES = 5
 """Requests in a row that it may leave unanswered; then who led before leads again."""
 
 
-class PromotionError(ValueError):
+class PromotionError(TrainingError):
     """A run cannot be given the lead; the message says why."""
 
 
@@ -75,7 +74,7 @@ class Tuned:
         self, run: Run, config: Config, health: Health, may_help: Callable[[], bool], *, wait: bool = False
     ) -> None:
         card = read(run.artifact / ROUTER, RouterCard)
-        self.run, self.routes = run, card.routes
+        self.run = run
         name = served_name(run)
         health.watch(Model(name=name, context=4096))
         self.helper = Helper(run.artifact, wait=wait)
@@ -90,21 +89,21 @@ class Tuned:
 
 
 def chosen_run(folder: Path, leading: str) -> Run | None:
-    """The run that is the trained router: the one that leads, else the newest that is finished; None without one."""
+    """The run that is the trained router: the one that leads, else the newest that can decide; None without one."""
     if leading:
         with suppress(RunError):
             run = find(folder, leading)
             return run if run.finished else None
         return None
-    return next((run for run in all_runs(folder) if run.finished), None)
+    return next((run for run in all_runs(folder) if run.finished and run.record.recipe.label == "letter"), None)
 
 
 # -- the lead ----------------------------------------------------------------------------------------------------
-def promote(store: Store, race: Race, run: Run, config: Config, folder: Path) -> Lead:
-    """Put a run to the gate and give it the lead when it passes. Blocks for seconds.
+def passes(race: Race, run: Run, config: Config, folder: Path) -> str:
+    """Put a run to the gate, and say why it may lead. Blocks for seconds; whoever calls then gives it the lead.
 
     Raises:
-        PromotionError, RunError, ArtifactError: it does not pass, or cannot be asked; nothing has changed then.
+        PromotionError, RunError, ArtifactError: it does not pass, or cannot be asked.
     """
     if race.pinned != AUTO:
         raise PromotionError(f'fleet.toml pins {race.pinned} (settings.router); set it to "auto" first')
@@ -112,7 +111,8 @@ def promote(store: Store, race: Race, run: Run, config: Config, folder: Path) ->
         raise PromotionError(f"run {run.id} leads already")
     if not run.finished:
         raise PromotionError(f"run {run.id} has no artifact yet; its training must end first")
-    known = {config.fleet.names.get(name) for name in read(run.artifact / ROUTER, RouterCard).routes}
+    sheet = read(run.artifact / ROUTER, RouterCard).sheet
+    known = {config.fleet.names.get(name) for name in sheet.routes}
     if unknown := [r.name for r in config.fleet.routes if r.name not in known]:
         raise PromotionError(
             f"run {run.id} was never taught {', '.join(unknown)}; export the dataset again and train anew"
@@ -121,19 +121,17 @@ def promote(store: Store, race: Race, run: Run, config: Config, folder: Path) ->
     if not verdict.passed:
         failed = "; ".join(f"{check.name}: {check.says}" for check in verdict.checks if not check.passed)
         raise PromotionError(f"the gate refuses run {run.id}: {failed}")
-    reason = f"run {run.id} passed its gate: {verdict.mine} of {verdict.n} sealed requests right, {verdict.leader} {verdict.theirs}"
-    lead = store.give_lead(TUNED, reason, run.id)
-    race.lead(store.leads())
-    return lead
+    return f"run {run.id} passed its gate: {verdict.mine} of {verdict.n} sealed requests right, {verdict.leader} {verdict.theirs}"
 
 
-def rollback(store: Store, race: Race, reason: str = "rolled back by you") -> Lead:
-    """Give the lead back to who had it before the trained router. Raises PromotionError when none leads."""
+def before(race: Race) -> str:
+    """Who had the lead before the trained router. Raises PromotionError when none leads."""
     if not race.leading_run:
         raise PromotionError("no trained router leads, so there is nothing to roll back")
-    lead = store.give_lead(race.at_once, reason)
-    race.lead(store.leads())
-    return lead
+    return race.at_once
+
+
+ROLLED_BACK = "rolled back by you"
 
 
 class Deciding:
@@ -163,9 +161,7 @@ class Deciding:
     def decide(self, request: Request) -> Decision:
         """One decision; by who led before, when the trained router does not answer."""
         if self._tuned is not None:
-            made = self._loop.run(
-                self._tuned.router.decide(request, START_S)
-            )  # its process may have to be loaded first
+            made = self._loop.run(self._tuned.router.decide(request, START_S))  # its process may have to load first
             if made is not None:
                 return self._race.calibrated(made)
             self.trouble = self.trouble or f"the trained router did not answer; {self._race.at_once} decides"

@@ -12,6 +12,7 @@ from tui_router.training import process, recipe
 from tui_router.training.preflight import preflight
 from tui_router.training.rows import DataError, read
 
+LISTED = "Route the request. A=code B=chat"
 LETTERS = recipe.Recipe(base="/nowhere/at/all", steps=10)
 
 
@@ -25,7 +26,7 @@ def rows(folder, routes, n, answer=None):
         for i in range(n):
             route = routes[i % len(routes)]
             said = answer or "ABC"[i % len(routes)]
-            messages = [{"role": "user", "content": f"request {i}"}, {"role": "assistant", "content": said}]
+            messages = [{"role": "user", "content": f"{LISTED}\n\nrequest {i}"}, {"role": "assistant", "content": said}]
             file.write(json.dumps({"messages": messages, "route": route}) + "\n")
     return folder
 
@@ -36,6 +37,13 @@ def rows(folder, routes, n, answer=None):
 )
 def test_data_that_cannot_be_trained_on(tmp_path, routes, n, said):
     assert said in stops(preflight(LETTERS, rows(tmp_path / "d", routes, n), tmp_path))
+
+
+def test_rows_of_two_lists_of_routes(tmp_path):
+    folder = rows(tmp_path / "d", ["code", "chat"], 30)
+    text = (folder / "train.jsonl").read_text()
+    (folder / "train.jsonl").write_text(text + text.replace("B=chat", "B=chat C=maths"))
+    assert "2 different lists of routes" in stops(preflight(LETTERS, folder, tmp_path))
 
 
 def test_answers_that_are_not_what_the_recipe_wants(tmp_path):

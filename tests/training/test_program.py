@@ -144,9 +144,7 @@ def test_several_processes_are_one_run(full, tmp_path, data):
     """`accelerate launch` starts the same program more than once; one of them speaks."""
     chosen = replace(full.record.recipe, steps=4)
     run = world.run_of(tmp_path, chosen, data)
-    command = process.command(
-        "--recipe", str(run.folder / "recipe.toml"), "--data", str(run.folder / "data"), "--out", str(run.folder)
-    )
+    command = process.command(*world.arguments(run))
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
               "--mixed_precision", "no", "--dynamo_backend", "no", "-m", *command[2:]]  # fmt: skip
     done = subprocess.run(launch, cwd=run.folder, env=process.environment(run.folder), capture_output=True, timeout=200)
@@ -174,55 +172,36 @@ def test_a_loss_that_is_no_number(tmp_path, data, base):
     assert end.cause == "loss" and "loss is nan at step 1" in end.says and "learning rate" in end.next
 
 
-def test_a_full_disk(tmp_path, data, base):
-    run = world.run_of(tmp_path, world.written(base, steps=12), data)
+def limited(run, limit):
+    """How the program ends in a process that was limited first."""
     code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); import signal;"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); sys.argv = ['train', *sys.argv[1:]]; from train.__main__ import main; sys.exit(main())"
+        f"{limit}\nimport sys; sys.argv = ['train', *sys.argv[1:]]; from train.__main__ import main; sys.exit(main())"
     )
-    arguments = (
-        "--recipe",
-        str(run.folder / "recipe.toml"),
-        "--data",
-        str(run.folder / "data"),
-        "--out",
-        str(run.folder),
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=run.folder,
-        env=process.environment(run.folder),
-        capture_output=True,
-    )
+    command = [sys.executable, "-c", code, *world.arguments(run)]
+    done = subprocess.run(command, cwd=run.folder, env=process.environment(run.folder), capture_output=True)
     end = run.curve().end
     assert done.returncode == 1 and isinstance(end, Failed), end
+    return end
+
+
+def test_a_full_disk(tmp_path, data, base):
+    run = world.run_of(tmp_path, world.written(base, steps=12), data)
+    end = limited(
+        run,
+        "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)",
+    )
     assert end.cause == "disk" and "full" in end.says
 
 
 def test_a_full_memory(tmp_path, data, base):
     run = world.run_of(tmp_path, replace(world.written(base, steps=3), batch=240), data)
-    code = (
-        "import resource, sys, torch, transformers, trl, peft, datasets\n"
+    end = limited(
+        run,
+        "import resource, torch, transformers, trl, peft, datasets\n"
         "room = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize() + 150_000_000\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (room, room)); sys.argv = ['train', *sys.argv[1:]]\n"
-        "from train.__main__ import main; sys.exit(main())"
+        "resource.setrlimit(resource.RLIMIT_AS, (room, room))",
     )
-    arguments = (
-        "--recipe",
-        str(run.folder / "recipe.toml"),
-        "--data",
-        str(run.folder / "data"),
-        "--out",
-        str(run.folder),
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=run.folder,
-        env=process.environment(run.folder),
-        capture_output=True,
-    )
-    end = run.curve().end
-    assert done.returncode == 1 and isinstance(end, Failed), end
     assert end.cause == "memory" and "halve batch" in end.next
 
 

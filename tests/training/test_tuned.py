@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 
 import pytest
 from msgspec.structs import replace
@@ -13,7 +14,10 @@ from tests.training import world
 from tests.worlds import wrong
 from tui_router.core.types import Request
 from tui_router.engine import Engine
+from tui_router.routers.late import LateRouter
+from tui_router.training.artifact import ROUTER, ArtifactError, RouterCard, read
 from tui_router.training.exports import export, served_name
+from tui_router.training.helper import Helper
 from tui_router.training.parity import served
 from tui_router.training.runs import Run
 from tui_router.tuned import MISSES, PromotionError
@@ -60,6 +64,9 @@ async def test_it_passes_leads_answers_and_is_rolled_back(engine, run):
     assert racing.leader == "learned"
     with pytest.raises(PromotionError, match="nothing to roll back"):
         await racing.rollback()
+    kept = [(lead.router, lead.reason) for lead in await engine.in_store(engine.store.leads)]
+    assert [router for router, _ in kept] == ["tuned", "learned"] and kept[1][1] == "rolled back by you"
+    await asyncio.gather(*engine._tasks)  # notices are written beside the turns
     reasons = [o.text for o in await engine.in_store(lambda: engine.store.observations(20)) if o.tag == "new_leader"]
     assert any("passed its gate" in r for r in reasons) and any("rolled back by you" in r for r in reasons)
 
@@ -211,3 +218,76 @@ async def test_every_server_tells_a_probability_in_its_own_way(full, tmp_path):
                 told = [chosen.probabilities.get(letter, 0.0) / total for letter in "ABC"]
                 assert told == pytest.approx(list(one.probabilities), abs=0.02), kind
             await health.close()
+
+
+async def test_letters_stay_those_of_the_training_when_a_route_had_no_examples(full, tmp_path):
+    """The sheet lists three routes and the data knows two of them: C stays C."""
+    folder = tmp_path / "data"
+    world.dataset(folder)
+    for path in folder.glob("*.jsonl"):
+        rows = [line for line in path.read_text().splitlines(keepends=True) if json.loads(line)["route"] != "ledger"]
+        path.write_text("".join(rows))
+    run = world.train(world.run_of(tmp_path / "store", replace(full.record.recipe, steps=60), folder))
+    sheet = read(run.artifact / ROUTER, RouterCard).sheet
+    assert (sheet.routes, sheet.letters) == (("harbour", "workshop"), "AC") and "B=ledger" in sheet.instructions
+    shown = json.loads((folder / "test.jsonl").read_text().splitlines()[0])
+    asked = sheet.messages(Request(text=shown["text"]))
+    assert [m.content for m in asked] == [shown["messages"][0]["content"]]
+    helper = Helper(run.artifact, wait=True)
+    router = LateRouter("tuned", world.COMPANY.fleet, "m", helper, sheet)
+    try:
+        decided = [await router.decide(Request(text=f"is {word} ready"), 60.0) for word in ("kestrel", "yarrow")]
+    finally:
+        await helper.close()
+    assert [made.route for made in decided] == ["harbour", "workshop"]
+    engine = Engine(world.COMPANY, tmp_path / "store", health_checks=False)
+    await engine.open()
+    with pytest.raises(PromotionError, match="never taught ledger"):
+        await engine.racing.promote(run)
+    await engine.close()
+
+
+async def test_a_run_that_answers_in_text_is_for_other_programs(full, tmp_path):
+    shutil.copytree(full.folder, tmp_path / "store" / "runs" / full.folder.name)
+    run = Run(next((tmp_path / "store" / "runs").iterdir()))
+    for path, old, new in (
+        (run.artifact / ROUTER, '"label":"letter"', '"label":"text"'),
+        (run.folder / "run.json", '"label": "letter"', '"label": "text"'),
+    ):
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+    engine = Engine(world.COMPANY, tmp_path / "store", health_checks=False)
+    await engine.open()
+    assert engine.racing.tuned is None
+    with pytest.raises(ArtifactError, match="answers in text"):
+        await engine.racing.promote(Run(run.folder))
+    await engine.close()
+
+
+async def test_turns_are_recorded_while_the_gate_judges(engine, run, monkeypatch):
+    judging, may_end = threading.Event(), threading.Event()
+
+    def slow(*_):
+        judging.set()
+        assert may_end.wait(20)
+        return "passed its gate"
+
+    monkeypatch.setattr("tui_router.tuned.passes", slow)
+    promoting = asyncio.ensure_future(engine.racing.promote(run))
+    await asyncio.to_thread(judging.wait, 20)
+    turn = await asyncio.wait_for(engine.begin(VESPER), 10)
+    assert turn.number > 0 and not engine.unsaved
+    may_end.set()
+    assert (await promoting).router == "tuned"
+
+
+async def test_a_training_that_ends_gives_a_shadow_whoever_watched_it(full, tmp_path):
+    engine = Engine(world.COMPANY, tmp_path / "store", health_checks=False, interactive=True)
+    await engine.open()
+    assert engine.racing.tuned is None
+    shutil.copytree(full.folder, tmp_path / "store" / "runs" / full.folder.name)
+    engine.racing._look_at_runs = 0.0
+    await engine.poll()
+    assert engine.racing.tuned is not None and "tuned" in engine.racing.late
+    assert full.id not in str(list(engine.health.models))  # it is none of the fleet's models
+    await engine.close()

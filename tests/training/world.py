@@ -90,11 +90,17 @@ def run_of(home: Path, chosen: recipe.Recipe, data: Path) -> runs.Run:
     )
 
 
+def arguments(run: runs.Run) -> tuple[str, ...]:
+    """What the program is told of a run."""
+    where = run.folder
+    return ("--recipe", str(where / "recipe.toml"), "--data", str(where / "data"), "--out", str(where))
+
+
 def start(run: runs.Run, *more: str) -> subprocess.Popen:
     """Its process, as the app starts it."""
     return subprocess.Popen(
-        process.command("--recipe", str(run.folder / "recipe.toml"), "--data", str(run.folder / "data"), "--out", str(run.folder), *more),
-        cwd=run.folder, env=process.environment(run.folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        process.command(*arguments(run), *more), cwd=run.folder, env=process.environment(run.folder),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
 

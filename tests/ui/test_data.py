@@ -118,7 +118,7 @@ async def test_a_served_model_writes_requests_by_one_key(tmp_path):
         await pilot.press("g")
         await until(lambda: app.screen is not screen)
         await pilot.press("ctrl+u", "3", "enter")
-        await until(lambda: sum(e.source == "generated" for e in screen.examples) == 3)
+        await until(lambda: sum(e.source == "generated" for e in screen.examples.values()) == 3)
         assert "generated 3" in str(screen.sources.rows.render())
         assert not (tmp_path / "store" / "generation.json").exists()
     served.server.shutdown()

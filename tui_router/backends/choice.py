@@ -47,7 +47,7 @@ class ServedChooser:
 
     async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> Chosen | None:
         """The choice; None when the model is not loaded or not idle, or does not answer in time."""
-        status = self._health.models.get(self._model)
+        status = self._health.status(self._model)
         if status is None or status.state != "loaded" or status.answering:
             return None
         backend = next((b for b in self._health.backends if b.setting.url == status.backend), None)
@@ -98,7 +98,7 @@ def by_grammar(letters: str) -> dict[str, Any]:
     """What llama-server is sent so that it says one of the letters, with their probabilities among themselves."""
     return {
         "max_tokens": 1, "temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "samplers": ["temperature"],
-        "grammar": f"root ::= [{letters[0]}-{letters[-1]}]", "post_sampling_probs": True, "logprobs": True,
+        "grammar": f"root ::= [{letters}]", "post_sampling_probs": True, "logprobs": True,
         "top_logprobs": 4 * len(letters),
     }  # fmt: skip
 

@@ -124,7 +124,8 @@ class Health:
         self.fleet, self.checked = fleet, checked
         self.backends = [Backend(setting) for setting in backends]
         self.models = {name: ModelStatus(name=name) for name in fleet.models}
-        self._beside: dict[str, Model] = {}
+        self._watched: dict[str, Model] = {}
+        self._beside: dict[str, ModelStatus] = {}
         self.on_change: Callable[[], None] = lambda: None
         self.on_event: Callable[[str, str, str], None] = lambda level, tag, text: None
         self._task: asyncio.Task[None] | None = None
@@ -155,23 +156,27 @@ class Health:
 
     def refresh(self) -> None:
         """Work out every model's state from what the servers said last."""
-        for name, model in {**self.fleet.models, **self._beside}.items():
-            self._set(name, self._status(model))
+        for name, model in self.fleet.models.items():
+            self._set(name, self._status(model, self.models[name]))
+        for name, model in self._watched.items():
+            self._beside[name] = self._status(model, self._beside[name])
         self.on_change()
 
     def watch(self, model: Model) -> None:
-        """Look for one more model, which no route leads to."""
-        self._beside = {model.name: model}
-        self.models = {name: status for name, status in self.models.items() if name in self.fleet.models}
-        self.models[model.name] = ModelStatus(name=model.name)
+        """Look for a model that is none of the fleet's, in place of the one before; `status` tells of it."""
+        self._watched = {model.name: model}
+        self._beside = {model.name: ModelStatus(name=model.name)}
+
+    def status(self, name: str) -> ModelStatus | None:
+        """A model of the fleet, or one that is watched beside it."""
+        return self.models.get(name) or self._beside.get(name)
 
     def _set(self, name: str, status: ModelStatus) -> None:
         old = self.models[name]
         since = old.since if old.state == status.state and old.since else time.monotonic()
         self.models[name] = replace(status, since=since)
 
-    def _status(self, model: Model) -> ModelStatus:
-        old = self.models[model.name]
+    def _status(self, model: Model, old: ModelStatus) -> ModelStatus:
         looked = [b for b in self.backends if b.status.reachable is not None]
         found = self.find(model)
         if found is None:

@@ -22,6 +22,7 @@ from tui_router.datasets.card import card
 from tui_router.datasets.clusters import clusters
 from tui_router.datasets.formats import Format, Target, line_of, row_of
 from tui_router.datasets.splits import PARTS, Part, split
+from tui_router.routers.late import MOST_ROUTES
 from tui_router.routers.memory import Sketcher
 
 Private = Literal["mask", "drop", "keep"]
@@ -100,6 +101,10 @@ def export(
                 continue
             masked += 1
         kept.append((clean, part))
+    if choice.target == "letter" and len(fleet.routes) > MOST_ROUTES:
+        raise ExportError(
+            f"the fleet has {len(fleet.routes)} routes, and there are {MOST_ROUTES} letters; take the target route"
+        )
     if not kept:
         raise ExportError("there is no example to write; rate some turns, or choose more sources or routes")
     per_route: dict[str, dict[str, int]] = {r.name: dict.fromkeys(map(str, PARTS), 0) for r in fleet.routes}

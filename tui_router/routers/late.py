@@ -39,18 +39,14 @@ class Sheet(Struct, frozen=True, kw_only=True):
     """The question that a model is asked: which letter stands for which route, and what is said before each request."""
 
     routes: tuple[str, ...]
-    """In the order of their letters."""
+    letters: str
+    """One for each route, in the order of the routes."""
     instructions: str
     alone: bool = False
     """Instructions and request are one message. Some chat templates have no place for instructions of their own, so this
     is the same text in every one of them."""
     most: int = _TEXT
     """Characters of the request that are shown."""
-
-    @property
-    def letters(self) -> str:
-        """One for each route."""
-        return ascii_uppercase[: len(self.routes)]
 
     def messages(self, request: Request) -> tuple[Message, ...]:
         """What the model is shown."""
@@ -70,15 +66,19 @@ def described(fleet: Fleet) -> Sheet:
         "",
         "Answer with one letter and nothing else.",
     ]
-    return Sheet(routes=tuple(r.name for r in fleet.routes[:MOST_ROUTES]), instructions="\n".join(said))
+    routes = tuple(r.name for r in fleet.routes[:MOST_ROUTES])
+    return Sheet(routes=routes, letters=ascii_uppercase[: len(routes)], instructions="\n".join(said))
 
 
 def trained(routes: Sequence[str]) -> Sheet:
     """The sheet that a model is trained on, and asked with afterwards: short, because it has learned what the routes are for."""
     pairs = " ".join(f"{letter}={name}" for letter, name in zip(ascii_uppercase, routes, strict=False))
-    return Sheet(
-        routes=tuple(routes[:MOST_ROUTES]), instructions=f"Route the request. {pairs}", alone=True, most=_TRAINED_TEXT
-    )
+    return as_trained(routes[:MOST_ROUTES], ascii_uppercase[: len(routes)], f"Route the request. {pairs}")
+
+
+def as_trained(routes: Sequence[str], letters: str, instructions: str) -> Sheet:
+    """The sheet of a training: its own instructions, and of the letters in them those that it had examples of."""
+    return Sheet(routes=tuple(routes), letters=letters, instructions=instructions, alone=True, most=_TRAINED_TEXT)
 
 
 def question(request: Request, most: int = _TEXT) -> str:

@@ -9,13 +9,14 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from tui_router.routers.late import Sheet, trained
+from tui_router.routers.late import Sheet, as_trained
+from tui_router.training.errors import TrainingError
 
 T = TypeVar("T")
 ROUTER, REFERENCE, SEALED, LATENCY = "router.json", "reference.json", "sealed.json", "latency.json"
 
 
-class ArtifactError(ValueError):
+class ArtifactError(TrainingError):
     """An artifact cannot be read; the message says which file and why."""
 
 
@@ -25,6 +26,8 @@ class RouterCard(Struct, frozen=True, kw_only=True):
     routes: tuple[str, ...]
     """In the order of their answers."""
     answers: tuple[str, ...]
+    instructions: str
+    """What stood before each request while it was trained; empty for answers in text."""
     method: Literal["lora", "full"]
     label: Literal["letter", "text"]
     base: str
@@ -34,8 +37,12 @@ class RouterCard(Struct, frozen=True, kw_only=True):
 
     @property
     def sheet(self) -> Sheet:
-        """The question."""
-        return trained(self.routes)
+        """The question, as it was put while it was trained. Raises ArtifactError for a model that answers in text."""
+        if self.label == "text":
+            raise ArtifactError(
+                'it answers in text, for programs that can do nothing but write; train with label = "letter" to have it decide here'
+            )
+        return as_trained(self.routes, "".join(self.answers), self.instructions)
 
 
 class Reference(Struct, frozen=True):

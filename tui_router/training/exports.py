@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +15,7 @@ from msgspec import Struct
 
 from tui_router.training import parity, process
 from tui_router.training.artifact import REFERENCE, ROUTER, Compared, Reference, RouterCard, read
+from tui_router.training.errors import TrainingError
 from tui_router.training.runs import Run
 
 Form = Literal["adapter", "merged", "gguf", "gguf-lora", "ollama", "lmstudio", "vllm"]
@@ -37,7 +40,7 @@ _MEANS: dict[Stage, str] = {
 }
 
 
-class ExportError(RuntimeError):
+class ExportError(TrainingError):
     """The form cannot be made; the message says why and what to do."""
 
 
@@ -98,14 +101,15 @@ def export(
         tell("comparing with the trained model")
         found, unchecked = _compare(run, form, quant, inner, unfinished, llama_cpp, base_gguf)
         if form == "ollama":
-            (inner / "Modelfile").write_text(_modelfile(run, inner), encoding="utf-8")
+            own = not _script(llama_cpp)
+            (inner / "Modelfile").write_text(_modelfile(run, inner, keep_mark=own), encoding="utf-8")
         unfinished.chmod(0o755)
         if out.exists():
             out.rmdir()
         size = sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file())
         made = Exported(
             form=form, quant=quant, folder=str(out), size_bytes=size, compared=found, unchecked=unchecked,
-            commands=_commands(run, form, out),
+            commands=_commands(run, form, out, [out / path.relative_to(unfinished) for path in inner.glob("*.gguf")]),
         )  # fmt: skip
         (unfinished / "export.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
         unfinished.rename(out)
@@ -126,14 +130,20 @@ def _job(form: Form) -> str:
 
 
 def _write(run: Run, form: Form, quant: str, folder: Path, llama_cpp: str) -> None:
-    script = Path(llama_cpp).expanduser() / "convert_hf_to_gguf.py" if llama_cpp else None
-    more = ["--convert", str(script)] if script is not None and script.is_file() else []
+    script = _script(llama_cpp)
+    more = ["--convert", str(script)] if script else []
     code, _, said = process.do(
         ["export", "--artifact", str(run.artifact), "--format", _job(form), "--quant", quant, "--out", str(folder), *more],
         run.folder,
     )  # fmt: skip
     if code:
         raise ExportError(said or f"the export ended with {code}")
+
+
+def _script(llama_cpp: str) -> Path | None:
+    """llama.cpp's converter, when its folder is known and has it."""
+    script = Path(llama_cpp).expanduser() / "convert_hf_to_gguf.py"
+    return script if llama_cpp and script.is_file() else None
 
 
 def _compare(
@@ -209,12 +219,17 @@ def _by_transformers(run: Run, folder: Path) -> Compared:
     raise ExportError(f"refused: transformers cannot load what was written: {why}")
 
 
-def _modelfile(run: Run, folder: Path) -> str:
-    """Ollama's own template, made from the prompt that the model was trained on: one message, so it has one place."""
+def _modelfile(run: Run, folder: Path, *, keep_mark: bool) -> str:
+    """Ollama's own template, made from the prompt that the model was trained on: one message, so it has one place.
+
+    llama.cpp's converter has the server add the mark of the beginning; then it must not stand in the template too.
+    """
     (model,) = folder.glob("*.gguf")
     (one, *_) = read(run.artifact / REFERENCE, list[Reference])
     content = one.messages[-1]["content"].strip()
     before, _, after = one.prompt.partition(content)
+    if not keep_mark:
+        before = re.sub(r"^<(?:bos|s|\|begin_of_text\|)>", "", before)
     return "\n".join(
         [
             f"FROM ./{model.name}",
@@ -226,20 +241,18 @@ def _modelfile(run: Run, folder: Path) -> str:
     )
 
 
-def _commands(run: Run, form: Form, out: Path) -> tuple[str, ...]:
-    name = served_name(run)
-    card = read(run.artifact / ROUTER, RouterCard)
-    match form:
-        case "gguf":
-            return (f"llama-server -m {out}/*.gguf --alias {name} --jinja",)
-        case "gguf-lora":
-            return (f"llama-server -m BASE.gguf --lora {out / 'router-lora.gguf'} --alias {name} --jinja",)
-        case "ollama":
-            return (f"ollama create {name} -f {out / 'Modelfile'}",)
-        case "lmstudio":
-            return (f"lms import {out}/tui-router/{name}/*.gguf --user-repo tui-router/{name}",)
-        case "vllm":
-            return (f"vllm serve {card.base} --enable-lora --lora-modules {name}={out}",)
-        case "merged":
-            return (f"vllm serve {out} --served-model-name {name}",)
-    return ()
+def _commands(run: Run, form: Form, out: Path, files: Sequence[Path]) -> tuple[str, ...]:
+    """How it is served, as lines that a shell takes."""
+    name, base = served_name(run), read(run.artifact / ROUTER, RouterCard).base
+    lines: dict[str, list[str]] = {
+        "merged": ["vllm", "serve", str(out), "--served-model-name", name],
+        "vllm": ["vllm", "serve", base, "--enable-lora", "--lora-modules", f"{name}={out}"],
+        "ollama": ["ollama", "create", name, "-f", str(out / "Modelfile")],
+    }
+    for file in files:
+        lines |= {
+            "gguf": ["llama-server", "-m", str(file), "--alias", name, "--jinja"],
+            "gguf-lora": ["llama-server", "-m", "BASE.gguf", "--lora", str(file), "--alias", name, "--jinja"],
+            "lmstudio": ["lms", "import", str(file), "--user-repo", f"tui-router/{name}", "-c", "-y"],
+        }
+    return (shlex.join(lines[form]),) if form in lines else ()

@@ -12,6 +12,7 @@ from tui_router.core.choice import Chosen
 from tui_router.core.types import Message
 from tui_router.training import process
 from tui_router.training.artifact import ROUTER, RouterCard, read
+from tui_router.training.errors import TrainingError
 
 START_S = 180.0
 """Longest wait for the model to be loaded."""
@@ -74,7 +75,11 @@ class Helper:
         if names := process.missing():
             self.error = f"the trained model needs {', '.join(names)}: pip install 'tui-router[train]', or serve it"
             return False
-        self._card = read(self.artifact / ROUTER, RouterCard)
+        try:
+            self._card = read(self.artifact / ROUTER, RouterCard)
+        except TrainingError as error:
+            self.error = str(error)
+            return False
         self._process = await asyncio.create_subprocess_exec(
             *process.command("serve", "--artifact", str(self.artifact)), cwd=self.artifact,
             env=process.environment(self.artifact.parent), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,

@@ -10,14 +10,16 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from tui_router.config import Config
 from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
-from tui_router.learning import Learning, taught_by
+from tui_router.learning import Learning
 from tui_router.routers.base import Router
 from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.prior import held_out
+from tui_router.routers.race import Race
 from tui_router.routers.rules import RulesRouter
 from tui_router.routers.teach import taught
 from tui_router.store.store import STORE_FILE, Store
@@ -25,16 +27,17 @@ from tui_router.training.artifact import ROUTER, RouterCard, read
 from tui_router.training.helper import Helper
 
 
-class Met:
+class Met(NamedTuple):
     """What the leader made of the rows, and how fast."""
 
-    def __init__(self, name: str, version: str, choices: Sequence[str], p95_ms: float) -> None:
-        self.name, self.version, self.choices, self.p95_ms = name, version, choices, p95_ms
+    name: str
+    version: str
+    choices: Sequence[str]
+    p95_ms: float
 
 
-def leader(config: Config, folder: Path) -> tuple[str, str]:
-    """(name, version) of the router that leads in a data folder; of a trained one, its run."""
-    race = taught_by(config, folder).race
+def leader_of(race: Race) -> tuple[str, str]:
+    """(name, version) of the router that leads; of a trained one, its run."""
     router = race.routers.get(race.leader)
     return race.leader, router.version if router is not None else race.leading_run
 

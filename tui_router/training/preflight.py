@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from tui_router.core.example import GOAL
 from tui_router.training import process
-from tui_router.training.recipe import FEED_FORWARD, MIRRORS, Recipe, base_of
+from tui_router.training.recipe import FEED_FORWARD, MIRRORS, Recipe, base_of, steps_of
 from tui_router.training.rows import DataError, Dataset, Row, read
 
 Level = Literal["stop", "warning", "note"]
@@ -41,7 +41,6 @@ class Preflight(Struct, frozen=True, kw_only=True):
 
     notes: tuple[Note, ...]
     examples: int = 0
-    per_route: dict[str, int] = {}  # msgspec copies it
     steps: int = 0
     parameters: int = 0
     """Of the base; 0 when that is not known."""
@@ -66,8 +65,8 @@ def preflight(recipe: Recipe, data: Path, out: Path) -> Preflight:
         return Preflight(notes=(*notes, Note("stop", str(error)), *_of_base(recipe)))
     notes += _of_base(recipe)
     notes += _of_data(dataset)
-    steps = recipe.steps or max(1, round(len(dataset.train) * recipe.epochs / (recipe.batch * recipe.accumulate)))
-    parameters = _parameters(Path(base_of(recipe)).expanduser())
+    steps = steps_of(recipe, len(dataset.train))
+    parameters = _parameters(_folder_of(base_of(recipe)))
     gpu = gpu_memory()
     memory, seconds = _estimate(recipe, dataset, parameters, steps, gpu=gpu > 0)
     there = gpu or _memory()
@@ -85,7 +84,7 @@ def preflight(recipe: Recipe, data: Path, out: Path) -> Preflight:
             Note("stop", f"it takes about {wanted / 1e9:.1f} GB of disk at {out} and {room / 1e9:.1f} GB are free")
         )
     return Preflight(
-        notes=tuple(notes), examples=len(dataset.train), per_route=dict(Counter(row.route for row in dataset.train)),
+        notes=tuple(notes), examples=len(dataset.train),
         steps=steps, parameters=parameters, memory_bytes=memory, seconds=seconds, data_hash=dataset.hash,
     )  # fmt: skip
 
@@ -106,7 +105,7 @@ def _of_base(recipe: Recipe) -> list[Note]:
         return []
     if name.startswith(("/", "./", "~")) or name.count("/") != 1:
         return [Note("stop", f"{name} is no folder, and no id of the hub such as google/gemma-3-1b-it")]
-    if _cached(name):
+    if _folder_of(name).is_dir():
         return []
     mirror = f"; if it wants a licence accepted, {MIRRORS[name]} has the same weights" if name in MIRRORS else ""
     if os.environ.get("HF_HUB_OFFLINE") == "1":
@@ -114,10 +113,15 @@ def _of_base(recipe: Recipe) -> list[Note]:
     return [Note("note", f"{name} is not on this machine yet and will be fetched from the hub{mirror}")]
 
 
-def _cached(name: str) -> bool:
+def _folder_of(name: str) -> Path:
+    """Where a base lies: the folder that is named, or the hub's cache of an id; may not be there."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    return any((hub / f"models--{name.replace('/', '--')}").glob("snapshots/*/config.json"))
+    found = sorted((hub / f"models--{name.replace('/', '--')}").glob("snapshots/*/config.json"))
+    return found[-1].parent if found else folder
 
 
 def _of_data(dataset: Dataset) -> list[Note]:

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tui_router import assets
+from tui_router.training.errors import TrainingError
 
 NEEDED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "gguf", "safetensors")
 NICE = 10
 
 
-class NotInstalledError(RuntimeError):
+class NotInstalledError(TrainingError):
     """The packages for training are not installed; the message says how to get them."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ from msgspec import Struct
 
 from tui_router import assets, toml_lines
 from tui_router.checks import Checker
+from tui_router.training.errors import TrainingError
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
@@ -83,7 +85,7 @@ TABLES = {
 }  # fmt: skip
 
 
-class RecipeError(ValueError):
+class RecipeError(TrainingError):
     """A recipe is wrong; the message lists every fault, one a line."""
 
 
@@ -183,6 +185,12 @@ def described() -> dict[str, str]:
             assert isinstance(field.target, ast.Name)
             found[field.target.id] = " ".join(str(doc.value.value).split())
     return found
+
+
+def steps_of(recipe: Recipe, rows: int, processes: int = 1) -> int:
+    """Optimiser steps of a training on so many rows."""
+    a_pass = math.ceil(math.ceil(rows / (recipe.batch * processes)) / recipe.accumulate)
+    return recipe.steps or max(1, math.ceil(a_pass * recipe.epochs))
 
 
 def base_of(recipe: Recipe) -> str:

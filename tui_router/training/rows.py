@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from tui_router.training.errors import TrainingError
 from tui_router.training.recipe import Recipe
 
 FEWEST = 10
 """Rows below which there is nothing to train on."""
 
 
-class DataError(ValueError):
+class DataError(TrainingError):
     """The dataset cannot be trained on; the message says why and what to do."""
 
 
@@ -47,6 +48,8 @@ class Dataset(Struct, frozen=True, kw_only=True):
     """Sealed: only the gate looks at it."""
     answers: dict[str, str]
     """Route -> what the model says for it, in the order of the letters, or of the names."""
+    instructions: str
+    """What stands before each request when the answers are letters; else empty."""
     hash: str
     """Of the files."""
 
@@ -80,11 +83,19 @@ def read(folder: Path, recipe: Recipe) -> Dataset:
     if not validation:
         train, validation = _held_out(train, recipe.eval_share)
     answers = {row.route: row.answer for row in (*train, *validation, *parts["test"])}
+    said = {_instructions(row) for row in (*train, *validation, *parts["test"])} if recipe.label == "letter" else {""}
+    if len(said) != 1:
+        raise DataError(f"the rows of {folder} were exported for {len(said)} different lists of routes; export it anew")
     order = sorted(answers, key=lambda route: answers[route])
     return Dataset(
         train=train, validation=tuple(sorted(validation, key=_place)), test=parts["test"], answers={route: answers[route] for route in order},
-        hash=made.hexdigest(),
+        instructions=said.pop(), hash=made.hexdigest(),
     )  # fmt: skip
+
+
+def _instructions(row: Row) -> str:
+    """The first paragraph of what the model is shown."""
+    return row.messages[0]["content"].partition("\n\n")[0]
 
 
 def _target(recipe: Recipe) -> str:

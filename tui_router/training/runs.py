@@ -29,19 +29,21 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tui_router.core.clock import local, now
-from tui_router.training import process, recipe
+from tui_router.training import RUNS, process, recipe
 from tui_router.training.artifact import ROUTER
+from tui_router.training.errors import TrainingError
 from tui_router.training.events import Curve, Done, Dropped, Event, Failed, Paused, event_of
 from tui_router.training.plan import Plan
 from tui_router.training.recipe import Recipe
 
-RUNS = "runs"
 RunState = Literal["new", "running", "paused", "done", "dropped", "failed", "dead"]
 """`dead`: its process ended without a word, by a crash or because the memory was full."""
+_PROBE_S = 0.05
+"""How long it is tried to get a run's lock: whoever else looks whether it is held holds it for a moment."""
 Word = Literal["pause", "keep", "drop"]
 
 
-class RunError(ValueError):
+class RunError(TrainingError):
     """There is no such run, or it cannot be done with it; the message says which."""
 
 
@@ -112,7 +114,7 @@ class Run:
         """Whether a process works on it."""
         lock = FileLock(self.folder / "run.lock")
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_PROBE_S, poll_interval=_PROBE_S / 5)
         except Timeout:
             return True
         lock.release()
@@ -140,6 +142,7 @@ class Run:
         if self.lives():
             raise RunError(f"run {self.id} is running already")
         more = ["--resume"] if resume else []
+        (self.folder / "control").unlink(missing_ok=True)
         if not resume:
             (self.folder / "events.jsonl").unlink(missing_ok=True)
         started = process.begin(

@@ -11,8 +11,9 @@ from tui_router.core.example import Source
 from tui_router.datasets.export import Choice, export
 from tui_router.datasets.sources import collected
 from tui_router.routers.learned import LearnedRouter
+from tui_router.routers.race import Race
 from tui_router.store.store import STORE_FILE, Store
-from tui_router.training import opponent, runs
+from tui_router.training import RUNS, opponent, runs
 from tui_router.training.plan import Plan
 from tui_router.training.recipe import Recipe
 from tui_router.training.runs import Run
@@ -31,7 +32,7 @@ def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[
         finally:
             store.close()
     target = "letter" if recipe.label == "letter" else "route"
-    out = folder / runs.RUNS / f".dataset-{target}"  # a run keeps a copy of its own
+    out = folder / RUNS / f".dataset-{target}"  # a run keeps a copy of its own
     shutil.rmtree(out, ignore_errors=True)
     choice = Choice(form="messages", target=target, sources=tuple(sources))  # type: ignore[arg-type]
     fleet = config.fleet
@@ -39,7 +40,7 @@ def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[
     return out
 
 
-def create(config: Config, folder: Path, recipe: Recipe, data: Path, data_hash: str) -> Run:
-    """A new run with its plan. Blocks for a second. Raises OSError, StoreError."""
-    name, version = opponent.leader(config, folder)
+def create(folder: Path, recipe: Recipe, data: Path, data_hash: str, race: Race) -> Run:
+    """A new run with its plan: it must beat whoever leads the race now. Raises OSError."""
+    name, version = opponent.leader_of(race)
     return runs.create(folder, recipe, data, data_hash, Plan(leader=name, leader_version=version))

@@ -333,7 +333,9 @@ class RouterApp(App[None]):
 
     async def _running_training(self) -> Run | None:
         """The run that is training now."""
-        if self.engine is None or not (self.engine.folder / "runs").is_dir():
+        from tui_router.training import RUNS
+
+        if self.engine is None or not (self.engine.folder / RUNS).is_dir():
             return None
         from tui_router.training.runs import all_runs
 

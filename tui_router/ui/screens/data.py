@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
@@ -36,10 +36,10 @@ _SETTLED: tuple[Trouble, ...] = ("suspect", "conflict", "private")
 
 
 class Doubt:
-    """One entry of the queue."""
+    """One entry of a queue."""
 
-    def __init__(self, example: Example, says: str, suggested: str) -> None:
-        self.example, self.says, self.suggested = example, says, suggested
+    def __init__(self, name: str, example: Example, says: str = "", suggested: str = "", other: str = "") -> None:
+        self.name, self.example, self.says, self.suggested, self.other = name, example, says, suggested, other
 
 
 class DataScreen(Room):
@@ -71,13 +71,11 @@ class DataScreen(Room):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self.examples: list[Example] = []
-        """All, as the rulings so far have made them."""
-        self.named: dict[int, str] = {}
-        """Place of an example -> its name before any ruling."""
-        self.kept: set[str] = set()
-        """Names of those of which a person said that they are right."""
+        self.examples: dict[str, Example] = {}
+        """Name of an example before any ruling -> what the rulings so far have made of it."""
         self.checkup: Checkup | None = None
+        self.queues: list[list[Doubt]] = []
+        """The doubts of each kind; the last is all examples that no seed gave and that hold what is looked for."""
         self.kind, self.at, self.wanted = 0, 0, ""
         self._writing = False
         """Whether a model is writing requests now."""
@@ -116,40 +114,37 @@ class DataScreen(Room):
         kept, rulings = await self.engine.in_store(lambda: (list(store.examples()), store.rulings()))
         fleet, held = self.engine.config.fleet, in_force(rulings)
 
-        def read() -> None:
+        def read() -> dict[str, Example]:
             raw = collected(turns, kept, fleet)
-            found = [(name_of(one), now) for one in raw for now in ruled([one], held, fleet)]
-            self.examples = [now for _, now in found]
-            self.named = {place: name for place, (name, _) in enumerate(found)}
-            self.kept = {name for name, ruling in held.items() if ruling.kind == "keep"}
+            return {name_of(one): made for one in raw for made in ruled([one], held, fleet)}
 
-        await asyncio.to_thread(read)
+        self.examples = await asyncio.to_thread(read)
         self._show_sources()
-        self.checkup = await asyncio.to_thread(lambda: check(self._own(), fleet, LearnedRouter.as_shipped(fleet)))
-        self._show_queue()
+        own = self._own()
+        self.checkup = checkup = await asyncio.to_thread(
+            lambda: check(list(own.values()), fleet, LearnedRouter.as_shipped(fleet))
+        )
+        right = {name for name, ruling in held.items() if ruling.kind == "keep"}
+        self.queues = [_doubts(checkup, own, kind, right) for kind, _ in _KINDS if kind is not None]
+        self.queues.append([])
+        self._look_for(self.wanted)
         self._show_sources()
 
-    def _own(self) -> list[Example]:
-        """The examples that no seed gave; they stand before the seeds."""
-        return [example for example in self.examples if example.source != "seed"]
+    def _own(self) -> dict[str, Example]:
+        """The examples that no seed gave."""
+        return {name: example for name, example in self.examples.items() if example.source != "seed"}
 
-    def _doubts(self, kind: int) -> list[Doubt]:
-        """The queue of one kind."""
-        own, trouble = self._own(), _KINDS[kind][0]
-        if trouble is None:
-            wanted = self.wanted.casefold()
-            return [Doubt(one, "", "") for one in own if wanted in one.text.casefold() or wanted == one.route]
-        found = self.checkup.of(trouble) if self.checkup else []
-        settled = self.kept if trouble in _SETTLED else set()
-        return [
-            Doubt(own[one.place], one.says, one.route or "")
-            for one in found
-            if one.place < len(own) and self.named[one.place] not in settled
+    def _look_for(self, wanted: str) -> None:
+        """Fill the last queue."""
+        self.wanted, low = wanted, wanted.casefold()
+        self.queues[-1] = [
+            Doubt(name, one) for name, one in self._own().items() if low in one.text.casefold() or wanted == one.route
         ]
+        self._show_queue()
 
     # -- showing -------------------------------------------------------------------------------------------------
     def _show_sources(self) -> None:
-        counts = Counter(example.source for example in self.examples)
+        counts = Counter(example.source for example in self.examples.values())
         done = counts["verdict"]
         self.sources.head.say(f"{done} of {GOAL}")
         rest = ", ".join(f"{source} {n:,}" for source, n in counts.items()) or "none"
@@ -157,7 +152,7 @@ class DataScreen(Room):
             line(bar(min(1.0, done / GOAL), 40, "$right" if done >= GOAL else "$s1")), line((rest, "$muted")),
             line(("Verdicts make them: y, or n with the right route.", "$muted")) if done < GOAL else line(""),
         )  # fmt: skip
-        routes = Counter(e.route for e in self.examples if e.source != "seed")
+        routes = Counter(example.route for example in self._own().values())
         most = max(routes.values(), default=1)
         missing = self.checkup.starving if self.checkup else {}
         self.balance.rows.put(
@@ -172,14 +167,14 @@ class DataScreen(Room):
         self.say(f"{len(self.examples):,} examples")
 
     def _show_queue(self) -> None:
-        if self.checkup is None:
+        if not self.queues:
             self.queue.rows.put(line(("looking …", "$muted")))
             return
         tabs: list[Content] = []
         for place, (_, says) in enumerate(_KINDS):
             style = "$accent bold" if place == self.kind else "$muted"
-            tabs.append(line((f"{place + 1} {says}", style), (f" {len(self._doubts(place)):,}", "$strong")))
-        doubts = self._doubts(self.kind)
+            tabs.append(line((f"{place + 1} {says}", style), (f" {len(self.queues[place]):,}", "$strong")))
+        doubts = self.queues[self.kind]
         self.at = max(0, min(self.at, len(doubts) - 1))
         title = _KINDS[self.kind][1]
         self.queue.head.say(f"{title}: {self.at + 1} of {len(doubts):,}" if doubts else title)
@@ -220,9 +215,9 @@ class DataScreen(Room):
         from tui_router.ui.screens.typed import TypedScreen
 
         def named(text: str | None) -> None:
-            if text is not None:
-                self.wanted = text
-                self.action_kind(len(_KINDS) - 1)
+            if text is not None and self.queues:
+                self.kind, self.at = len(_KINDS) - 1, 0
+                self._look_for(text)
 
         self.app.push_screen(TypedScreen("Find examples that hold, or a route", self.wanted), named)
 
@@ -275,11 +270,8 @@ class DataScreen(Room):
 
     # -- settling ------------------------------------------------------------------------------------------------
     def _hand(self) -> Doubt | None:
-        doubts = self._doubts(self.kind) if self.checkup else []
+        doubts = self.queues[self.kind] if self.queues else []
         return doubts[self.at] if self.at < len(doubts) else None
-
-    def _named(self, example: Example) -> str:
-        return next(self.named[place] for place, one in enumerate(self.examples) if one is example)
 
     def action_keep(self) -> None:
         """The example is right; the doctor is silent about it from now on."""
@@ -319,17 +311,29 @@ class DataScreen(Room):
                 await self._rate(example, route)
                 self._done.append(("verdict", example.origin))
             else:
-                name = self._named(example)
-                ruling = Ruling(at=now(), example=name, kind=kind, route=route)
+                ruling = Ruling(at=now(), example=doubt.name, kind=kind, route=route)
                 await engine.in_store(lambda: engine.opened().rule(ruling))
-                self._done.append(("ruling", name))
+                self._done.append(("ruling", doubt.name))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
             return
-        self.notify(
-            {"keep": "kept", "drop": "dropped", "relabel": f"relabelled: {route}"}[kind] + ", u undoes it", markup=False
-        )
-        await self._read()
+        said = {"keep": "kept", "drop": "dropped"}.get(kind, f"relabelled: {route}")
+        self.notify(f"{said}, u undoes it", markup=False)
+        self._settled(doubt, kind, route)
+
+    def _settled(self, doubt: Doubt, kind: Kind, route: str) -> None:
+        """Take an example that was decided about out of the queues; what it contradicted is contradicted no more."""
+        from msgspec.structs import replace
+
+        if kind == "drop":
+            self.examples.pop(doubt.name, None)
+        elif kind == "relabel":
+            self.examples[doubt.name] = replace(doubt.example, route=route)
+        for (trouble, _), queue in zip(_KINDS[:-1], self.queues, strict=False):
+            if kind != "keep" or trouble in _SETTLED:
+                queue[:] = [one for one in queue if doubt.name not in (one.name, one.other)]
+        self._look_for(self.wanted)
+        self._show_sources()
 
     async def _rate(self, example: Example, route: str) -> None:
         from tui_router.core.types import Verdict
@@ -371,3 +375,17 @@ class DataScreen(Room):
             return
         self.notify("undone", markup=False)
         await self._read()
+
+
+def _doubts(checkup: Checkup, own: Mapping[str, Example], trouble: Trouble, right: set[str]) -> list[Doubt]:
+    """The queue of one kind of trouble; without the examples of which a person said that they are right."""
+    names = list(own)
+    settled = right if trouble in _SETTLED else set()
+    return [
+        Doubt(
+            names[one.place], own[names[one.place]], one.says, one.route or "",
+            names[one.other] if trouble == "conflict" and one.other is not None else "",
+        )
+        for one in checkup.of(trouble)
+        if names[one.place] not in settled
+    ]  # fmt: skip

@@ -285,8 +285,8 @@ class ExportScreen(Room):
         self.folder = None
 
     async def _export_model(self) -> None:
-        from tui_router.training.exports import FORMS, QUANTS, ExportError, export
-        from tui_router.training.process import NotInstalledError
+        from tui_router.training.errors import TrainingError
+        from tui_router.training.exports import FORMS, QUANTS, export
 
         run, folder = self._run(), self._destination()
         if run is None or folder is None:
@@ -302,7 +302,7 @@ class ExportScreen(Room):
             self.made = made = await asyncio.to_thread(
                 lambda: export(run, form, quant, folder, llama_cpp=llama, tell=tell)
             )
-        except (ExportError, NotInstalledError) as error:
+        except TrainingError as error:
             self._tell(
                 *(line(("✗ " if i == 0 else "  ", "$wrong"), part) for i, part in enumerate(_folded(str(error))))
             )
@@ -350,14 +350,12 @@ class ExportScreen(Room):
 
     async def _promote(self, run: Run) -> None:
         from tui_router.store.errors import StoreError
-        from tui_router.training.artifact import ArtifactError
-        from tui_router.training.runs import RunError
-        from tui_router.tuned import PromotionError
+        from tui_router.training.errors import TrainingError
 
         self._tell(line(("… the gate", "$accent")))
         try:
             lead = await self.engine.racing.promote(run)
-        except (PromotionError, RunError, ArtifactError, StoreError, OSError) as error:
+        except (TrainingError, StoreError, OSError) as error:
             self._tell(
                 *(line(("✗ " if i == 0 else "  ", "$wrong"), part) for i, part in enumerate(_folded(str(error))))
             )

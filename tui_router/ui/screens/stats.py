@@ -6,16 +6,15 @@ import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.content import Content
 from textual.widget import Widget
 
 from tui_router.core.statistics import wilson
 from tui_router.ui.screens.room import Room, Table
-from tui_router.ui.widgets.chart import Chart, Scale, Series
-from tui_router.ui.widgets.lines import Part, Rows, accuracy, bar, line, percent
-from tui_router.ui.widgets.panes import Pane
+from tui_router.ui.widgets.chart import Scale, Series
+from tui_router.ui.widgets.chart_pane import ChartPane
+from tui_router.ui.widgets.lines import Part, accuracy, bar, line, percent
 
 if TYPE_CHECKING:
     from tui_router.engine import Engine
@@ -31,17 +30,13 @@ _SETTLED = 8
 """Graded turns from which on a running accuracy is drawn: the first few swing from 0 to 100."""
 
 
-class AccuracyOverTime(Pane):
+class AccuracyOverTime(ChartPane):
     """The running accuracy of every router, the leader's with its band."""
 
     title = "Accuracy over the rated turns"
 
     def __init__(self) -> None:
-        super().__init__(id="over-time")
-        self.chart, self.legend = Chart(id="chart"), Rows()
-
-    def compose(self) -> ComposeResult:
-        yield from (self.head, self.chart, self.legend)
+        super().__init__("over-time")
 
     def put(self, metrics: Metrics, leader: str) -> None:
         """Draw what was graded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
@@ -191,9 +191,7 @@ class TrainScreen(Room):
         self.now.rows.put(*now_rows(one.curve, max(40, self.now.size.width)))
         self.now.head.say(one.curve.start.device if one.curve.start else "")
         self.gate.rows.put(*gate_rows(one))
-        self.gate.head.say(
-            "fixed before the start" if one.verdict is None else "passed" if one.verdict.passed else "refused"
-        )
+        self.gate.head.say(one.judged or "fixed before the start")
         self.say(f"run {one.run.id}, {one.state}")
 
     def _show_runs(self) -> None:
@@ -203,15 +201,7 @@ class TrainScreen(Room):
             sign, style = _SIGNS[one.state]
             last = one.curve.evals[-1] if one.curve.evals else None
             score = f"{last.accuracy:.0%} n={last.n}" if last else one.state
-            said = (
-                "leads"
-                if one.run.id == leading
-                else ""
-                if one.verdict is None
-                else "passed"
-                if one.verdict.passed
-                else "refused"
-            )
+            said = "leads" if one.run.id == leading else one.judged
             name = "$accent bold" if place == self.at else "$s3" if place == self.other else "$text"
             rows.append(line((f"{sign} ", style), (f"{one.run.id:<21}", name), f"{score:<13}", (said, "$muted")))
             if one.run.record.notes:
@@ -261,9 +251,8 @@ class TrainScreen(Room):
         from tui_router.datasets.export import ExportError
         from tui_router.store.errors import StoreError
         from tui_router.training import start as beginning
+        from tui_router.training.errors import TrainingError
         from tui_router.training.preflight import preflight
-        from tui_router.training.process import NotInstalledError
-        from tui_router.training.runs import RunError
 
         config, folder, recipe = self.engine.config, self.engine.folder, self.form.recipe
         sources = SOURCES[self.form.sources]
@@ -280,13 +269,15 @@ class TrainScreen(Room):
             if not start or not found.ready:
                 return
 
+            race = self.engine.racing.loaded().race
+
             def begin() -> None:
                 from pathlib import Path
 
-                beginning.create(config, folder, recipe, Path(data), found.data_hash).begin()
+                beginning.create(folder, recipe, Path(data), found.data_hash, race).begin()
 
             await asyncio.to_thread(begin)
-        except (ExportError, StoreError, RunError, NotInstalledError, OSError) as error:
+        except (ExportError, StoreError, TrainingError, OSError) as error:
             self.preflight.rows.put(*(line((part, "$wrong")) for part in folded(str(error), 48)))
             return
         self.at = 0
@@ -310,7 +301,7 @@ class TrainScreen(Room):
             one.run.ask("pause")
             self.notify("pausing after this step", markup=False)
             return
-        if one.state in ("paused", "dead", "failed"):
+        if one.state in ("paused", "dead", "failed", "new"):
             self._do(lambda: one.run.begin(resume=True))
 
     def action_ask(self, word: str) -> None:
@@ -339,14 +330,15 @@ class TrainScreen(Room):
         self.set_timer(4.0, lambda: setattr(self, "_asked", ""))
         return False
 
-    def _do(self, work: object) -> None:
+    def _do(self, work: Callable[[], None]) -> None:
+        """Something with a run that waits for the disk; then all of them are read again."""
+
         async def done() -> None:
-            from tui_router.training.process import NotInstalledError
-            from tui_router.training.runs import RunError
+            from tui_router.training.errors import TrainingError
 
             try:
-                await asyncio.to_thread(work)  # type: ignore[arg-type]
-            except (RunError, NotInstalledError, OSError) as error:
+                await asyncio.to_thread(work)
+            except (TrainingError, OSError) as error:
                 self.notify(one_line(str(error), 200), severity="error", markup=False)
             await self._find()
 
@@ -401,8 +393,7 @@ class TrainScreen(Room):
 
     async def _to_gate(self, one: Seen) -> None:
         from tui_router.store.errors import StoreError
-        from tui_router.training.artifact import ArtifactError
-        from tui_router.training.runs import RunError
+        from tui_router.training.errors import TrainingError
         from tui_router.training.trial import put_to_gate
 
         learning = self.engine.racing.learning
@@ -413,7 +404,7 @@ class TrainScreen(Room):
         self.gate.head.say("the leader decides the sealed rows …")
         try:
             one.verdict = await asyncio.to_thread(put_to_gate, one.run, config, folder, race.leader, race.leading_run)
-        except (RunError, ArtifactError, StoreError, OSError) as error:
+        except (TrainingError, StoreError, OSError) as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
         finally:
             self._judging = False
@@ -432,14 +423,12 @@ class TrainScreen(Room):
 
     async def _lead(self, run: Run | None) -> None:
         from tui_router.store.errors import StoreError
-        from tui_router.training.artifact import ArtifactError
-        from tui_router.training.runs import RunError
-        from tui_router.tuned import PromotionError
+        from tui_router.training.errors import TrainingError
 
         racing = self.engine.racing
         try:
             lead = await (racing.promote(run) if run is not None else racing.rollback())
-        except (PromotionError, RunError, ArtifactError, StoreError, OSError) as error:
+        except (TrainingError, StoreError, OSError) as error:
             self.notify(one_line(str(error), 300), severity="error", markup=False, timeout=12)
             await self._find()
             return

@@ -30,6 +30,11 @@ class Seen:
         self.tried = False
         """Whether it was put to its gate from here."""
 
+    @property
+    def judged(self) -> str:
+        """`passed`, `refused`, or empty before the gate."""
+        return "" if self.verdict is None else "passed" if self.verdict.passed else "refused"
+
     def read(self) -> bool:
         """Read on; whether there was anything new. Waits for the disk."""
         from tui_router.training.trial import last_verdict

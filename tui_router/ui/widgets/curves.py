@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
-from textual.app import ComposeResult
 from textual.content import Content
 
-from tui_router.ui.widgets.chart import Chart, Scale, Series
-from tui_router.ui.widgets.lines import Part, Rows, line
-from tui_router.ui.widgets.panes import Pane
+from tui_router.ui.widgets.chart import Scale, Series
+from tui_router.ui.widgets.chart_pane import ChartPane
+from tui_router.ui.widgets.lines import Part, line
 
 if TYPE_CHECKING:
     from tui_router.training.events import Curve
@@ -22,17 +21,13 @@ VIEWS = ("held-out accuracy", "learning rate", "gradient norm")
 _SPARKS = "▁▂▃▄▅▆"
 
 
-class LossPane(Pane):
+class LossPane(ChartPane):
     """The loss of every step, smoothed, and the held-out loss; another run's beside it."""
 
     title = "Loss"
 
     def __init__(self) -> None:
-        super().__init__(id="loss")
-        self.chart, self.legend = Chart(id="chart"), Rows()
-
-    def compose(self) -> ComposeResult:
-        yield from (self.head, self.chart, self.legend)
+        super().__init__("loss")
 
     def put(self, curve: Curve, smoothing: float, other: tuple[str, Curve] | None) -> None:
         """Draw what has been told."""
@@ -64,18 +59,14 @@ class LossPane(Pane):
         self.legend.put(line((f"smoothing {smoothing:g}", "$muted"), *beside_it))
 
 
-class ViewPane(Pane):
+class ViewPane(ChartPane):
     """One more curve."""
 
     title = "Held-out accuracy"
 
     def __init__(self) -> None:
-        super().__init__(id="view")
-        self.chart, self.legend = Chart(id="chart"), Rows()
+        super().__init__("view")
         self.view = VIEWS[0]
-
-    def compose(self) -> ComposeResult:
-        yield from (self.head, self.chart, self.legend)
 
     def put(self, curve: Curve, other: tuple[str, Curve] | None) -> None:
         """Draw what has been told."""
