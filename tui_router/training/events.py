@@ -167,7 +167,7 @@ class Curve(Struct):
             case Warn():
                 self.warnings.append(event.says)
             case _:
-                self.end = event
+                self.end, self.stage = event, ""
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> Curve:

@@ -52,8 +52,9 @@ class DataScreen(Room):
         Binding("3", "kind(2)", "private", id="data_private"),
         Binding("4", "kind(3)", "repetitions", id="data_repetitions"),
         Binding("5", "kind(4)", "all", id="data_all"),
-        Binding("j,down,n", "move(1)", "next", id="data_next"),
-        Binding("k,up", "move(-1)", "before", id="data_before"),
+        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
+        Binding("j,down,n", "move(1)", "next", id="data_next", priority=True),
+        Binding("k,up", "move(-1)", "before", id="data_before", priority=True),
         Binding("e", "keep", "keep", id="data_keep"),
         Binding("l", "relabel", "relabel", id="data_relabel"),
         Binding("d", "drop", "drop", id="data_drop"),

@@ -16,7 +16,7 @@ from tui_router.core.clock import local, now
 from tui_router.core.example import SOURCES
 from tui_router.core.text import one_line
 from tui_router.ui.screens.room import Room, Table
-from tui_router.ui.widgets.lines import bar, keys, line
+from tui_router.ui.widgets.lines import bar, line
 
 if TYPE_CHECKING:
     from tui_router.core.example import Example, Source
@@ -37,10 +37,11 @@ class ExportScreen(Room):
     BINDINGS: ClassVar = [
         Binding("f6", "leave", "chat", show=False, id="leave_export"),
         Binding("m", "tab", "dataset, model", id="export_tab"),
-        Binding("up,k", "move(-1)", "field", show=False, id="export_up"),
-        Binding("down,j", "move(1)", "field", show=False, id="export_down"),
-        Binding("left,h", "change(-1)", "change", show=False, id="export_less"),
-        Binding("right,l,space", "change(1)", "change", show=False, id="export_more"),
+        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
+        Binding("up,k", "move(-1)", "field", show=False, id="export_up", priority=True),
+        Binding("down,j", "move(1)", "field", show=False, id="export_down", priority=True),
+        Binding("left,h", "change(-1)", "change", show=False, id="export_less", priority=True),
+        Binding("right,l,space", "change(1)", "change", show=False, id="export_more", priority=True),
         Binding("d", "destination", "folder", id="export_folder"),
         Binding("x,enter", "export", "export", id="export_now"),
         Binding("c", "copy", "copy command", id="export_copy"),
@@ -126,9 +127,9 @@ class ExportScreen(Room):
             for place, name in enumerate(("Dataset", "Model"))
         ]
         self.say(f"{len(self.examples):,} examples, {len(self.finished)} trained", *tabs)
-        last = (("c", "copy command"), ("r", "run it"), ("o", "promote")) if self.tab else ()
-        self.keys_bar.put(
-            keys(("x", "export"), ("↑↓←→", "choose"), ("d", "folder"), ("m", "dataset / model"), *last, ("esc", "chat"))
+        model = [("o", "promote"), ("c", "copy command"), ("r", "run it")] if self.tab else []
+        self.keys_bar.show(
+            [("x", "export"), ("↑↓←→", "choose"), ("d", "folder"), *model, ("m", "dataset / model"), ("esc", "chat")]
         )
         self.fields.head.call(("Dataset", "Model")[self.tab])
         rows: list[Content] = []

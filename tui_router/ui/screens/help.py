@@ -31,6 +31,18 @@ _ANYWHERE = (
     ("^O", "sessions"), ("^R", "look for servers"), ("^S", "leave a slow model for the next"),
     ("^P", "every action"), ("^Q", "quit"),
 )  # fmt: skip
+_DATA = (
+    ("1-5 j k", "kind of doubt; the next, the one before"), ("e l d u", "keep, relabel, drop, undo"), ("/", "find examples"),
+    ("g", "a served model writes requests; again: stop"), ("x", "to the Export screen"),
+)  # fmt: skip
+_TRAIN = (
+    ("↑ ↓ ← → enter", "the recipe: field, value, type one"), ("f s", "preflight, start"), ("[ ]", "newer, older run; n: a new one"),
+    ("p x d", "pause or go on; stop and keep; stop and drop"), ("v m c", "another curve, smoothing, a run beside it"),
+    ("g o b", "the gate's page, promote, roll back"), ("w delete", "note, delete"),
+)  # fmt: skip
+_EXPORT = (
+    ("m", "dataset or model"), ("↑ ↓ ← →", "field, value"), ("d x", "folder, write it"), ("c r", "copy or run its command"),
+)  # fmt: skip
 COMMANDS = (
     ("/health", "look at servers and models"), ("/image PATH", "attach a picture"), ("/model NAME", "pin a model; alone: unpin"),
     ("/route NAME", "pin a route; alone: unpin"), ("/new", "a new conversation"), ("/stats", "how the router does"), ("/help", "this page"),
@@ -50,7 +62,10 @@ class HelpScreen(ModalScreen[None]):
         groups: list[tuple[str, tuple[tuple[str, str], ...]]] = [("Writing", _WRITING)]
         if self.feedback:
             groups.append(("Rating, while the prompt is empty", _RATING))
-        groups += [("Browsing, after esc", _BROWSE), ("Anywhere", _ANYWHERE), ("Commands", COMMANDS)]
+        groups += [
+            ("Browsing, after esc", _BROWSE), ("Anywhere", _ANYWHERE), ("F4 Data", _DATA), ("F5 Train", _TRAIN),
+            ("F6 Export", _EXPORT), ("Commands", COMMANDS),
+        ]  # fmt: skip
         rows: list[Content] = []
         for title, pairs in groups:
             rows.append(line((title, "$strong bold")))

@@ -15,7 +15,8 @@ from textual.widget import Widget
 
 from tui_router.core.clock import local_day, now
 from tui_router.core.types import Turn
-from tui_router.ui.widgets.lines import Head, Part, Rows, keys, line
+from tui_router.ui.widgets.bars import KeysBar
+from tui_router.ui.widgets.lines import Head, Part, Rows, line
 from tui_router.ui.widgets.panes import Pane
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Room(Screen[None]):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self.engine = engine
-        self.top, self.keys_bar = Rows(id="top"), Rows(id="keys")
+        self.top, self.keys_bar = Rows(id="top"), KeysBar(id="keys")
 
     def left(self) -> Iterable[Widget]:
         """What stands in the main column."""
@@ -74,7 +75,7 @@ class Room(Screen[None]):
         yield self.keys_bar
 
     def on_mount(self) -> None:
-        self.keys_bar.put(keys(*self.keys_shown))
+        self.keys_bar.show(list(self.keys_shown))
         self.first().focus()
         self.say("reading …")
 

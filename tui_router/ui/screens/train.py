@@ -15,7 +15,7 @@ from tui_router.core.text import one_line
 from tui_router.ui.screens.room import Room, Table
 from tui_router.ui.screens.train_rows import Seen, about_rows, folded, gate_rows, log_rows, minutes
 from tui_router.ui.widgets.curves import SMOOTHING, VIEWS, LossPane, ViewPane, now_rows
-from tui_router.ui.widgets.lines import bar, keys, line
+from tui_router.ui.widgets.lines import bar, line
 from tui_router.ui.widgets.recipe_form import SOURCES, RecipeForm
 
 if TYPE_CHECKING:
@@ -55,8 +55,8 @@ class TrainScreen(Room):
     name_shown = "F5 Train"
     _NEW_KEYS = (("s", "start"), ("f", "preflight"), ("↑↓←→", "recipe"), ("]", "runs"), ("F4", "data"), ("esc", "chat"))
     _RUN_KEYS = (
-        ("p", "pause"), ("x", "stop, keep"), ("d", "drop"), ("v", "curve"), ("m", "smooth"), ("c", "compare"), ("g", "gate"),
-        ("o", "promote"), ("n", "new"),
+        ("p", "pause"), ("x", "stop, keep"), ("o", "promote"), ("g", "gate"), ("v", "curve"), ("c", "compare"), ("F1", "help"),
+        ("n", "new"),
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
@@ -168,7 +168,7 @@ class TrainScreen(Room):
         self.form.display = self.readiness.display = self.preflight.display = fresh
         for pane in (self.loss, self.view, self.log_pane, self.now, self.gate):
             pane.display = not fresh
-        self.keys_bar.put(keys(*(self._NEW_KEYS if fresh else self._RUN_KEYS)))
+        self.keys_bar.show(list(self._NEW_KEYS if fresh else self._RUN_KEYS))
         self._show_runs()
         if one is None:
             self.say("a new run")
@@ -383,6 +383,9 @@ class TrainScreen(Room):
         """Put the run to its gate again, or show the page."""
         one = self._large()
         if one is None or one.state != "done":
+            return
+        if self._judging:
+            self.notify("the leader decides the sealed rows; some seconds more", markup=False)
             return
         if one.verdict is None:
             self.run_worker(self._to_gate(one), group="gate", exit_on_error=False)
