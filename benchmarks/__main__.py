@@ -1,4 +1,4 @@
-"""`python -m benchmarks [rules|learned|replay|store|screen ...] [--requests FILE] [--turns N]`."""
+"""`python -m benchmarks [rules|learned|replay|store|datasets|screen ...] [--requests FILE] [--turns N]`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import learned, replay, rules, screen, store
+from benchmarks import datasets, learned, replay, rules, screen, store
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "what", nargs="*", default=["rules", "learned", "replay", "store", "screen"], help="rules, learned, replay, ..."
+        "what",
+        nargs="*",
+        default=["rules", "learned", "replay", "store", "datasets", "screen"],
+        help="rules, learned, replay, ...",
     )
     parser.add_argument("--requests", type=Path, help='JSONL with "text" for the rules; default: requests made here')
     parser.add_argument("--turns", type=int, default=100_000, help="turns stored (100,000)")
@@ -29,6 +32,8 @@ def main() -> int:
             replay.run(args.turns)
         elif name == "store":
             store.run(args.turns)
+        elif name == "datasets":
+            datasets.run(args.turns)
         elif name == "screen":
             screen.run(args.turns)
         else:

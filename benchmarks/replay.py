@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 from tests.worlds import SHIPPED, a_turn
-from tui_router.insight.replay import MakeRouter, by_rules, replay
+from tui_router.insight.replay import replay
 from tui_router.learning import as_taught
 from tui_router.routers import seeds
+from tui_router.routers.bulk import MakeRouter, by_rules
 from tui_router.store.store import Store
 
 

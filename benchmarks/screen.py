@@ -58,13 +58,13 @@ def _training(path: Path, fleet: Path) -> None:
         while not run.curve().steps:
             time.sleep(0.5)
         command = [*PROGRAM, "--data-dir", str(path / "store"), "--config", str(fleet)]
-        terminal = _open(command, path / "home")
+        terminal = opened(command, path / "home")
         terminal.see("6/6 models", seconds=60)
         terminal.press("x")
         terminal.settle_for(2.0)
-        echo = _echo(terminal)
+        lags = echo(terminal)
         print("  tui-router while a model is trained on the same cores")
-        print(f"    echo p50 {_at(echo, 0.5):.1f} ms   p95 {_at(echo, 0.95):.1f} ms   n={len(echo)}")
+        print(f"    echo p50 {at(lags, 0.5):.1f} ms   p95 {at(lags, 0.95):.1f} ms   n={len(lags)}")
         print(
             f"    the training was {'still running' if run.lives() else 'over'} at the end, at step {run.curve().steps[-1].step}"
         )
@@ -77,7 +77,7 @@ def _report(name: str, command: list[str], home: Path, runs: int = 5) -> None:
     paint_cpu, paint, ready = [], [], []
     for _ in range(runs):
         start = time.perf_counter()
-        terminal = _open(command, home)
+        terminal = opened(command, home)
         terminal.until(lambda t=terminal: _cells(t) > 20, "a picture")
         paint.append((time.perf_counter() - start) * 1000)
         paint_cpu.append(_cpu_ms(terminal.pid))
@@ -88,7 +88,7 @@ def _report(name: str, command: list[str], home: Path, runs: int = 5) -> None:
             terminal.kill()
     terminal.press("\x7f")
     terminal.settle_for(0.8)
-    echo = _echo(terminal)
+    lags = echo(terminal)
     terminal.settle_for(0.8)
     before, began = _cpu_ms(terminal.pid), time.perf_counter()
     while time.perf_counter() - began < 15:
@@ -97,33 +97,33 @@ def _report(name: str, command: list[str], home: Path, runs: int = 5) -> None:
     print(f"  {name}")
     print(f"    first paint {statistics.median(paint):.0f} ms ({statistics.median(paint_cpu):.0f} ms CPU)   "
           f"typed key visible {statistics.median(ready):.0f} ms   RSS {_rss_mb(terminal.pid):.0f} MB   idle {idle:.2f} % CPU")  # fmt: skip
-    print(f"    echo p50 {_at(echo, 0.5):.1f} ms   p95 {_at(echo, 0.95):.1f} ms   n={len(echo)}")
+    print(f"    echo p50 {at(lags, 0.5):.1f} ms   p95 {at(lags, 0.95):.1f} ms   n={len(lags)}")
     terminal.kill()
 
 
 def _streaming(name: str, command: list[str], home: Path) -> None:
-    terminal = _open(command, home)
+    terminal = opened(command, home)
     terminal.see("6/6 models", seconds=60)
     terminal.press("hello", "enter")
     terminal.see("● answering", seconds=30)
     terminal.press("x")
     terminal.settle_for(1.0)
-    echo = _echo(terminal, 60)
+    lags = echo(terminal, 60)
     print(f"  tui-router {name}")
     print(
-        f"    echo p50 {_at(echo, 0.5):.1f} ms   p95 {_at(echo, 0.95):.1f} ms   n={len(echo)}   RSS {_rss_mb(terminal.pid):.0f} MB"
+        f"    echo p50 {at(lags, 0.5):.1f} ms   p95 {at(lags, 0.95):.1f} ms   n={len(lags)}   RSS {_rss_mb(terminal.pid):.0f} MB"
     )
     still = "● answering" in terminal.text()
     print(f"    the answer was {'still streaming' if still else 'over'} at the end")
     terminal.kill()
 
 
-def _open(command: list[str], home: Path) -> Terminal:
+def opened(command: list[str], home: Path) -> Terminal:
     home.mkdir(exist_ok=True)
     return Terminal(command, {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "HOME": str(home)})
 
 
-def _echo(terminal: Terminal, keys: int = 60) -> list[float]:
+def echo(terminal: Terminal, keys: int = 60) -> list[float]:
     """Milliseconds from a key to its character on the screen."""
     dice, lags = random.Random(7), []
     for _ in range(keys):
@@ -147,7 +147,7 @@ def _cells(terminal: Terminal) -> int:
     return sum(len(line) - line.count(" ") for line in terminal.screen.display)
 
 
-def _at(values: list[float], share: float) -> float:
+def at(values: list[float], share: float) -> float:
     return values[min(len(values) - 1, int(len(values) * share))]
 
 

@@ -160,7 +160,7 @@ def trained(made_for: Config, home: Path, examples: list[Example], steps: int) -
     data, base, file = home / "data", home / "base", home / "recipe.toml"
     random.Random(0).shuffle(examples)
     sketcher = LearnedRouter.as_shipped(made_for.fleet).sketcher
-    export(examples, made_for.fleet, Choice(form="messages", target="letter", duplicates=True), data, sketcher)
+    export(lambda: examples, made_for.fleet, Choice(form="messages", target="letter", duplicates=True), data, sketcher)
     code, _, trouble = process.do(
         ["tiny", "--data", str(data), "--out", str(base), "--size", "128", "--layers", "2", "--vocabulary", "4096"],
         home,

@@ -51,6 +51,7 @@ def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store
     from tui_router.core.example import SOURCES
     from tui_router.datasets.export import Choice, ExportError, export
     from tui_router.datasets.formats import FORMATS, TARGETS
+    from tui_router.datasets.sources import streamed
     from tui_router.routers.learned import LearnedRouter
 
     if not args.out:
@@ -66,7 +67,12 @@ def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store
         duplicates=args.duplicates,
     )  # fmt: skip
     try:
-        made = export(_examples(store, fleet), fleet, choice, Path(args.out), LearnedRouter.as_shipped(fleet).sketcher)
+        with store.db.transaction(write=False):  # read twice, and the same both times
+            rulings = store.rulings()
+            made = export(
+                lambda: streamed(store.turns(), store.examples(), fleet, rulings), fleet, choice, Path(args.out),
+                LearnedRouter.as_shipped(fleet).sketcher,
+            )  # fmt: skip
     except ExportError as error:
         return complain(str(error), FAILED)
     if given.get("json"):
@@ -97,7 +103,7 @@ def _check(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store:
     found = _examples(store, fleet)
     if not args.seeds:
         found = [example for example in found if example.source != "seed"]
-    made = check(found, fleet, LearnedRouter.as_shipped(fleet))
+    made = check(found, fleet, LearnedRouter.as_shipped(fleet).sketcher)
     verdicts = sum(example.source == "verdict" for example in found)
     if given.get("json"):
         emit(

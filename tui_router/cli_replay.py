@@ -21,9 +21,9 @@ def replay(given: dict[str, Any], args: argparse.Namespace) -> int:
     """Decide the turns of a period again, and show what would go elsewhere. Raises StoreError."""
     from tui_router import config as configs
     from tui_router.config import ConfigError
-    from tui_router.insight.replay import by_rules
     from tui_router.insight.replay import replay as replayed
     from tui_router.learning import as_taught
+    from tui_router.routers.bulk import by_rules
     from tui_router.store.store import STORE_FILE, Store
 
     if args.router and args.router not in ROUTERS:

@@ -10,7 +10,7 @@ from tui_router.datasets.sources import of_seeds
 from tui_router.routers.learned import LearnedRouter
 
 FLEET = SHIPPED.fleet
-SHIPPED_ROUTER = LearnedRouter(FLEET, RULES)
+SKETCHER = LearnedRouter(FLEET, RULES).sketcher
 
 
 def of(text, route, **more):
@@ -28,7 +28,7 @@ def test_planted_label_flips_are_found():
         of(e.text, dice.choice([n for n in names if n != e.route]), history=e.history) if i in flipped else e
         for i, e in enumerate(clean)
     ]
-    suspects = {f.place for f in check(dirty, FLEET, SHIPPED_ROUTER).of("suspect")}
+    suspects = {f.place for f in check(dirty, FLEET, SKETCHER).of("suspect")}
     recall = len(suspects & flipped) / len(flipped)
     precision = len(suspects & flipped) / len(suspects)
     assert recall >= 0.7 and precision >= 0.6
@@ -40,7 +40,7 @@ def test_repetitions_conflicts_and_private_data():
             of("write a python function", "code"), of("Write a Python function!", "code"),
             of("write a python function.", "reasoning"), of("mail it to jo@firm.example", "tool_use"),
         ],
-        FLEET, SHIPPED_ROUTER,
+        FLEET, SKETCHER,
     )  # fmt: skip
     assert [(f.place, f.other) for f in made.of("duplicate")] == [(1, 0)] or made.of("conflict")
     assert {f.place for f in made.of("conflict")} == {0, 1, 2}
@@ -49,14 +49,14 @@ def test_repetitions_conflicts_and_private_data():
 
 
 def test_nothing_is_nothing():
-    made = check([], FLEET, SHIPPED_ROUTER)
+    made = check([], FLEET, SKETCHER)
     assert made.findings == () and made.parts == ()
 
 
 def test_starving_routes_say_how_many_are_missing():
-    made = check([of("write a python function", "code")], FLEET, SHIPPED_ROUTER)
+    made = check([of("write a python function", "code")], FLEET, SKETCHER)
     assert made.per_route["code"] == 1 and made.starving["code"] == 19 and made.starving["vision"] == 20
 
 
 def test_the_shipped_seeds_are_not_judged_by_the_router_that_they_made():
-    assert not check(list(of_seeds(FLEET))[::40], FLEET, SHIPPED_ROUTER).of("suspect")
+    assert not check(list(of_seeds(FLEET))[::40], FLEET, SKETCHER).of("suspect")

@@ -18,7 +18,7 @@ SEEDS = list(of_seeds(FLEET))[::25]
 
 
 def written(tmp_path, examples=SEEDS, **choice):
-    return export(examples, FLEET, Choice(**choice), tmp_path / "out", SKETCHER)
+    return export(lambda: examples, FLEET, Choice(**choice), tmp_path / "out", SKETCHER)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -45,7 +45,7 @@ def test_the_folder_of_hugging_face_is_found_by_its_card(tmp_path):
 
 def test_the_card_counts_and_the_hash_is_the_same_twice(tmp_path):
     made = written(tmp_path)
-    again = export(SEEDS, FLEET, Choice(), tmp_path / "again", SKETCHER)
+    again = export(lambda: SEEDS, FLEET, Choice(), tmp_path / "again", SKETCHER)
     assert made.hash == again.hash and sum(made.parts.values()) == sum(made.per_source.values())
     card = (tmp_path / "out" / "README.md").read_text()
     assert made.hash in card and f"{sum(made.parts.values()):,} examples" in card and "load_dataset" in card
@@ -54,10 +54,10 @@ def test_the_card_counts_and_the_hash_is_the_same_twice(tmp_path):
 def test_private_data_is_masked_dropped_or_kept(tmp_path):
     secret = [Example(text="mail the report to jo.doe@firm.example please", route="tool_use", source="verdict")]
     for private, said in (("mask", "[e-mail]"), ("keep", "jo.doe@firm.example")):
-        export(secret, FLEET, Choice(private=private, form="csv"), tmp_path / private, SKETCHER)
+        export(lambda: secret, FLEET, Choice(private=private, form="csv"), tmp_path / private, SKETCHER)
         assert any(said in path.read_text() for path in (tmp_path / private).glob("*.csv"))
     with pytest.raises(ExportError, match="no example to write"):
-        export(secret, FLEET, Choice(private="drop"), tmp_path / "drop", SKETCHER)
+        export(lambda: secret, FLEET, Choice(private="drop"), tmp_path / "drop", SKETCHER)
     assert not (tmp_path / "drop").exists()
 
 
@@ -67,7 +67,7 @@ def test_a_stop_in_the_middle_leaves_no_half_folder(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(SEEDS, FLEET, Choice(), tmp_path / "out", SKETCHER, stop)
+        export(lambda: SEEDS, FLEET, Choice(), tmp_path / "out", SKETCHER, stop)
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 

@@ -64,7 +64,13 @@ def test_our_own_exports_come_back(tmp_path, form):
     examples = [
         Example(text=f"water the {p}", route="general_chat", source="imported") for p in ("rose", "oak", "ivy vine")
     ]
-    export(examples, FLEET, Choice(form=form, duplicates=True), tmp_path / "out", LearnedRouter(FLEET, RULES).sketcher)
+    export(
+        lambda: examples,
+        FLEET,
+        Choice(form=form, duplicates=True),
+        tmp_path / "out",
+        LearnedRouter(FLEET, RULES).sketcher,
+    )
     files = [p for p in (tmp_path / "out").iterdir() if p.name != "README.md"]
     found = read(sorted(files), FLEET)
     assert {(e.text, e.route) for e in found.examples} == {(e.text, e.route) for e in examples} and not found.faults

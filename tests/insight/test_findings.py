@@ -10,8 +10,9 @@ from tui_router import config
 from tui_router.core.statistics import overlap, tail, wilson
 from tui_router.core.types import Dispatch, Hop, Verdict
 from tui_router.insight.findings import corrected, find
-from tui_router.insight.replay import by_rules, replay
+from tui_router.insight.replay import replay
 from tui_router.routers import seeds
+from tui_router.routers.bulk import by_rules
 
 FLEET = SHIPPED.fleet
 SEEDS = [s for s in seeds.load() if not s.request.history and not s.request.has_image]

@@ -7,7 +7,8 @@ import pytest
 from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
 from tui_router import cli, config
 from tui_router.core.types import Answer
-from tui_router.insight.replay import CHUNK, by_rules, replay
+from tui_router.insight.replay import replay
+from tui_router.routers.bulk import CHUNK, by_rules
 from tui_router.store.store import Store
 
 OTHER = '[routes.code.triggers."cats are code"]\nwords = ["cat", "cats"]\nweight = 30\n'

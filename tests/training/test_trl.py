@@ -32,7 +32,7 @@ def test_trl_trains_on_what_is_exported(tmp_path, base):
     folders = []
     for form in ("messages", "sharegpt", "prompt-completion", "hf"):
         folder = tmp_path / form
-        export(world.examples(60), fleet, Choice(form=form, target="route", duplicates=True), folder, sketcher)
+        export(lambda: world.examples(60), fleet, Choice(form=form, target="route", duplicates=True), folder, sketcher)
         folders.append(str(folder))
     done = subprocess.run(
         [sys.executable, "-c", _TRAIN, str(base), *folders], cwd=tmp_path, env=process.environment(tmp_path), capture_output=True, text=True

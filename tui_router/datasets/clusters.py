@@ -2,19 +2,23 @@
 
 Each request has a sketch (`routers.memory`): what is spelled alike and means the same lies close. Random hyperplanes give
 requests that lie close the same bits (Charikar 2002, "Similarity estimation techniques from rounding algorithms"); only
-those that share all bits of one of several tables are compared.
+those that share all bits of one of several tables are compared. The sketches lie in a temporary file while they are
+compared, so what is held in memory is a few numbers for each request.
 """
 
 from __future__ import annotations
 
+import hashlib
+import mmap
+import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tui_router.core.example import Example, normal
-from tui_router.routers.grams import pieces
+from tui_router.routers.grams import Pieces, pieces
 from tui_router.routers.memory import Sketcher
 
 ALIKE = 0.84
@@ -22,51 +26,102 @@ ALIKE = 0.84
 _TABLES, _BITS = 24, 14
 _LARGEST = 400
 """Most requests of one bucket that are compared with one another; a larger one is cut into such pieces."""
+_TEXTS, _AT_ONCE = 500, 4000
+"""Requests that are sketched, and sketches that are read from the file, at a time."""
 
 
-def clusters(examples: Sequence[Example], sketcher: Sketcher) -> NDArray[np.intp]:
+def clusters(examples: Iterable[Example], sketcher: Sketcher) -> NDArray[np.intp]:
     """For each example the place of the example that stands for it: itself, or an earlier one that is nearly the same.
 
     In their order, each example either joins the first one that stands for others and is nearly the same, or stands for
     itself. So no two that stand for others are nearly the same, and examples that come later change nothing before them.
     Shape: (examples,).
+
+    Raises:
+        OSError: there is no room for the temporary file.
     """
-    sketches = np.zeros((len(examples), sketcher.dimensions), np.float32)
-    first: dict[tuple[str, bool], int] = {}
-    stands_for = np.arange(len(examples))
-    fresh: list[int] = []
-    for place, example in enumerate(examples):
-        name = (normal(example.text), example.has_image)
-        stands_for[place] = first.setdefault(name, place)
-        if stands_for[place] == place:
+    first: dict[bytes, int] = {}
+    standing, fresh, images = [], [], []
+    with tempfile.TemporaryFile() as file:
+        waiting: list[Pieces] = []
+        for place, example in enumerate(examples):
+            standing.append(first.setdefault(_name(example), place))
+            if standing[-1] != place:
+                continue
             fresh.append(place)
-            sketches[place] = sketcher.sketch(pieces(example.text))
-    earlier: defaultdict[int, set[int]] = defaultdict(set)
-    for a, b in _near(sketches, np.array(fresh, np.intp)):
-        if examples[a].has_image == examples[b].has_image:
-            earlier[b].add(a)
+            images.append(example.has_image)
+            waiting.append(pieces(example.text))
+            if len(waiting) == _TEXTS:
+                file.write(sketcher.sketches(waiting).tobytes())
+                waiting.clear()
+        file.write(sketcher.sketches(waiting).tobytes())
+        file.flush()
+        stands_for, places, seen = np.array(standing, np.intp), np.array(fresh, np.intp), np.array(images, bool)
+        del first, standing, fresh, images
+        earlier: defaultdict[int, set[int]] = defaultdict(set)
+        if len(places) > 1:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
+                for a, b in _near(held, sketcher.dimensions):
+                    if seen[a] == seen[b]:
+                        earlier[int(places[b])].add(int(places[a]))
     for place in sorted(earlier):
-        standing = [a for a in earlier[place] if stands_for[a] == a]
-        if standing:
-            stands_for[place] = min(standing)
-    return stands_for[stands_for]
+        alone = [a for a in earlier[place] if stands_for[a] == a]
+        if alone:
+            stands_for[place] = min(alone)
+    found: NDArray[np.intp] = stands_for[stands_for]
+    return found
 
 
-def _near(sketches: NDArray[np.float32], places: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """Pairs of places whose likeness is at least `ALIKE`."""
-    if not len(places):
-        return
+def _name(example: Example) -> bytes:
+    """What tells examples apart that are not the same to the letter."""
+    text = normal(example.text).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(text, digest_size=8, salt=bytes([example.has_image])).digest()
+
+
+def _near(held: mmap.mmap, dimensions: int) -> Iterator[tuple[int, int]]:
+    """Pairs (earlier, later) of rows whose likeness is at least `ALIKE`; the same pair may come more than once."""
+    rows = len(held) // (4 * dimensions)
     rng = np.random.default_rng(0)
-    powers = 1 << np.arange(_BITS)
-    for _ in range(_TABLES):
-        planes = rng.standard_normal((sketches.shape[1], _BITS)).astype(np.float32)
-        names = ((sketches[places] @ planes) > 0) @ powers
-        order = np.argsort(names, kind="stable")
-        starts = np.flatnonzero(np.diff(names[order], prepend=-1))
-        for start, end in zip(starts, [*starts[1:], len(order)], strict=True):
-            for cut in range(start, end, _LARGEST):
-                bucket = places[order[cut : min(end, cut + _LARGEST)]]
-                if len(bucket) > 1:
-                    part = sketches[bucket]
-                    rows, columns = np.nonzero(np.triu(part @ part.T, 1) >= ALIKE)
-                    yield from zip(bucket[rows].tolist(), bucket[columns].tolist(), strict=True)
+    planes = rng.standard_normal((dimensions, _TABLES * _BITS)).astype(np.float32)
+    powers = (1 << np.arange(_BITS)).astype(np.int32)
+    names = np.empty((_TABLES, rows), np.int32)
+    for start in range(0, rows, _AT_ONCE):
+        end = min(rows, start + _AT_ONCE)
+        signs = _read(held, dimensions, slice(start, end)) @ planes > 0
+        names[:, start:end] = (signs.reshape(-1, _TABLES, _BITS) @ powers).T
+    for table in names:
+        order = np.argsort(table, kind="stable")
+        starts = np.flatnonzero(np.diff(table[order], prepend=-1))
+        ends = np.append(starts[1:], rows)
+        pieces_of = [(at, min(at + _LARGEST, end)) for at, end in zip(*_long(starts, ends), strict=True)]
+        cuts = np.array(pieces_of, np.intp).reshape(-1, 2)
+        sizes = cuts[:, 1] - cuts[:, 0]
+        for size in np.unique(sizes[sizes > 1]):
+            buckets = cuts[sizes == size, 0]
+            several = max(1, _AT_ONCE // int(size))
+            for at in range(0, len(buckets), several):
+                yield from _alike(held, dimensions, order[buckets[at : at + several, None] + np.arange(size)])
+
+
+def _long(starts: NDArray[np.intp], ends: NDArray[np.intp]) -> tuple[list[int], list[int]]:
+    """The buckets of more than one, the large ones cut."""
+    some = ends - starts > 1
+    firsts, lasts = [], []
+    for start, end in zip(starts[some].tolist(), ends[some].tolist(), strict=True):
+        for at in range(start, end, _LARGEST):
+            firsts.append(at)
+            lasts.append(end)
+    return firsts, lasts
+
+
+def _alike(held: mmap.mmap, dimensions: int, buckets: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """The pairs within buckets of one size. Shape of `buckets`: (buckets, size)."""
+    part = _read(held, dimensions, buckets.ravel()).reshape(*buckets.shape, dimensions)
+    bucket, row, column = np.nonzero(np.triu(part @ part.transpose(0, 2, 1), 1) >= ALIKE)
+    yield from zip(buckets[bucket, row].tolist(), buckets[bucket, column].tolist(), strict=True)
+
+
+def _read(held: mmap.mmap, dimensions: int, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
+    """A copy of some rows."""
+    found: NDArray[np.float32] = np.array(np.frombuffer(held, np.float32).reshape(-1, dimensions)[rows])
+    return found

@@ -22,7 +22,8 @@ from tui_router.core.fleet import Fleet
 from tui_router.datasets import private
 from tui_router.datasets.clusters import clusters
 from tui_router.datasets.splits import Part, split
-from tui_router.routers.learned import LearnedRouter
+from tui_router.routers.bulk import as_shipped, choices
+from tui_router.routers.memory import Sketcher
 
 Trouble = Literal["duplicate", "conflict", "suspect", "private"]
 FEWEST = 20
@@ -65,16 +66,16 @@ class Checkup(Struct, frozen=True, kw_only=True):
         return [one for one in self.findings if one.kind == kind]
 
 
-def check(examples: Sequence[Example], fleet: Fleet, shipped: LearnedRouter) -> Checkup:
-    """Look at all examples.
+def check(examples: Sequence[Example], fleet: Fleet, sketcher: Sketcher) -> Checkup:
+    """Look at all examples; many are judged on all cores.
 
     Args:
         examples: Of any source.
         fleet: Routes of today.
-        shipped: A router that was taught nothing.
+        sketcher: Compares requests.
     """
-    clustered = clusters(examples, shipped.sketcher)
-    findings = [*_repeated(examples, clustered), *_suspects(examples, shipped), *_private(examples)]
+    clustered = clusters(examples, sketcher)
+    findings = [*_repeated(examples, clustered), *_suspects(examples, fleet), *_private(examples)]
     repeats = {one.place for one in findings if one.kind == "duplicate"}
     counts = Counter(example.route for place, example in enumerate(examples) if place not in repeats)
     per_route = {route.name: counts[route.name] for route in fleet.routes}
@@ -109,22 +110,20 @@ def _alike_enough(first: Example, other: Example) -> bool:
     return not first.history and not other.history
 
 
-def _suspects(examples: Sequence[Example], shipped: LearnedRouter) -> list[Finding]:
-    judged = [(place, example) for place, example in enumerate(examples) if example.source != "seed"]
-    decisions = list(shipped.decide_many(example.request for _, example in judged))
+def _suspects(examples: Sequence[Example], fleet: Fleet) -> list[Finding]:
+    judged = [place for place, example in enumerate(examples) if example.source != "seed"]
+    decided = list(choices((examples[place].request for place in judged), as_shipped(fleet)))
     sums: defaultdict[str, list[float]] = defaultdict(list)
-    for (_, example), decision in zip(judged, decisions, strict=True):
-        if decision.route == example.route:
-            sums[example.route].append(decision.confidence)
+    for place, (route, confidence) in zip(judged, decided, strict=True):
+        if route == examples[place].route:
+            sums[route].append(confidence)
     usual = {route: float(np.mean(values)) for route, values in sums.items()}
     found = []
-    for (place, example), decision in zip(judged, decisions, strict=True):
-        if decision.route == example.route or decision.confidence < _SHARE * usual.get(decision.route, _USUAL):
-            continue
-        said = f"looks like {decision.route} ({decision.confidence:.0%}), not {example.route}"
-        found.append(
-            Finding(kind="suspect", place=place, says=said, route=decision.route, confidence=decision.confidence)
-        )
+    for place, (route, confidence) in zip(judged, decided, strict=True):
+        label = examples[place].route
+        if route != label and confidence >= _SHARE * usual.get(route, _USUAL):
+            said = f"looks like {route} ({confidence:.0%}), not {label}"
+            found.append(Finding(kind="suspect", place=place, says=said, route=route, confidence=confidence))
     return found
 
 

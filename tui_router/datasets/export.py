@@ -6,13 +6,15 @@ import hashlib
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
 
+import numpy as np
 from msgspec import Struct
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from tui_router import __version__
 from tui_router.core.example import Example, Source
@@ -21,7 +23,7 @@ from tui_router.datasets import private
 from tui_router.datasets.card import card
 from tui_router.datasets.clusters import clusters
 from tui_router.datasets.formats import Format, Target, line_of, row_of
-from tui_router.datasets.splits import PARTS, Part, split
+from tui_router.datasets.splits import PARTS, Part, part_of
 from tui_router.routers.late import MOST_ROUTES
 from tui_router.routers.memory import Sketcher
 
@@ -66,13 +68,13 @@ class ExportError(Exception):
 
 
 def export(
-    examples: Sequence[Example], fleet: Fleet, choice: Choice, folder: Path, sketcher: Sketcher,
+    examples: Callable[[], Iterable[Example]], fleet: Fleet, choice: Choice, folder: Path, sketcher: Sketcher,
     tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> Exported:  # fmt: skip
-    """Write the chosen examples into a new folder.
+    """Write the chosen examples into a new folder. They are read twice and not held: first compared, then written.
 
     Args:
-        examples: All that there are; the first of several that are nearly the same stands for them.
+        examples: All that there are, the same each time; the first of several that are nearly the same stands for them.
         fleet: Routes of today.
         choice: Which, and in which form.
         folder: Must not exist, or be empty.
@@ -84,65 +86,124 @@ def export(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ExportError(f"{folder} is there already and not empty; choose another folder")
-    left_out: Counter[str] = Counter()
-    chosen = list(_chosen(examples, choice, left_out))
-    stands_for = clusters(chosen, sketcher).tolist()
-    parts = split(chosen, stands_for)
-    kept: list[tuple[Example, Part]] = []
-    masked = 0
-    for place, (example, part) in enumerate(zip(chosen, parts, strict=True)):
-        if not choice.duplicates and stands_for[place] != place:
-            left_out["nearly the same as another"] += 1
-            continue
-        clean = example if choice.private == "keep" else _masked(example)
-        if clean != example:
-            if choice.private == "drop":
-                left_out["private data"] += 1
-                continue
-            masked += 1
-        kept.append((clean, part))
     if choice.target == "letter" and len(fleet.routes) > MOST_ROUTES:
         raise ExportError(
             f"the fleet has {len(fleet.routes)} routes, and there are {MOST_ROUTES} letters; take the target route"
         )
-    if not kept:
-        raise ExportError("there is no example to write; rate some turns, or choose more sources or routes")
-    per_route: dict[str, dict[str, int]] = {r.name: dict.fromkeys(map(str, PARTS), 0) for r in fleet.routes}
-    for example, part in kept:
-        per_route[example.route][part] += 1
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        with whole(folder) as unfinished:
+            writing = _Writing(examples, fleet, choice, tell)
+            writing.compare(sketcher)
+            made = writing.write(unfinished)
+            result = writing.result(folder, made)
+            (unfinished / "README.md").write_text(card(result, fleet, choice.private, __version__), encoding="utf-8")
     except OSError as error:
-        raise ExportError(f"{folder.parent} cannot be written: {error.strerror}") from error
+        raise ExportError(f"{folder} cannot be written: {error.strerror}") from error
+    return result
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which takes its place when all went well and is gone otherwise. Raises OSError."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        made = _write(kept, fleet, choice, unfinished, tell)
-        result = Exported(
-            folder=str(folder), form=choice.form, target=choice.target,
-            parts={p: sum(part == p for _, part in kept) for p in PARTS}, per_route=per_route,
-            per_source=dict(Counter(example.source for example, _ in kept)), left_out=dict(left_out), masked=masked,
-            hash=made,
-        )  # fmt: skip
-        (unfinished / "README.md").write_text(card(result, fleet, choice.private, __version__), encoding="utf-8")
+        yield unfinished
         unfinished.chmod(0o755)
         if folder.exists():
             folder.rmdir()
         unfinished.rename(folder)
-    except OSError as error:
-        raise ExportError(f"{folder} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return result
 
 
-def _chosen(examples: Iterable[Example], choice: Choice, left_out: Counter[str]) -> Iterator[Example]:
-    for example in examples:
-        if example.source not in choice.sources:
-            left_out[f"source {example.source}"] += 1
-        elif choice.routes and example.route not in choice.routes:
-            left_out["other routes"] += 1
-        else:
-            yield example
+class _Writing:
+    """One export on its way. What is held for each example is where it stands and which part it goes to."""
+
+    def __init__(
+        self, examples: Callable[[], Iterable[Example]], fleet: Fleet, choice: Choice, tell: Callable[[int, int], None]
+    ) -> None:
+        self._examples, self._fleet, self._choice, self._tell = examples, fleet, choice, tell
+        self._parts = bytearray()
+        self._stands_for: NDArray[np.intp] = np.zeros(0, np.intp)
+        self.left_out: Counter[str] = Counter()
+        self.per_source: Counter[str] = Counter()
+        self.per_route: dict[str, dict[str, int]] = {r.name: dict.fromkeys(map(str, PARTS), 0) for r in fleet.routes}
+        self.masked = 0
+
+    def _chosen(self) -> Iterator[Example]:
+        self.left_out.clear()
+        for example in self._examples():
+            if example.source not in self._choice.sources:
+                self.left_out[f"source {example.source}"] += 1
+            elif self._choice.routes and example.route not in self._choice.routes:
+                self.left_out["other routes"] += 1
+            else:
+                yield example
+
+    def compare(self, sketcher: Sketcher) -> None:
+        """Find out which examples are nearly the same, and the part of each."""
+
+        def seen() -> Iterator[Example]:
+            for example in self._chosen():
+                self._parts.append(PARTS.index(part_of(example)))
+                yield example
+
+        self._stands_for = clusters(seen(), sketcher)
+
+    def _kept(self) -> Iterator[tuple[Example, Part]]:
+        count, private = len(self._stands_for), self._choice.private
+        place = -1
+        for place, example in enumerate(self._chosen()):
+            if place >= count:
+                break
+            if place % _BATCH == 0:
+                self._tell(place, count)
+            first = self._stands_for[place]
+            if not self._choice.duplicates and first != place:
+                self.left_out["nearly the same as another"] += 1
+                continue
+            clean = example if private == "keep" else _masked(example)
+            if clean != example and private == "drop":
+                self.left_out["private data"] += 1
+                continue
+            self.masked += clean != example
+            yield clean, PARTS[self._parts[first]]
+        if place + 1 != count:
+            raise ExportError("the examples changed while they were written; export them again")
+        self._tell(count, count)
+
+    def write(self, folder: Path) -> str:
+        """Write the rows; returns their hash."""
+        made, choice = hashlib.blake2b(digest_size=8), self._choice
+        data = folder / "data" if choice.form == "hf" else folder
+        data.mkdir(exist_ok=True)
+        with ExitStack() as stack:
+            sinks: dict[Part, _Lines | _Parquet] = {}
+            for example, part in self._kept():
+                row = row_of(example, self._fleet, choice.form, choice.target)
+                line = line_of(row, choice.form)
+                made.update(line.encode("utf-8", "surrogatepass"))
+                if part not in sinks:
+                    path = data / f"{part}.{_ENDINGS.get(choice.form, 'jsonl')}"
+                    if choice.form == "hf":
+                        sinks[part] = stack.enter_context(_Parquet(path, lettered=choice.target == "letter"))
+                    else:
+                        sinks[part] = stack.enter_context(_Lines(path, choice.form))
+                sinks[part].put(row, line)
+                self.per_route[example.route][part] += 1
+                self.per_source[example.source] += 1
+        if not self.per_source:
+            raise ExportError("there is no example to write; rate some turns, or choose more sources or routes")
+        return made.hexdigest()
+
+    def result(self, folder: Path, made: str) -> Exported:
+        """What was written."""
+        return Exported(
+            folder=str(folder), form=self._choice.form, target=self._choice.target,
+            parts={part: sum(n[part] for n in self.per_route.values()) for part in PARTS}, per_route=self.per_route,
+            per_source=dict(self.per_source), left_out=dict(self.left_out), masked=self.masked, hash=made,
+        )  # fmt: skip
 
 
 def _masked(example: Example) -> Example:
@@ -153,41 +214,16 @@ def _masked(example: Example) -> Example:
     )
 
 
-def _write(
-    kept: Sequence[tuple[Example, Part]], fleet: Fleet, choice: Choice, folder: Path, tell: Callable[[int, int], None]
-) -> str:
-    made = hashlib.blake2b(digest_size=8)
-    data = folder / "data" if choice.form == "hf" else folder
-    data.mkdir(exist_ok=True)
-    with ExitStack() as stack:
-        sinks: dict[Part, _Lines | _Parquet] = {}
-        for place, (example, part) in enumerate(kept):
-            row = row_of(example, fleet, choice.form, choice.target)
-            made.update(line_of(row, choice.form).encode("utf-8", "surrogatepass"))
-            if part not in sinks:
-                path = data / f"{part}.{_ENDINGS.get(choice.form, 'jsonl')}"
-                if choice.form == "hf":
-                    sinks[part] = stack.enter_context(_Parquet(path, lettered=choice.target == "letter"))
-                else:
-                    sinks[part] = stack.enter_context(_Lines(path, choice.form))
-            sinks[part].put(row)
-            if place % _BATCH == 0:
-                tell(place, len(kept))
-    tell(len(kept), len(kept))
-    return made.hexdigest()
-
-
 class _Lines:
     """A file of lines."""
 
     def __init__(self, path: Path, form: Format) -> None:
         self._file: IO[str] = path.open("w", encoding="utf-8", newline="")
-        self._form = form
         if form == "csv":
             self._file.write("request,route\r\n")
 
-    def put(self, row: dict[str, Any]) -> None:
-        self._file.write(line_of(row, self._form))
+    def put(self, row: dict[str, Any], line: str) -> None:
+        self._file.write(line)
 
     def __enter__(self) -> _Lines:
         return self
@@ -216,7 +252,7 @@ class _Parquet:
         self._rows: list[dict[str, Any]] = []
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)
 
-    def put(self, row: dict[str, Any]) -> None:
+    def put(self, row: dict[str, Any], line: str) -> None:
         self._rows.append(row)
         if len(self._rows) == _BATCH:
             self._flush()

@@ -55,10 +55,10 @@ def of_seeds(fleet: Fleet) -> Iterator[Example]:
             )  # fmt: skip
 
 
-def collected(
+def streamed(
     turns: Iterable[Turn], kept: Iterable[Example], fleet: Fleet, rulings: Iterable[Ruling] = ()
-) -> list[Example]:
-    """All examples: the verdicts' first, then what was imported and generated, then the seeds.
+) -> Iterator[Example]:
+    """All examples, one by one: the verdicts' first, then what was imported and generated, then the seeds.
 
     Args:
         turns: Oldest first.
@@ -67,7 +67,14 @@ def collected(
         rulings: What a person decided about some of them, in its order.
     """
     found = chain(of_turns(with_histories(turns), fleet), of_kept(kept, fleet), of_seeds(fleet))
-    return list(ruled(found, in_force(list(rulings)), fleet))
+    return ruled(found, in_force(list(rulings)), fleet)
+
+
+def collected(
+    turns: Iterable[Turn], kept: Iterable[Example], fleet: Fleet, rulings: Iterable[Ruling] = ()
+) -> list[Example]:
+    """What `streamed` gives, held."""
+    return list(streamed(turns, kept, fleet, rulings))
 
 
 def ruled(examples: Iterable[Example], rulings: Mapping[str, Ruling], fleet: Fleet) -> Iterator[Example]:

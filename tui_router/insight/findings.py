@@ -21,7 +21,8 @@ from tui_router.core.fleet import Fleet, Route, Trigger
 from tui_router.core.statistics import overlap, tail
 from tui_router.core.text import one_line
 from tui_router.core.types import Turn
-from tui_router.insight.replay import by_rules, replay
+from tui_router.insight.replay import replay
+from tui_router.routers.bulk import by_rules
 from tui_router.routers.grading import grade
 from tui_router.routers.rules import RulesRouter
 

@@ -5,28 +5,17 @@ Depends on nothing but the turns and the router, so two runs give the same. Larg
 
 from __future__ import annotations
 
-import gc
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from functools import partial
-from itertools import islice
-from multiprocessing import get_context
+from collections import deque
+from collections.abc import Iterable, Iterator
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tui_router.core.conversation import with_histories
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Request, Turn
-from tui_router.routers.base import Router
+from tui_router.routers.bulk import MakeRouter, choices
 from tui_router.routers.lessons import labelled_route
-
-MakeRouter = Callable[[], Router]
-"""Makes the router anew in whichever process it is needed; must be picklable."""
-
-CHUNK = 2000
 
 
 class Move(Struct, frozen=True):
@@ -104,67 +93,17 @@ def replay(turns: Iterable[Turn], make: MakeRouter, fleet: Fleet, *, workers: in
 
 
 def _decided(turns: Iterator[Turn], make: MakeRouter, workers: int | None) -> Iterator[tuple[Turn, str, float]]:
-    first = list(islice(turns, CHUNK))
-    count = workers if workers is not None else (os.cpu_count() or 1)
-    if len(first) < CHUNK or count < 2:
-        router = make()
-        for chunk in _chunks(turns, first):
-            choices = router.choices(turn.request for turn in chunk)
-            yield from ((turn, *choice) for turn, choice in zip(chunk, choices, strict=True))
-        return
-    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(make,)) as pool:
-        waiting = []
-        for chunk in _chunks(turns, first):
-            job = msgspec.json.encode([_lean(turn.request) for turn in chunk])
-            waiting.append(([_without_text(turn) for turn in chunk], pool.submit(_decide, job)))
-            while len(waiting) > 2 * count:
-                yield from _finished(*waiting.pop(0))
-        for one in waiting:
-            yield from _finished(*one)
+    waiting: deque[Turn] = deque()
 
+    def requests() -> Iterator[Request]:
+        for turn in turns:
+            waiting.append(_without_text(turn))
+            yield turn.request
 
-def _chunks(turns: Iterator[Turn], first: list[Turn]) -> Iterator[list[Turn]]:
-    chunk = first
-    while chunk:
-        yield chunk
-        chunk = list(islice(turns, CHUNK))
-
-
-def _lean(request: Request) -> Request:
-    return replace(request, typed="")
+    for route, confidence in choices(requests(), make, workers):
+        yield waiting.popleft(), route, confidence
 
 
 def _without_text(turn: Turn) -> Turn:
-    """What is needed of a turn while another process decides it."""
+    """What is needed of a turn while it is decided elsewhere."""
     return replace(turn, request=replace(turn.request, history=()), answer=None, shadows=())
-
-
-def _finished(chunk: list[Turn], future: Future[list[tuple[str, float]]]) -> Iterator[tuple[Turn, str, float]]:
-    for turn, (route, confidence) in zip(chunk, future.result(), strict=True):
-        yield turn, route, confidence
-
-
-_router: Router | None = None
-
-
-def _begin(make: MakeRouter) -> None:
-    global _router  # noqa: PLW0603  # a worker has one router for its life
-    _router = make()
-    gc.disable()  # a worker makes thousands of small objects, none of them in a circle
-
-
-def _decide(job: bytes) -> list[tuple[str, float]]:
-    assert _router is not None
-    requests = msgspec.json.decode(job, type=list[Request])
-    return list(_router.choices(requests))
-
-
-def by_rules(fleet: Fleet) -> MakeRouter:
-    """The rules of a fleet."""
-    return partial(_rules, msgspec.json.encode(fleet))
-
-
-def _rules(fleet: bytes) -> Router:
-    from tui_router.routers.rules import RulesRouter
-
-    return RulesRouter(msgspec.json.decode(fleet, type=Fleet))

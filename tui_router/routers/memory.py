@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -70,6 +70,24 @@ class Sketcher:
         total[SPELLING:] /= float(np.linalg.norm(total[SPELLING:])) or 1.0
         result: Floats = (total * np.float32(0.5**0.5)).astype(np.float32)
         return result
+
+    def sketches(self, texts: Sequence[Pieces]) -> Floats:
+        """The sketches of several texts, a few times faster than one by one. Shape: (texts, dimensions)."""
+        places: dict[str, int] = {}
+        rows = [places.setdefault(word, len(places)) for text in texts for word in text.words]
+        found = np.zeros((len(texts), self.dimensions), np.float32)
+        lengths = np.array([len(text.words) for text in texts], np.intp)
+        some = np.flatnonzero(lengths)
+        if not len(some):
+            return found
+        table = np.array([self._word(word) for word in places], np.float32)
+        starts = np.concatenate([[0], np.cumsum(lengths[some])[:-1]])
+        total = np.add.reduceat(table[rows], starts, axis=0)
+        for half in (slice(SPELLING), slice(SPELLING, None)):
+            norms = np.linalg.norm(total[:, half], axis=1, keepdims=True)
+            total[:, half] /= np.where(norms > 0, norms, 1.0)
+        found[some] = total * np.float32(0.5**0.5)
+        return found
 
 
 @lru_cache

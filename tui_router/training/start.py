@@ -36,7 +36,8 @@ def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[
     shutil.rmtree(out, ignore_errors=True)
     choice = Choice(form="messages", target=target, sources=tuple(sources))  # type: ignore[arg-type]
     fleet = config.fleet
-    export(collected(turns, kept, fleet, rulings), fleet, choice, out, LearnedRouter.as_shipped(fleet).sketcher)
+    examples = collected(turns, kept, fleet, rulings)
+    export(lambda: examples, fleet, choice, out, LearnedRouter.as_shipped(fleet).sketcher)
     return out
 
 

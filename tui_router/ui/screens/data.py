@@ -123,7 +123,7 @@ class DataScreen(Room):
         self._show_sources()
         own = self._own()
         self.checkup = checkup = await asyncio.to_thread(
-            lambda: check(list(own.values()), fleet, LearnedRouter.as_shipped(fleet))
+            lambda: check(list(own.values()), fleet, LearnedRouter.as_shipped(fleet).sketcher)
         )
         right = {name for name, ruling in held.items() if ruling.kind == "keep"}
         self.queues = [_doubts(checkup, own, kind, right) for kind, _ in _KINDS if kind is not None]

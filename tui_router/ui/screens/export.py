@@ -270,7 +270,9 @@ class ExportScreen(Room):
         self._tell(line(("comparing …", "$accent")))
         try:
             made = await asyncio.to_thread(
-                lambda: export(self.examples, fleet, choice, folder, LearnedRouter.as_shipped(fleet).sketcher, tell)
+                lambda: export(
+                    lambda: self.examples, fleet, choice, folder, LearnedRouter.as_shipped(fleet).sketcher, tell
+                )
             )
         except ExportError as error:
             self._tell(*(line((part, "$wrong")) for part in _folded(str(error))))

@@ -1,0 +1,96 @@
+"""What the doctor, an export and an import cost with many examples, and how the dashboard feels meanwhile. Linux."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.screen import PROGRAM, at, echo, opened
+from tui_router.routers import seeds
+
+
+def run(count: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder)
+        for n in (count // 4, count):
+            file = path / f"{n}.jsonl"
+            _write(file, n)
+            store = path / f"store-{n}"
+            where = ("--data-dir", str(store))
+            print(f"  {n:,} examples")
+            _timed("import", "dataset", "import", str(file), *where)
+            _timed("doctor (dataset check)", "dataset", "check", *where)
+            for form in ("messages", "csv", "hf"):
+                out = path / "out"
+                _timed(f"export {form}", "dataset", "export", "--format", form, "--out", str(out), *where)
+                shutil.rmtree(out)
+        _meanwhile(path / f"store-{count}", path / "home")
+
+
+def _write(file: Path, count: int) -> None:
+    """Seeds with three foreign words each: no two are the same, some are nearly the same."""
+    dice, known = random.Random(0), seeds.load()
+    words = [word for seed in known for word in seed.request.text.split()]
+    with file.open("w") as rows:
+        for _ in range(count):
+            seed = dice.choice(known)
+            text = seed.request.text.split()
+            for _ in range(3):
+                text.insert(dice.randrange(len(text) + 1), dice.choice(words))
+            rows.write(json.dumps({"text": " ".join(text), "route": seed.route}) + "\n")
+
+
+def _timed(name: str, *arguments: str) -> None:
+    start = time.perf_counter()
+    out = os.open(os.devnull, os.O_WRONLY)
+    pid = os.posix_spawn(PROGRAM[0], [*PROGRAM, *arguments], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, out, 1)])
+    held = 0
+    while True:
+        done, status, _ = os.wait4(pid, os.WNOHANG)
+        if done:
+            break
+        held = max(held, _anonymous_kb(pid))
+        time.sleep(0.02)
+    os.close(out)
+    took = time.perf_counter() - start
+    assert os.waitstatus_to_exitcode(status) == 0, name
+    print(f"    {name:<24} {took:6.1f} s   {held / 1024:5.0f} MB")
+
+
+def _anonymous_kb(pid: int) -> int:
+    """What a process and those that it started hold in memory; pages of files, which are given back at need, left out."""
+    total = 0
+    for one in (pid, *_children(pid)):
+        try:
+            lines = Path(f"/proc/{one}/status").read_text().splitlines()
+        except OSError:
+            continue
+        total += next((int(line.split()[1]) for line in lines if line.startswith("RssAnon")), 0)
+    return total
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _meanwhile(store: Path, home: Path) -> None:
+    terminal = opened([*PROGRAM, "--no-health-check", "--data-dir", str(store)], home)
+    terminal.see("F1", seconds=60)
+    terminal.press("f4")
+    terminal.see("looking", seconds=60)
+    terminal.press("f2")
+    terminal.settle_for(3.0)
+    terminal.press("x")
+    lags = echo(terminal)
+    print("  tui-router while the doctor looks at all of them")
+    print(f"    echo p50 {at(lags, 0.5):.1f} ms   p95 {at(lags, 0.95):.1f} ms   n={len(lags)}")
+    terminal.kill()

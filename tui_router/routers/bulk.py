@@ -1,0 +1,96 @@
+"""Many requests decided at once, on all cores when there are enough of them to be worth it."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+
+import msgspec
+from msgspec.structs import replace
+
+from tui_router.core.fleet import Fleet
+from tui_router.core.types import Request
+from tui_router.routers.base import Router
+
+MakeRouter = Callable[[], Router]
+"""Makes the router anew in whichever process it is needed; must be picklable."""
+
+CHUNK = 2000
+
+
+def choices(requests: Iterable[Request], make: MakeRouter, workers: int | None = None) -> Iterator[tuple[str, float]]:
+    """(route, confidence) of each request, in their order.
+
+    Args:
+        requests: Read no further ahead than the processes need.
+        make: What decides.
+        workers: Processes; by default as many as there are cores, and none for a few requests.
+    """
+    rest = iter(requests)
+    first = list(islice(rest, CHUNK))
+    if not first:
+        return
+    count = workers if workers is not None else (os.cpu_count() or 1)
+    if len(first) < CHUNK or count < 2:
+        router = make()
+        for chunk in _chunks(rest, first):
+            yield from router.choices(chunk)
+        return
+    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(make,)) as pool:
+        waiting: list[Future[list[tuple[str, float]]]] = []
+        for chunk in _chunks(rest, first):
+            waiting.append(pool.submit(_decide, msgspec.json.encode([replace(one, typed="") for one in chunk])))
+            while len(waiting) > 2 * count:
+                yield from waiting.pop(0).result()
+        for one in waiting:
+            yield from one.result()
+
+
+def _chunks(rest: Iterator[Request], first: list[Request]) -> Iterator[list[Request]]:
+    chunk = first
+    while chunk:
+        yield chunk
+        chunk = list(islice(rest, CHUNK))
+
+
+_router: Router | None = None
+
+
+def _begin(make: MakeRouter) -> None:
+    global _router  # noqa: PLW0603  # a worker has one router for its life
+    if hasattr(os, "nice"):
+        os.nice(5)
+    _router = make()
+    gc.disable()  # a worker makes thousands of small objects, none of them in a circle
+
+
+def _decide(job: bytes) -> list[tuple[str, float]]:
+    assert _router is not None
+    return list(_router.choices(msgspec.json.decode(job, type=list[Request])))
+
+
+def by_rules(fleet: Fleet) -> MakeRouter:
+    """The rules of a fleet."""
+    return partial(_rules, msgspec.json.encode(fleet))
+
+
+def as_shipped(fleet: Fleet) -> MakeRouter:
+    """The learned router that was taught nothing."""
+    return partial(_shipped, msgspec.json.encode(fleet))
+
+
+def _rules(fleet: bytes) -> Router:
+    from tui_router.routers.rules import RulesRouter
+
+    return RulesRouter(msgspec.json.decode(fleet, type=Fleet))
+
+
+def _shipped(fleet: bytes) -> Router:
+    from tui_router.routers.learned import LearnedRouter
+
+    return LearnedRouter.as_shipped(msgspec.json.decode(fleet, type=Fleet))
