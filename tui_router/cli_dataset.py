@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from tui_router.core.example import Example
     from tui_router.core.fleet import Fleet
     from tui_router.datasets.doctor import Checkup
+    from tui_router.datasets.export import Exported
     from tui_router.store.store import Store
 
 ACTIONS = ("export", "check", "import", "generate")
@@ -23,9 +23,10 @@ ACTIONS = ("export", "check", "import", "generate")
 
 def dataset(given: dict[str, Any], args: argparse.Namespace) -> int:
     """One of the actions. Raises StoreError."""
+    from tui_router.cli_import import import_files
     from tui_router.store.store import Store
 
-    work: dict[str, Callable[..., int]] = {"export": _export, "check": _check, "import": _import}
+    work: dict[str, Callable[..., int]] = {"export": _export, "check": _check, "import": import_files}
     if args.action not in ACTIONS:
         raise UsageError(f"there is no dataset action {args.action!r}; known: {', '.join(ACTIONS)}")
     if args.action != "import" and args.files:
@@ -56,12 +57,16 @@ def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store
 
     if not args.out:
         raise UsageError("dataset export needs --out DIR, a folder that does not exist yet")
+    _one_of("--kind", [args.kind], ("routing", "tool-use"))
+    args.private = args.private or ("mask" if args.kind == "routing" else "keep")
+    _one_of("--private", [args.private], ("mask", "drop", "keep"))
+    if args.kind == "tool-use":
+        return _export_tools(given, args, fleet, store)
     _one_of("--format", [args.format], FORMATS)
     _one_of("--target", [args.target], TARGETS)
     sources = args.source or list(SOURCES)
     _one_of("--source", sources, SOURCES)
     _one_of("--route", args.route, list(fleet.by_route))
-    _one_of("--private", [args.private], ("mask", "drop", "keep"))
     choice = Choice(
         form=args.format, target=args.target, sources=tuple(sources), routes=tuple(args.route), private=args.private,
         duplicates=args.duplicates,
@@ -75,13 +80,35 @@ def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store
             )  # fmt: skip
     except ExportError as error:
         return complain(str(error), FAILED)
+    return _told(given, made, "examples")
+
+
+def _export_tools(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
+    from tui_router.datasets.export import ExportError
+    from tui_router.datasets.export_tools import FORMS, export
+    from tui_router.routers.learned import LearnedRouter
+
+    _one_of("--format", [args.format], FORMS)
+    try:
+        made = export(
+            list(store.dialogues()),
+            fleet,
+            args.format,
+            Path(args.out),
+            LearnedRouter.as_shipped(fleet).sketcher,
+            args.private,
+        )
+    except ExportError as error:
+        return complain(str(error), FAILED)
+    return _told(given, made, "conversations with tools")
+
+
+def _told(given: dict[str, Any], made: Exported, noun: str) -> int:
     if given.get("json"):
         emit(to_builtins(made))
         return DONE
-    print(
-        f"{sum(made.parts.values()):,} examples in {made.folder}: "
-        + ", ".join(f"{p} {n:,}" for p, n in made.parts.items())
-    )
+    parts = ", ".join(f"{p} {n:,}" for p, n in made.parts.items())
+    print(f"{sum(made.parts.values()):,} {noun} in {made.folder}: {parts}")
     for why, count in made.left_out.items():
         print(f"  left out, {why}: {count:,}")
     if made.masked:
@@ -134,44 +161,3 @@ def _show(made: Checkup, found: list[Example], verdicts: int, goal: int, limit: 
         for one in findings[:limit]:
             text = " ".join(cleaned(found[one.place].text).split())[:70]
             print(f"  {found[one.place].origin or 'seed':>10}  {text}: {one.says}")
-
-
-def _import(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
-    from tui_router.datasets.importing import read, table
-
-    if not args.files:
-        raise UsageError("dataset import needs one or more FILES")
-    try:
-        found = read([Path(name) for name in args.files], fleet)
-    except OSError as error:
-        raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
-    kept = 0
-    stopped = bool(found.faults) and not args.skip_faults
-    if not args.dry_run and not stopped:
-        kept = store.keep_examples(found.examples)
-    if given.get("json"):
-        emit(
-            {
-                "read": len(found.examples), "kept": kept, "dry_run": bool(args.dry_run), "layouts": found.layouts,
-                "mapped": found.mapped, "unlabelled": found.unlabelled, "unknown": found.unknown,
-                "faults": [{"where": f.where, "says": f.says} for f in found.faults],
-            }
-        )  # fmt: skip
-    else:
-        print(
-            f"{len(found.examples):,} examples read: " + ", ".join(f"{name} {n:,}" for name, n in found.layouts.items())
-        )
-        for line in table(found.mapped):
-            print(f"  {line}")
-        for name, count in found.unknown.items():
-            print(f"  no route for {cleaned(name)!r}: {count:,} left out")
-        if found.unlabelled:
-            print(f"  without a verdict: {found.unlabelled:,} left out")
-        if not args.dry_run and not stopped:
-            print(f"{kept:,} kept, {len(found.examples) - kept:,} were there already")
-    for fault in found.faults[: args.limit]:
-        print(f"tui-router: {cleaned(fault.where)}: {cleaned(fault.says)}", file=sys.stderr)
-    if stopped:
-        said = f"{len(found.faults):,} rows cannot be read"
-        return complain(f"{said}; nothing was kept. --skip-faults keeps the others", FAILED)
-    return DONE

@@ -1,10 +1,11 @@
-"""`dataset generate`: requests that a served model writes. Stopped, it goes on where it was."""
+"""`dataset generate`: requests, and conversations with tools, that a served model writes. Stopped, it goes on where it was."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,18 +13,23 @@ import msgspec
 from tui_router.cli_shared import DONE, FAILED, UsageError, complain, emit, open_engine
 
 if TYPE_CHECKING:
-    from tui_router.datasets.generation import Tally
+    from tui_router.datasets.writing import Tally
     from tui_router.generating import Order
 
-KINDS = ("routing",)
+_NOUNS = {"routing": "requests", "tool-use": "conversations with tools"}
 
 
 def generate(given: dict[str, Any], args: argparse.Namespace) -> int:
-    """Have requests written, or go on with an order that was stopped. Raises StoreError."""
+    """Have data written, or go on with an order that was stopped. Raises StoreError."""
+    from tui_router.generating import KINDS
+
     if args.kind not in KINDS:
         raise UsageError(f"--kind: there is no {args.kind!r}; known: {', '.join(KINDS)}")
     if args.n < 0:
-        raise UsageError(f"--n is how many requests to keep, found {args.n}")
+        raise UsageError(f"--n is how many to keep, found {args.n}")
+    if args.tools and args.kind != "tool-use":
+        raise UsageError("--tools goes with --kind tool-use")
+    args.tools = str(Path(args.tools).resolve()) if args.tools else ""
     return asyncio.run(_generate(given, args))
 
 
@@ -45,7 +51,8 @@ async def _generate(given: dict[str, Any], args: argparse.Namespace) -> int:
         await engine.health.look()
         order = await engine.in_store(lambda: open_order(engine.folder))
         if args.n or order is None:
-            order = Order(args.kind, args.n or 100, 0, args.model or writer_of(engine))
+            model = args.model or writer_of(engine)
+            order = Order(kind=args.kind, wanted=args.n or 100, model=model, tools=args.tools)
         elif args.model:
             order = msgspec.structs.replace(order, model=args.model)
         made = await carry_out(engine, order, tell)
@@ -59,7 +66,8 @@ async def _generate(given: dict[str, Any], args: argparse.Namespace) -> int:
         emit({**msgspec.to_builtins(made.tally), "model": made.order.model, "seconds": made.seconds})
         return DONE if made.done else FAILED
     print(
-        f"{made.tally.kept} requests written by {made.order.model} are kept; {made.tally.tokens:,} tokens, {made.seconds:.0f} s"
+        f"{made.tally.kept} {_NOUNS[made.order.kind]} written by {made.order.model} are kept; "
+        f"{made.tally.tokens:,} tokens, {made.seconds:.0f} s"
     )
     for why, n in sorted(made.tally.refused.items(), key=lambda item: -item[1]):
         print(f"  {n} refused: {why}")

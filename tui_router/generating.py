@@ -1,14 +1,16 @@
-"""Carrying out an order of generated requests: a served model writes, the sieve chooses, the store keeps, batch by batch.
+"""Carrying out an order of generated data: a served model writes, a sieve chooses, the store keeps, batch by batch.
 
-An order lies in the data folder until it is carried out, so whatever stops it, the next time goes on with what is missing.
+An order lies in the data folder until it is carried out. What it has brought is counted in the store itself, by the order's
+name, so whatever stops it, at whichever moment, the next time goes on with exactly what is missing.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -17,25 +19,35 @@ from msgspec.structs import replace
 from tui_router.backends.writer import Writer
 
 if TYPE_CHECKING:
-    from tui_router.core.example import Example
-    from tui_router.datasets.generation import Tally
+    from tui_router.datasets.writing import Tally
     from tui_router.engine import Engine
+    from tui_router.routers.base import Router
 
+DataKind = Literal["routing", "tool-use"]
+KINDS: tuple[DataKind, ...] = ("routing", "tool-use")
 ORDER = "generation.json"
-_TOKENS, _TEMPERATURE, _DEADLINE_S = 1500, 0.9, 300.0
+_TOKENS, _TEMPERATURE, _DEADLINE_S = 2000, 0.9, 300.0
 
 
 class OrderError(ValueError):
-    """Nobody can write; the message says why."""
+    """It cannot be carried out; the message says why."""
 
 
-class Order(Struct, frozen=True):
+class Order(Struct, frozen=True, kw_only=True):
     """An order that is not carried out yet."""
 
-    kind: str
+    kind: DataKind
     wanted: int
-    kept: int
     model: str
+    tools: str = ""
+    """A file with the tools that conversations use; empty: those that come with the program."""
+    kept: int = 0
+    name: str = msgspec.field(default_factory=lambda: secrets.token_hex(4))
+
+    @property
+    def origin(self) -> str:
+        """What is noted of everything that it brings."""
+        return f"generated:{self.model}:{self.name}"
 
 
 class Outcome(Struct, frozen=True):
@@ -67,12 +79,12 @@ def writer_of(engine: Engine) -> str:
     fleet, states = engine.config.fleet, engine.health.models
     ready = [m for m in fleet.models.values() if states[m.name].ready]
     if not ready:
-        raise OrderError("no model is served that could write; tui-router --health shows what is missing")
+        raise OrderError("no model is served that could write; tui-router --health shows what is")
     return max(ready, key=lambda m: (states[m.name].state == "loaded", m.size_bytes)).name
 
 
 async def carry_out(engine: Engine, order: Order, tell: Callable[[Order, Tally], bool]) -> Outcome:
-    """Have the requests written that an order still wants.
+    """Have written what an order still wants.
 
     Args:
         engine: With its store open.
@@ -80,43 +92,77 @@ async def carry_out(engine: Engine, order: Order, tell: Callable[[Order, Tally],
         tell: Hears how it goes after each batch; returns whether to go on.
 
     Raises:
-        OrderError: the fleet has no such model.
+        OrderError: the fleet has no such model, the tools cannot be used, or another process carries out an order.
         BackendError: the model is not there, or does not answer; what was kept stays.
     """
-    from tui_router.datasets.generation import SCHEMA, Sieve, generate
-    from tui_router.datasets.sources import collected
-    from tui_router.routers.learned import LearnedRouter
-    from tui_router.routers.rules import RulesRouter
+    from filelock import FileLock, Timeout
 
-    fleet, store, path = engine.config.fleet, engine.opened(), engine.folder / ORDER
-    if order.model not in fleet.models:
-        raise OrderError(f"the fleet has no model {order.model!r}; known: {', '.join(fleet.models)}")
-    known = await engine.in_store(lambda: collected(store.turns(), store.examples(), fleet))
-    learned = LearnedRouter.as_shipped(fleet)
-    sieve = await engine.in_store(lambda: Sieve(known, fleet, learned.sketcher, [learned, RulesRouter(fleet)]))
-    writer, start, held = Writer(engine.health, order.model), time.monotonic(), [order]
+    if order.model not in engine.config.fleet.models:
+        raise OrderError(f"the fleet has no model {order.model!r}; known: {', '.join(engine.config.fleet.models)}")
+    lock = FileLock(engine.folder / "generation.lock", timeout=0, thread_local=False)
+    try:
+        with lock:
+            return await _carry_out(engine, order, tell)
+    except Timeout as error:
+        raise OrderError("another tui-router has data written already; wait for it, or stop it there") from error
+
+
+async def _carry_out(engine: Engine, order: Order, tell: Callable[[Order, Tally], bool]) -> Outcome:
+    from tui_router.datasets.writing import generate
+
+    store, path = engine.opened(), engine.folder / ORDER
+
+    def count() -> int:
+        there = store.examples() if order.kind == "routing" else store.dialogues()
+        return sum(one.origin.endswith(f":{order.name}") for one in there)
 
     def write_order() -> None:
         part = path.with_suffix(".part")
         part.write_bytes(msgspec.json.encode(held[-1]))
         part.replace(path)
 
-    async def keep(examples: list[Example]) -> None:
+    async def keep(found: list[Any]) -> None:
         def work() -> None:
-            store.keep_examples(examples)
-            held.append(replace(held[-1], kept=held[-1].kept + len(examples)))
+            kept = store.keep_examples(found) if order.kind == "routing" else store.keep_dialogues(found)
+            held.append(replace(held[-1], kept=held[-1].kept + kept))
             write_order()
 
         await engine.in_store(work)
 
+    work = await engine.in_store(lambda: _work(engine, order))
+    held = [replace(order, kept=await engine.in_store(count))]
+    writer, start = Writer(engine.health, order.model), time.monotonic()
     await engine.in_store(write_order)
     tally = await generate(
         lambda messages: writer.write(
-            messages, SCHEMA, max_tokens=_TOKENS, temperature=_TEMPERATURE, deadline_s=_DEADLINE_S
+            messages, work.schema, max_tokens=_TOKENS, temperature=_TEMPERATURE, deadline_s=_DEADLINE_S
         ),
-        order.model, fleet, order.wanted - order.kept, known, sieve, keep, lambda tally: tell(held[-1], tally),
+        work, order.wanted - held[-1].kept, keep, lambda tally: tell(held[-1], tally), f"{order.name} {held[-1].kept}",
     )  # fmt: skip
     made = Outcome(held[-1], tally, time.monotonic() - start)
     if made.done:
         await engine.in_store(lambda: path.unlink(missing_ok=True))
     return made
+
+
+def _work(engine: Engine, order: Order) -> Any:
+    """What is to be written, with all that is known. Raises OrderError."""
+    from tui_router.datasets import tool_use
+    from tui_router.datasets.generation import Requests, Sieve
+    from tui_router.datasets.sources import collected
+    from tui_router.routers.learned import LearnedRouter
+    from tui_router.routers.rules import RulesRouter
+
+    fleet, store = engine.config.fleet, engine.opened()
+    learned = LearnedRouter.as_shipped(fleet)
+    judges: list[Router] = [learned, RulesRouter(fleet)]
+    if order.kind == "routing":
+        known = collected(store.turns(), store.examples(), fleet)
+        return Requests(fleet, known, Sieve(known, learned.sketcher, judges, order.origin))
+    try:
+        tools = tool_use.read_tools(Path(order.tools) if order.tools else None)
+    except tool_use.ToolsError as error:
+        raise OrderError(str(error)) from error
+    there, route = list(store.dialogues()), tool_use.acting_route(fleet)
+    sieve = Sieve((tool_use.as_example(one, route) for one in there), learned.sketcher, judges, order.origin)
+    return tool_use.Dialogues(fleet, tools, there, sieve, order.origin)

@@ -13,7 +13,8 @@ from tests.worlds import RULES, SHIPPED
 from tui_router import assets
 from tui_router.backends.writer import Written
 from tui_router.core.example import Example
-from tui_router.datasets.generation import SHARE, Ask, Sieve, asks, generate, parse, prompt
+from tui_router.datasets.generation import SHARE, Ask, Requests, Sieve, asks, parse, prompt
+from tui_router.datasets.writing import generate
 from tui_router.routers.learned import LearnedRouter
 
 FLEET = SHIPPED.fleet
@@ -22,7 +23,11 @@ CODE = Ask("code", "a terse engineer", "one sentence", "English", "")
 
 
 def sieve(known=(), judges=(LEARNED, RULES)):
-    return Sieve(known, FLEET, LEARNED.sketcher, judges)
+    return Sieve(known, LEARNED.sketcher, judges, "generated:m:1")
+
+
+def requests(fleet=FLEET):
+    return Requests(fleet, [], sieve(judges=()))
 
 
 @pytest.mark.parametrize(
@@ -42,24 +47,22 @@ def test_every_form_of_a_reply(text, found):
 def test_the_sieve_says_why():
     known = [Example(text="write a python function that sorts a list", route="code", source="seed")]
     one = sieve(known)
-    assert one.take("Write a Python function that  sorts a list", CODE, "m") == "known already"
-    assert one.take("write a python function that sorts a list!", CODE, "m") == "nearly the same as another"
-    assert one.take("x" * 5000, CODE, "m") == "empty or too long"
-    assert one.take("hello there, good morning!", CODE, "m") == "the routers contradict the writer"
-    kept = one.take('2. "fix the borrow checker error in this rust loop"', CODE, "m")
+    assert one.take("Write a Python function that  sorts a list", CODE) == "known already"
+    assert one.take("write a python function that sorts a list!", CODE) == "nearly the same as another"
+    assert one.take("x" * 5000, CODE) == "empty or too long"
+    assert one.take("hello there, good morning!", CODE) == "the routers contradict the writer"
+    kept = one.take('2. "fix the borrow checker error in this rust loop"', CODE)
     assert kept == Example(
-        text="fix the borrow checker error in this rust loop", route="code", source="generated", origin="generated:m"
+        text="fix the borrow checker error in this rust loop", route="code", source="generated", origin="generated:m:1"
     )
-    assert one.take("fix the borrow checker error in this rust loop", CODE, "m") == "known already"
+    assert one.take("fix the borrow checker error in this rust loop", CODE) == "known already"
 
 
 def test_no_phrasing_has_more_than_its_share():
     one = sieve(judges=())
     first, last = "kestrel marlow tansy orrin quill pell lorne brill", "wood stone gate field moor ford"
     nouns = [f"{a}{b}" for a in first.split() for b in last.split()]
-    taken = [
-        one.take(f"please explain {noun} {noun[::-1]} in {place} terms", CODE, "m") for place, noun in enumerate(nouns)
-    ]
+    taken = [one.take(f"please explain {noun} {noun[::-1]} in {place} terms", CODE) for place, noun in enumerate(nouns)]
     assert "its phrasing has had its share" in taken
     assert sum(isinstance(x, Example) for x in taken) <= 21
 
@@ -103,7 +106,7 @@ async def test_batches_are_kept_one_by_one_until_there_are_enough():
         "no idea",
         reply("open the garage door", "one more thing to do"),
     )
-    tally = await generate(write, "m", FLEET, 3, [], sieve(judges=()), keep, lambda t: told.append(t.kept) or True)
+    tally = await generate(write, requests(), 3, keep, lambda t: told.append(t.kept) or True)
     assert [len(batch) for batch in kept] == [2, 1] and tally.kept == 3 and tally.tokens == 300
     assert tally.refused == {"no JSON": 1, "more than wanted": 1} and told[-1] == 3
 
@@ -115,9 +118,7 @@ async def test_what_was_kept_before_the_writer_broke_off_stays():
         kept.extend(examples)
 
     with pytest.raises(ConnectionError):
-        await generate(
-            Scripted(reply("book a table for two")), "m", FLEET, 5, [], sieve(judges=()), keep, lambda t: True
-        )
+        await generate(Scripted(reply("book a table for two")), requests(), 5, keep, lambda t: True)
     assert len(kept) == 1
 
 
@@ -126,7 +127,7 @@ async def test_a_writer_that_repeats_itself_is_not_asked_for_ever():
         return None
 
     write = Scripted(*[reply("book a table for two")] * 50)
-    tally = await generate(write, "m", FLEET, 40, [], sieve(judges=()), keep, lambda t: True)
+    tally = await generate(write, requests(), 40, keep, lambda t: True)
     assert tally.kept == 1 and len(write.asked) < 10
 
 
@@ -233,7 +234,7 @@ async def test_a_real_engine_writes_valid_and_endless_replies(engine_url, tmp_pa
         async def write(messages):
             return await writer.write([messages[0]], {}, max_tokens=60, temperature=0.0, deadline_s=30.0)
 
-        tally = await generate(write, "gemma-3-1b", _small(FLEET), 5, [], sieve(judges=()), keep, lambda t: True)
+        tally = await generate(write, requests(_small(FLEET)), 5, keep, lambda t: True)
         assert [e.text for e in kept] == list(WRITES) and tally.refused["known already"] >= 2
         endless = await writer.write([Message("user", "long")], {}, max_tokens=40, temperature=0.0, deadline_s=30.0)
         assert parse(endless.text) is None and endless.tokens > 40

@@ -1,14 +1,18 @@
 """Older logs, our exports and plain files, and that nothing is half imported."""
 
 import json
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
+from tests.e2e.terminal import Terminal
 from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
 from tui_router import cli
 from tui_router.core.example import Example
 from tui_router.datasets.export import Choice, export
-from tui_router.datasets.importing import read
+from tui_router.datasets.importing import Reader
 from tui_router.routers.learned import LearnedRouter
 from tui_router.store.store import Store
 
@@ -33,6 +37,11 @@ LOG = [
 ]  # fmt: skip
 
 
+def read(paths, fleet=FLEET, **more):
+    reader = Reader(fleet, **more)
+    return list(reader.examples(paths)), reader.reading()
+
+
 def file(path, rows):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(map(json.dumps, rows)))
@@ -41,8 +50,8 @@ def file(path, rows):
 
 @pytest.mark.parametrize("name", ["logs/routing_2025-01-01.jsonl", "routing/2025-01-01.jsonl"])
 def test_older_logs_with_feedback_in_the_row_and_later(tmp_path, name):
-    found = read([file(tmp_path / name, LOG)], FLEET)
-    assert [(e.text, e.route) for e in found.examples] == [
+    examples, found = read([file(tmp_path / name, LOG)])
+    assert [(e.text, e.route) for e in examples] == [
         ("goto amazon.com", "tool_use"), ("fix my loop", "code"), ("prove it", "reasoning"),
     ]  # fmt: skip
     assert found.unlabelled == 1 and not found.faults
@@ -55,8 +64,46 @@ def test_older_seeds_and_names_that_lead_nowhere(tmp_path):
         {"request": "what is on it", "best_model": "llava-7b", "task_type": "image"},
         {"request": "knit a scarf", "best_model": "knitter", "task_type": "knitting"},
     ]
-    found = read([file(tmp_path / "seeds.jsonl", rows)], FLEET)
-    assert [e.route for e in found.examples] == ["general_chat", "vision"] and found.unknown == {"knitting": 1}
+    examples, found = read([file(tmp_path / "seeds.jsonl", rows)])
+    assert [e.route for e in examples] == ["general_chat", "vision"] and found.unknown == {"knitting": 1}
+    examples, found = read([tmp_path / "seeds.jsonl"], names={"knitting": "reasoning", "image": ""})
+    assert [e.route for e in examples] == ["general_chat", "reasoning"] and found.unknown == {"image": 1}
+
+
+def test_columns_of_any_name(tmp_path):
+    rows = [{"frage": "sortiere die Liste", "ziel": "code"}, {"frage": "hallo"}]
+    examples, found = read([file(tmp_path / "own.jsonl", rows)])
+    assert not examples and found.columns == ("frage", "ziel") and "frage, ziel" in found.faults[0].says
+    examples, found = read([tmp_path / "own.jsonl"], columns=("frage", "ziel"))
+    assert [(e.text, e.route) for e in examples] == [("sortiere die Liste", "code")]
+    assert [f.where.rpartition(", ")[2] for f in found.faults] == ["line 2"]
+
+
+def test_on_a_terminal_what_the_files_do_not_say_is_asked(tmp_path):
+    own = tmp_path / "own.csv"
+    own.write_text("frage,ziel\nsortiere die Liste,Programmieren\nhallo,plaudern\nguten Tag,plaudern\n")
+    command = [
+        str(Path(sys.executable).parent / "tui-router"),
+        "dataset",
+        "import",
+        str(own),
+        "--data-dir",
+        str(tmp_path / "d"),
+    ]
+    terminal = Terminal(command, {**os.environ, "TERM": "xterm-256color", "HOME": str(tmp_path)})
+    for question, answer in (
+        ("holds the request", "1"), ("holds the route", "ziel"), ("plaudern (2 rows) is which", "simple_chat"),
+        ("Programmieren (1 rows) is which", "2"), ("Keep 3 examples?", "y"),
+    ):  # fmt: skip
+        terminal.see(question, seconds=20)
+        terminal.press(answer, "enter")
+    terminal.see("3 kept", seconds=20)
+    terminal.kill()
+    store = Store(tmp_path / "d")
+    assert [(e.text, e.route) for e in store.examples()] == [
+        ("sortiere die Liste", "code"), ("hallo", "simple_chat"), ("guten Tag", "simple_chat"),
+    ]  # fmt: skip
+    store.close()
 
 
 @pytest.mark.parametrize("form", ["messages", "sharegpt", "alpaca", "prompt-completion", "csv"])
@@ -72,8 +119,8 @@ def test_our_own_exports_come_back(tmp_path, form):
         LearnedRouter(FLEET, RULES).sketcher,
     )
     files = [p for p in (tmp_path / "out").iterdir() if p.name != "README.md"]
-    found = read(sorted(files), FLEET)
-    assert {(e.text, e.route) for e in found.examples} == {(e.text, e.route) for e in examples} and not found.faults
+    read_again, found = read(sorted(files))
+    assert {(e.text, e.route) for e in read_again} == {(e.text, e.route) for e in examples} and not found.faults
 
 
 def test_a_dry_run_keeps_nothing_a_fault_keeps_nothing_and_twice_is_once(tmp_path, capsys):
@@ -126,6 +173,10 @@ def test_the_commands_from_verdict_to_export(tmp_path, capsys):
         (["export", "--out", "x", "--target", "y"], "--target: there is no 'y'; known: route"),
         (["bake"], "there is no dataset action 'bake'; known: export, check, import"),
         (["import"], "needs one or more FILES"),
+        (["import", "f", "--map", "x=y"], "--map: there is no route 'y'"),
+        (["import", "f", "--columns", "x"], "--columns is TEXT,ROUTE"),
+        (["export", "--kind", "poems", "--out", "x"], "--kind: there is no 'poems'"),
+        (["export", "--kind", "tool-use", "--format", "csv", "--out", "x"], "--format: there is no 'csv'"),
         (["import", "/nowhere.jsonl"], "/nowhere.jsonl: cannot be read"),
     ],
 )

@@ -5,8 +5,10 @@ import sys
 
 import pytest
 
+from tests.datasets.talks import FLEET, some
 from tests.training import world
 from tui_router.datasets.export import Choice, export
+from tui_router.datasets.export_tools import export as export_tools
 from tui_router.routers.learned import LearnedRouter
 from tui_router.training import process
 
@@ -34,8 +36,10 @@ def test_trl_trains_on_what_is_exported(tmp_path, base):
         folder = tmp_path / form
         export(lambda: world.examples(60), fleet, Choice(form=form, target="route", duplicates=True), folder, sketcher)
         folders.append(str(folder))
+    export_tools(some(), FLEET, "messages", tmp_path / "tools", sketcher)  # tool calls, and the tools beside them
+    folders.append(str(tmp_path / "tools"))
     done = subprocess.run(
         [sys.executable, "-c", _TRAIN, str(base), *folders], cwd=tmp_path, env=process.environment(tmp_path), capture_output=True, text=True
     )  # fmt: skip
     trained = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("TRAINED")]
-    assert trained == ["messages", "sharegpt", "prompt-completion", "hf"], done.stderr[-2500:]
+    assert trained == ["messages", "sharegpt", "prompt-completion", "hf", "tools"], done.stderr[-2500:]

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from tests.datasets.talks import some
 from tests.datasets.test_generation import Served
 from tests.ui.test_chat import face  # noqa: F401  # the fixture
 from tui_router.core.example import Example
@@ -27,7 +28,7 @@ async def test_from_a_verdict_to_an_export(face):  # noqa: F811
         await f.pilot.press("x")
         await f.see("F6 Export", "PREVIEW")
         await f.until(lambda: f.app.screen.examples)
-        await f.pilot.press("right", "down", "right", "down", "left", "x")
+        await f.pilot.press("down", "right", "down", "right", "down", "left", "x")
         await f.see("sharegpt", "1 examples")
         (card,) = (f.folder / "exports").glob("*-sharegpt-model/README.md")
         assert "Private data" in card.read_text()
@@ -35,6 +36,22 @@ async def test_from_a_verdict_to_an_export(face):  # noqa: F811
         assert "[e-mail]" in rows.read_text() and "ROUTE_TO=qwen3-coder-30b" in rows.read_text()
         await f.pilot.press("f2")
         await f.see("↻ code")
+
+
+async def test_conversations_with_tools_are_shown_and_exported(face):  # noqa: F811
+    async with face() as f:
+        await f.app.engine.in_store(lambda: f.store.keep_dialogues(some()))
+        await f.pilot.press("f4")
+        await f.see("conversations with tools 2")
+        await f.pilot.press("f6")
+        await f.see("content       requests")
+        await f.until(lambda: f.app.screen.dialogues)
+        await f.pilot.press("right")
+        await f.see("conversations with tools", "tool_calls")
+        await f.pilot.press("down", "right", "x")
+        await f.see("function_call", "2 conversations")
+        (card,) = (f.folder / "exports").glob("*-sharegpt-tools/README.md")
+        assert "Conversations with tool calls" in card.read_text()
 
 
 async def test_doubts_are_settled_and_undone_by_keys(face):  # noqa: F811

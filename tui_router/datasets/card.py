@@ -9,7 +9,7 @@ import msgspec
 
 from tui_router.core.clock import now
 from tui_router.core.fleet import Fleet
-from tui_router.datasets.formats import system_prompt
+from tui_router.datasets.formats import Target, system_prompt
 from tui_router.datasets.splits import PARTS
 from tui_router.routers.rules import RulesRouter
 
@@ -28,23 +28,14 @@ _PRIVATE = {
 }
 
 
-def card(made: Exported, fleet: Fleet, private: str, version: str) -> str:
+def card(made: Exported, fleet: Fleet, target: Target, private: str, version: str) -> str:
     """The README.md of an export: YAML for the hub's readers, then Markdown for people."""
-    ending = {"csv": "csv", "hf": "parquet"}.get(made.form, "jsonl")
-    folder = "data/" if made.form == "hf" else ""
-    parts = [part for part in PARTS if made.parts.get(part)]
-    yaml = ["---", "configs:", "- config_name: default", "  data_files:"]
-    for part in parts:
-        yaml += [f"  - split: {part}", f"    path: {folder}{part}.{ending}"]
-    yaml += ["task_categories:", "- text-classification", "---", ""]
-    files = ", ".join(f'"{part}": "{part}.{ending}"' for part in parts)
-    read = _READ.get(made.form, _JSON).format(files=files, folder=made.folder)
     rows = [f"| {route} | " + " | ".join(str(n[p]) for p in PARTS) + " |" for route, n in made.per_route.items()]
     sources = ", ".join(f"{source} {n:,}" for source, n in made.per_source.items())
     left_out = "; ".join(f"{why}: {n:,}" for why, n in made.left_out.items()) or "nothing"
     return "\n".join(
         [
-            *yaml,
+            *head(made, "text-classification"),
             "# Requests and the routes they belong to",
             "",
             f"{sum(made.parts.values()):,} examples, format `{made.form}`, target `{made.target}`, written by tui-router {version}",
@@ -63,20 +54,31 @@ def card(made: Exported, fleet: Fleet, private: str, version: str) -> str:
             "",
             f"Rules {RulesRouter(fleet).version}, fleet {_fleet_version(fleet)}.",
             "",
-            "```python",
-            "from datasets import load_dataset",
-            "",
-            f"data = {read}",
-            "```",
-            "",
-            "The system prompt of every row:",
-            "",
-            "```text",
-            system_prompt(fleet, made.target),
-            "```",
-            "",
+            *foot(made, system_prompt(fleet, target)),
         ]
     )
+
+
+def head(made: Exported, task: str) -> list[str]:
+    """What the hub's readers want to know first: where the parts lie."""
+    yaml = ["---", "configs:", "- config_name: default", "  data_files:"]
+    for part, path in _files(made).items():
+        yaml += [f"  - split: {part}", f"    path: {path}"]
+    return [*yaml, "task_categories:", f"- {task}", "---", ""]
+
+
+def foot(made: Exported, prompt: str) -> list[str]:
+    """How the rows are read, and what every one of them begins with."""
+    files = ", ".join(f'"{part}": "{path}"' for part, path in _files(made).items())
+    read = _READ.get(made.form, _JSON).format(files=files, folder=made.folder)
+    lines = ["```python", "from datasets import load_dataset", "", f"data = {read}", "```", ""]
+    return [*lines, "The system prompt of every row:", "", "```text", prompt, "```", ""]
+
+
+def _files(made: Exported) -> dict[str, str]:
+    ending = {"csv": "csv", "hf": "parquet"}.get(made.form, "jsonl")
+    folder = "data/" if made.form == "hf" else ""
+    return {part: f"{folder}{part}.{ending}" for part in PARTS if made.parts.get(part)}
 
 
 def _fleet_version(fleet: Fleet) -> str:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import tempfile
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,16 +57,15 @@ def clusters(examples: Iterable[Example], sketcher: Sketcher) -> NDArray[np.intp
         file.flush()
         stands_for, places, seen = np.array(standing, np.intp), np.array(fresh, np.intp), np.array(images, bool)
         del first, standing, fresh, images
-        earlier: defaultdict[int, set[int]] = defaultdict(set)
+        later, earlier = np.zeros(0, np.intp), np.zeros(0, np.intp)
         if len(places) > 1:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
-                for a, b in _near(held, sketcher.dimensions):
-                    if seen[a] == seen[b]:
-                        earlier[int(places[b])].add(int(places[a]))
-    for place in sorted(earlier):
-        alone = [a for a in earlier[place] if stands_for[a] == a]
-        if alone:
-            stands_for[place] = min(alone)
+                later, earlier = _near(held, sketcher.dimensions)
+            alike = seen[later] == seen[earlier]
+            later, earlier = places[later[alike]], places[earlier[alike]]
+    for place, other in zip(later.tolist(), earlier.tolist(), strict=True):
+        if stands_for[place] == place and stands_for[other] == other:
+            stands_for[place] = other
     found: NDArray[np.intp] = stands_for[stands_for]
     return found
 
@@ -78,8 +76,8 @@ def _name(example: Example) -> bytes:
     return hashlib.blake2b(text, digest_size=8, salt=bytes([example.has_image])).digest()
 
 
-def _near(held: mmap.mmap, dimensions: int) -> Iterator[tuple[int, int]]:
-    """Pairs (earlier, later) of rows whose likeness is at least `ALIKE`; the same pair may come more than once."""
+def _near(held: mmap.mmap, dimensions: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pairs (later row, earlier row) whose likeness is at least `ALIKE`, in the order of the later one, then the earlier."""
     rows = len(held) // (4 * dimensions)
     rng = np.random.default_rng(0)
     planes = rng.standard_normal((dimensions, _TABLES * _BITS)).astype(np.float32)
@@ -89,36 +87,42 @@ def _near(held: mmap.mmap, dimensions: int) -> Iterator[tuple[int, int]]:
         end = min(rows, start + _AT_ONCE)
         signs = _read(held, dimensions, slice(start, end)) @ planes > 0
         names[:, start:end] = (signs.reshape(-1, _TABLES, _BITS) @ powers).T
+    pairs = np.zeros(0, np.int64)
     for table in names:
+        found = [pairs]
         order = np.argsort(table, kind="stable")
         starts = np.flatnonzero(np.diff(table[order], prepend=-1))
-        ends = np.append(starts[1:], rows)
-        pieces_of = [(at, min(at + _LARGEST, end)) for at, end in zip(*_long(starts, ends), strict=True)]
-        cuts = np.array(pieces_of, np.intp).reshape(-1, 2)
+        cuts = _cut(starts, np.append(starts[1:], rows))
         sizes = cuts[:, 1] - cuts[:, 0]
         for size in np.unique(sizes[sizes > 1]):
             buckets = cuts[sizes == size, 0]
             several = max(1, _AT_ONCE // int(size))
             for at in range(0, len(buckets), several):
-                yield from _alike(held, dimensions, order[buckets[at : at + several, None] + np.arange(size)])
+                found.append(_alike(held, dimensions, order[buckets[at : at + several, None] + np.arange(size)]))
+        pairs = np.unique(np.concatenate(found))
+    return pairs // rows, pairs % rows
 
 
-def _long(starts: NDArray[np.intp], ends: NDArray[np.intp]) -> tuple[list[int], list[int]]:
-    """The buckets of more than one, the large ones cut."""
+def _cut(starts: NDArray[np.intp], ends: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Buckets of more than one, the large ones cut, as rows of where they start and end."""
     some = ends - starts > 1
-    firsts, lasts = [], []
-    for start, end in zip(starts[some].tolist(), ends[some].tolist(), strict=True):
-        for at in range(start, end, _LARGEST):
-            firsts.append(at)
-            lasts.append(end)
-    return firsts, lasts
+    cuts = [
+        (at, min(at + _LARGEST, end))
+        for start, end in zip(starts[some].tolist(), ends[some].tolist(), strict=True)
+        for at in range(start, end, _LARGEST)
+    ]
+    return np.array(cuts, np.intp).reshape(-1, 2)
 
 
-def _alike(held: mmap.mmap, dimensions: int, buckets: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """The pairs within buckets of one size. Shape of `buckets`: (buckets, size)."""
+def _alike(held: mmap.mmap, dimensions: int, buckets: NDArray[np.intp]) -> NDArray[np.int64]:
+    """The pairs within buckets of one size, each as one number: later row * all rows + earlier row.
+
+    Shape of `buckets`: (buckets, size), ascending.
+    """
     part = _read(held, dimensions, buckets.ravel()).reshape(*buckets.shape, dimensions)
     bucket, row, column = np.nonzero(np.triu(part @ part.transpose(0, 2, 1), 1) >= ALIKE)
-    yield from zip(buckets[bucket, row].tolist(), buckets[bucket, column].tolist(), strict=True)
+    rows = len(held) // (4 * dimensions)
+    return buckets[bucket, column].astype(np.int64) * rows + buckets[bucket, row]
 
 
 def _read(held: mmap.mmap, dimensions: int, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:

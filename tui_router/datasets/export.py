@@ -51,10 +51,10 @@ class Exported(Struct, frozen=True, kw_only=True):
 
     folder: str
     form: Format
-    target: Target
+    target: Target | Literal["tool-use"]
     parts: dict[str, int]
     per_route: dict[str, dict[str, int]]
-    """Route -> part -> examples."""
+    """Route (kind, of conversations with tools) -> part -> examples."""
     per_source: dict[str, int]
     left_out: dict[str, int]
     """Why -> how many."""
@@ -96,7 +96,9 @@ def export(
             writing.compare(sketcher)
             made = writing.write(unfinished)
             result = writing.result(folder, made)
-            (unfinished / "README.md").write_text(card(result, fleet, choice.private, __version__), encoding="utf-8")
+            (unfinished / "README.md").write_text(
+                card(result, fleet, choice.target, choice.private, __version__), encoding="utf-8"
+            )
     except OSError as error:
         raise ExportError(f"{folder} cannot be written: {error.strerror}") from error
     return result

@@ -7,21 +7,20 @@ it is not kept. Nor is a phrasing that has had its share.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-from msgspec import Struct
 
 from tui_router import assets
 from tui_router.core.example import Example, normal
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Message
 from tui_router.datasets.clusters import ALIKE
+from tui_router.datasets.writing import object_in
 from tui_router.routers.base import Router
 from tui_router.routers.grams import pieces
 from tui_router.routers.memory import Sketcher
@@ -33,8 +32,6 @@ SHARE, FEWEST_TO_SHARE = 0.10, 20
 """Most that one phrasing (its first two words) may have of a route's new requests, once there are this many."""
 _SURE = 0.85
 """Confidence that at least one of the routers must have, when all of them contradict the writer."""
-_MOST_BARREN = 6
-"""Batches in a row of which nothing is kept; then the writer has nothing more to say."""
 _OPTIONAL_QUOTES = re.compile(r'^\s*(?:[-*\d.)]+\s+)?["“]?(.*?)["”]?\s*$', re.DOTALL)
 
 PERSONAS = (
@@ -68,35 +65,7 @@ class Ask(NamedTuple):
     """The route that the words should point to at first sight; empty: none."""
 
 
-class Reply(Protocol):
-    """What a writer gives back."""
-
-    @property
-    def text(self) -> str:
-        """As it came."""
-        ...
-
-    @property
-    def tokens(self) -> int:
-        """That it took."""
-        ...
-
-
-Write = Callable[[Sequence[Message]], Awaitable[Reply]]
-
-
-class Tally(Struct):
-    """How it goes."""
-
-    wanted: int
-    kept: int = 0
-    written: int = 0
-    tokens: int = 0
-    refused: dict[str, int] = {}  # msgspec copies it
-    """Why -> how many."""
-
-
-def asks(fleet: Fleet, counts: Counter[str], dice: random.Random) -> Iterable[Ask]:
+def asks(fleet: Fleet, counts: Counter[str], dice: random.Random) -> Iterator[Ask]:
     """What to ask for, without end: the route with the fewest first, every third time with misleading words."""
     place = 0
     while True:
@@ -120,16 +89,11 @@ def prompt(ask: Ask, fleet: Fleet, known: Sequence[str]) -> tuple[Message, ...]:
 
 def parse(text: str) -> list[str] | None:
     """The requests in a reply: JSON, or JSON in prose or a fence, or a line each; None when it is none of these."""
-    start, end = text.find("{"), text.rfind("}")
-    if 0 <= start < end:
-        try:
-            found = json.loads(text[start : end + 1])
-            if isinstance(found, dict) and isinstance(found.get("requests"), list):
-                return [str(one) for one in found["requests"] if isinstance(one, str)]
-        except ValueError:
-            pass
+    found = object_in(text)
+    if found is not None and isinstance(found.get("requests"), list):
+        return [one for one in found["requests"] if isinstance(one, str)]
     lines = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("```")]
-    return lines if len(lines) >= 3 and start < 0 else None
+    return lines if len(lines) >= 3 and "{" not in text else None
 
 
 class Sieve:
@@ -137,13 +101,13 @@ class Sieve:
 
     Args:
         known: All examples that there are.
-        fleet: Routes of today.
         sketcher: Compares requests.
         judges: Routers that were not told what a request was written for.
+        origin: What is noted of the examples, `generated:MODEL:ORDER`.
     """
 
-    def __init__(self, known: Iterable[Example], fleet: Fleet, sketcher: Sketcher, judges: Sequence[Router]) -> None:
-        self.fleet, self._sketcher, self._judges = fleet, sketcher, judges
+    def __init__(self, known: Iterable[Example], sketcher: Sketcher, judges: Sequence[Router], origin: str) -> None:
+        self._sketcher, self._judges, self._origin = sketcher, judges, origin
         self._texts: set[str] = set()
         rows = []
         for example in known:
@@ -152,7 +116,7 @@ class Sieve:
         self._sketches = np.array(rows, np.float32).reshape(-1, sketcher.dimensions)
         self._phrasings: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def take(self, raw: str, ask: Ask, model: str) -> Example | str:
+    def take(self, raw: str, ask: Ask) -> Example | str:
         """The example, or why it is none."""
         found = _OPTIONAL_QUOTES.match(raw)
         text = (found[1] if found else raw).strip()
@@ -167,7 +131,7 @@ class Sieve:
         total = sum(used.values())
         if total >= FEWEST_TO_SHARE and used[phrasing] + 1 > SHARE * total:
             return "its phrasing has had its share"
-        example = Example(text=text, route=ask.route, source="generated", origin=f"generated:{model}")
+        example = Example(text=text, route=ask.route, source="generated", origin=self._origin)
         decided = [judge.decide(example.request) for judge in self._judges]
         contradicted = bool(decided) and all(made.route != ask.route for made in decided)
         if contradicted and max(made.confidence for made in decided) >= _SURE:
@@ -178,51 +142,43 @@ class Sieve:
         return example
 
 
-async def generate(
-    write: Write, model: str, fleet: Fleet, wanted: int, known: Sequence[Example], sieve: Sieve,
-    keep: Callable[[list[Example]], Awaitable[None]], tell: Callable[[Tally], bool], seed: int = 0,
-) -> Tally:  # fmt: skip
-    """Have requests written until there are enough, batch after batch; each batch is kept before the next is asked for.
+class Requests:
+    """Routing requests as something to be written, `writing.Work`.
 
     Args:
-        write: Asks the writer; what it raises ends this.
-        model: The writer's name.
         fleet: Routes of today.
-        wanted: How many are to be kept.
         known: All examples that there are.
         sieve: What is let through.
-        keep: Puts examples where they stay.
-        tell: Hears how it goes; returns whether to go on.
-        seed: Of the dice for persons and languages.
     """
-    tally, barren = Tally(wanted=wanted), 0
-    counts = Counter({r.name: 0 for r in fleet.routes} | Counter(e.route for e in known if e.source == "generated"))
-    shown: defaultdict[str, list[str]] = defaultdict(list)
-    for example in known:
-        shown[example.route].append(example.text)
-    dice = random.Random(f"{seed} {sum(counts.values())}")
-    for ask in asks(fleet, counts, dice):
-        if tally.kept >= wanted or barren >= _MOST_BARREN or not tell(tally):
-            break
-        some = dice.sample(shown[ask.route], min(5, len(shown[ask.route])))
-        reply = await write(prompt(ask, fleet, some))
-        tally.tokens += reply.tokens
-        kept: list[Example] = []
-        lines = parse(reply.text)
-        if lines is None:
-            tally.refused["no JSON"] = tally.refused.get("no JSON", 0) + 1
-        for line in lines or ():
-            tally.written += 1
-            taken = sieve.take(line, ask, model) if tally.kept + len(kept) < wanted else "more than wanted"
-            if isinstance(taken, str):
-                tally.refused[taken] = tally.refused.get(taken, 0) + 1
-            else:
-                kept.append(taken)
-                shown[ask.route].append(taken.text)
-        barren = 0 if kept else barren + 1
-        counts[ask.route] += max(len(kept), 1 if barren else 0)  # a barren route must not be asked for ever
-        if kept:
-            await keep(kept)
-            tally.kept += len(kept)
-    tell(tally)
-    return tally
+
+    schema = SCHEMA
+
+    def __init__(self, fleet: Fleet, known: Iterable[Example], sieve: Sieve) -> None:
+        self._fleet, self._sieve = fleet, sieve
+        self._shown: defaultdict[str, list[str]] = defaultdict(list)
+        self._counts = Counter({r.name: 0 for r in fleet.routes})
+        for example in known:
+            self._shown[example.route].append(example.text)
+            self._counts[example.route] += example.source == "generated"
+
+    def asks(self, dice: random.Random) -> Iterator[Ask]:
+        """What to ask for, without end."""
+        return asks(self._fleet, self._counts, dice)
+
+    def prompt(self, ask: Ask, dice: random.Random) -> tuple[Message, ...]:
+        """The question, with some of what is known already."""
+        known = self._shown[ask.route]
+        return prompt(ask, self._fleet, dice.sample(known, min(5, len(known))))
+
+    def parse(self, text: str) -> list[str] | None:
+        """The requests in a reply."""
+        return parse(text)
+
+    def take(self, piece: str, ask: Ask) -> Example | str:
+        """The example, or why it is none."""
+        return self._sieve.take(piece, ask)
+
+    def done(self, ask: Ask, kept: Sequence[Example]) -> None:
+        """A batch is over; a barren route must not be asked for ever."""
+        self._shown[ask.route] += [one.text for one in kept]
+        self._counts[ask.route] += max(1, len(kept))

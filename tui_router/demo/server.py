@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -103,6 +104,8 @@ class DemoServer:
         self.requests: list[HttpRequest] = []
         self.stopped = 0
         """Answers that the client hung up on."""
+        self.writes: Callable[[dict[str, Any]], str] | None = None
+        """What the models say instead of their pretend answers, by the body of the request."""
         self._streaming: dict[str, set[asyncio.Task[Any]]] = {}
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -263,7 +266,8 @@ class DemoServer:
             return
         if key not in self.loaded:
             await self._load(key, by_request=True)
-        task = asyncio.ensure_future(self._stream(body, key, fault, reply))
+        say = self._stream if body.get("stream") else self._whole
+        task = asyncio.ensure_future(say(body, key, fault, reply))
         self._streaming.setdefault(key, set()).add(task)
         try:
             await task
@@ -323,8 +327,7 @@ class DemoServer:
 
     async def _stream(self, body: dict[str, Any], key: str, fault: Fault, reply: HttpReply) -> None:
         model = self.models[key]
-        text = _last_text(body)
-        words = list(self._pieces(model, text, fault))
+        words = list(self._pieces(model, body, fault))
         delay = 1 / (model.tokens_per_second * self.speed)
         asked = sum(len(str(m.get("content"))) for m in body.get("messages", ())) // 4
         await reply.start_stream()
@@ -376,17 +379,41 @@ class DemoServer:
             await reply.chunk(f"data: [DONE]{end}{end}".encode())
         await reply.end_stream()
 
-    def _pieces(self, model: DemoModel, text: str, fault: Fault) -> list[tuple[str, str]]:
+    async def _whole(self, body: dict[str, Any], key: str, fault: Fault, reply: HttpReply) -> None:
+        """The answer in one piece, as long after the question as the model would have taken."""
+        model, limit = self.models[key], int(body.get("max_tokens") or 10**9)
+        words = list(self._pieces(model, body, fault))
+        asked, done = sum(len(str(m.get("content"))) for m in body.get("messages", ())) // 4, min(len(words), limit)
+        await asyncio.sleep((model.first_token_s + done / model.tokens_per_second) / self.speed)
+        if fault == "die":
+            reply.abort()
+            return
+        message = {
+            kind: "".join(w for k, w in words[:limit] if k == kind) for kind in dict.fromkeys(k for k, _ in words)
+        }
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": "", **message},
+            "finish_reason": "length" if done < len(words) else "stop",
+        }
+        usage = {"prompt_tokens": asked, "completion_tokens": done, "total_tokens": asked + done}
+        await reply.json(
+            {"id": "chatcmpl-demo", "object": "chat.completion", "model": key, "choices": [choice], "usage": usage}
+        )
+
+    def _pieces(self, model: DemoModel, body: dict[str, Any], fault: Fault) -> list[tuple[str, str]]:
+        text = _last_text(body)
+        says = self.writes(body) if self.writes else answers.answer(model.key, text)
         if fault == "empty_stop":
             return []
         if fault in ("separators", "drip"):
             return [("content", c) for c in ("a\u2028b", "\u2029", "\x85", "日", "🦊", " end")]
         if fault == "endless":
-            words = _PIECE.findall(answers.answer(model.key, text) + "\n\n")
+            words = _PIECE.findall(f"{says}\n\n")
             return [("content", words[i % len(words)]) for i in range(100_000)]
         if fault == "hostile":
             return [("content", c) for c in _HOSTILE]
-        said = [("content", p) for p in _PIECE.findall(answers.answer(model.key, text))]
+        said = [("content", p) for p in _PIECE.findall(says)]
         thoughts = answers.reasoning(text)
         if fault == "think_tags":
             return [

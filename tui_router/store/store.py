@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from tui_router.core.clock import now
+from tui_router.core.dialogue import Dialogue
 from tui_router.core.example import Example
 from tui_router.core.ruling import Ruling
 from tui_router.core.types import Lead, Observation, Session, Turn, Verdict
@@ -24,6 +25,7 @@ from tui_router.store import documents, safety
 from tui_router.store.errors import StoreDamagedError, StoreError, UnknownTurnError
 from tui_router.store.records import (
     COUNTERS,
+    DIALOGUES,
     EXAMPLES,
     LEADS,
     MIGRATIONS,
@@ -55,6 +57,7 @@ _observation = decoder(Observation)
 _example = decoder(Example)
 _lead = decoder(Lead)
 _ruling = decoder(Ruling)
+_dialogue = decoder(Dialogue)
 
 
 STORE_FILE = "store.db"
@@ -389,10 +392,10 @@ class Store:
     def keep_examples(self, examples: Iterable[Example]) -> int:
         """Keep examples that no verdict made, all or none; returns how many. Those that are there already are left out."""
         with self.db.transaction():
-            known = {(example.key, example.route) for example in self.examples()}
+            known = {_named(example) for example in self.examples()}
             number = first = self.db.storage.head(EXAMPLES)[0]
             for example in examples:
-                name = (example.key, example.route)
+                name = _named(example)
                 if name not in known:
                     known.add(name)
                     self._put(EXAMPLES, number, example)
@@ -402,6 +405,22 @@ class Store:
     def examples(self) -> Iterator[Example]:
         """All examples that no verdict made, in the order in which they came."""
         return (_example(raw) for _, raw in self.db.storage.scan(EXAMPLES))
+
+    def keep_dialogues(self, dialogues: Iterable[Dialogue]) -> int:
+        """Keep conversations with tools, all or none; returns how many. Those that are there already are left out."""
+        with self.db.transaction():
+            known = {one.key for one in self.dialogues()}
+            number = first = self.db.storage.head(DIALOGUES)[0]
+            for one in dialogues:
+                if one.key not in known:
+                    known.add(one.key)
+                    self._put(DIALOGUES, number, one)
+                    number += 1
+        return number - first
+
+    def dialogues(self) -> Iterator[Dialogue]:
+        """All conversations with tools, in the order in which they came."""
+        return (_dialogue(raw) for _, raw in self.db.storage.scan(DIALOGUES))
 
     def rule(self, ruling: Ruling) -> None:
         """Keep what a person decided about an example."""
@@ -459,6 +478,11 @@ def _number(identity: str) -> int:
     """The number in `12-9f3ac1` or `12`; 0 when it is neither."""
     head = identity.partition("-")[0]
     return int(head) if head.isascii() and head.isdigit() and len(head) < 18 else 0
+
+
+def _named(example: Example) -> bytes:
+    """A request with its route, in as little memory as a hundred thousand of them deserve."""
+    return bytes.fromhex(example.key) + example.route.encode()
 
 
 def _time(record: Verdicts) -> str:

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from tui_router.core.example import Example
     from tui_router.core.ruling import Kind
     from tui_router.datasets.doctor import Checkup, Trouble
-    from tui_router.datasets.generation import Tally
+    from tui_router.datasets.writing import Tally
     from tui_router.engine import Engine
+    from tui_router.generating import DataKind, Order
 
 _KINDS: tuple[tuple[Trouble | None, str], ...] = (
     ("suspect", "perhaps the wrong route"), ("conflict", "the same request, two routes"),
@@ -60,14 +61,15 @@ class DataScreen(Room):
         Binding("d", "drop", "drop", id="data_drop"),
         Binding("u", "undo", "undo", id="data_undo"),
         Binding("slash", "search", "search", id="data_search"),
-        Binding("g", "generate", "generate", id="data_generate"),
+        Binding("g", "generate('routing')", "generate", id="data_generate"),
+        Binding("G", "generate('tool-use')", "tool use", id="data_tool_use"),
         Binding("x", "app.export", "export", id="data_export"),
     ]
 
     name_shown = "F4 Data"
     keys_shown = (
         ("1-5", "kind"), ("jk", "move"), ("e", "keep"), ("l", "relabel"), ("d", "drop"), ("u", "undo"), ("/", "search"),
-        ("g", "generate"), ("x", "export"), ("esc", "chat"),
+        ("g", "generate"), ("G", "tool use"), ("x", "export"), ("esc", "chat"),
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
@@ -78,6 +80,8 @@ class DataScreen(Room):
         self.queues: list[list[Doubt]] = []
         """The doubts of each kind; the last is all examples that no seed gave and that hold what is looked for."""
         self.kind, self.at, self.wanted = 0, 0, ""
+        self.dialogues = 0
+        """Conversations with tools that there are."""
         self._writing = False
         """Whether a model is writing requests now."""
         self._done: list[tuple[str, str]] = []
@@ -113,6 +117,7 @@ class DataScreen(Room):
             self.say("the store cannot be read")
             return
         kept, rulings = await self.engine.in_store(lambda: (list(store.examples()), store.rulings()))
+        self.dialogues = await self.engine.in_store(lambda: sum(1 for _ in store.dialogues()))
         fleet, held = self.engine.config.fleet, in_force(rulings)
 
         def read() -> dict[str, Example]:
@@ -149,6 +154,7 @@ class DataScreen(Room):
         done = counts["verdict"]
         self.sources.head.say(f"{done} of {GOAL}")
         rest = ", ".join(f"{source} {n:,}" for source, n in counts.items()) or "none"
+        rest += f"; conversations with tools {self.dialogues:,}" if self.dialogues else ""
         self.sources.rows.put(
             line(bar(min(1.0, done / GOAL), 40, "$right" if done >= GOAL else "$s1")), line((rest, "$muted")),
             line(("Verdicts make them: y, or n with the right route.", "$muted")) if done < GOAL else line(""),
@@ -223,8 +229,8 @@ class DataScreen(Room):
         self.app.push_screen(TypedScreen("Find examples that hold, or a route", self.wanted), named)
 
     # -- generated requests --------------------------------------------------------------------------------------
-    def action_generate(self) -> None:
-        """Have a served model write requests; while it does, stop it."""
+    def action_generate(self, kind: DataKind) -> None:
+        """Have a served model write requests or conversations with tools; while it does, stop it."""
         if self._writing:
             self._writing = False
             self.notify("stopping after this batch; g goes on later", markup=False)
@@ -232,17 +238,21 @@ class DataScreen(Room):
         from tui_router.generating import open_order
         from tui_router.ui.screens.typed import TypedScreen
 
+        def begin(wanted: int) -> None:
+            self.run_worker(self._generate(kind, wanted), group="generate", exclusive=True, exit_on_error=False)
+
         if open_order(self.engine.folder) is not None:
-            self.run_worker(self._generate(0), group="generate", exclusive=True, exit_on_error=False)
+            begin(0)
             return
 
         def named(text: str | None) -> None:
             if text and text.isdigit() and int(text) > 0:
-                self.run_worker(self._generate(int(text)), group="generate", exclusive=True, exit_on_error=False)
+                begin(int(text))
 
-        self.app.push_screen(TypedScreen("How many requests shall a served model write?", "100"), named)
+        noun = "requests" if kind == "routing" else "conversations with tools"
+        self.app.push_screen(TypedScreen(f"How many {noun} shall a served model write?", "100"), named)
 
-    async def _generate(self, wanted: int) -> None:
+    async def _generate(self, kind: DataKind, wanted: int) -> None:
         from tui_router.backends.errors import BackendError
         from tui_router.generating import Order, OrderError, carry_out, open_order, writer_of
         from tui_router.store.errors import StoreError
@@ -256,7 +266,7 @@ class DataScreen(Room):
         try:
             order = open_order(self.engine.folder)
             if wanted or order is None:
-                order = Order("routing", wanted, 0, writer_of(self.engine))
+                order = Order(kind=kind, wanted=wanted, model=writer_of(self.engine))
             made = await carry_out(self.engine, order, tell)
         except (OrderError, BackendError, StoreError, OSError) as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,14 +20,18 @@ from tui_router.ui.screens.room import Room, Table
 from tui_router.ui.widgets.lines import bar, line
 
 if TYPE_CHECKING:
+    from tui_router.core.dialogue import Dialogue
     from tui_router.core.example import Example, Source
-    from tui_router.datasets.export import Choice
+    from tui_router.datasets.export import Choice, Private
+    from tui_router.datasets.formats import Format
     from tui_router.engine import Engine
     from tui_router.training.exports import Exported
     from tui_router.training.runs import Run
 
 _FROM: tuple[tuple[Source, ...], ...] = (SOURCES, ("verdict", "imported", "generated"), ("verdict",))
+_PRIVATE: tuple[Private, ...] = ("mask", "drop", "keep")
 _PREVIEW = 3
+_NONE = ("no example fits", "none yet: on F4, G has a served model write some")
 _WIDE = 62
 _TEXT = 60
 
@@ -58,6 +63,11 @@ class ExportScreen(Room):
         self.at = [0, 0]
         self.choice: Choice = Choice(sources=_FROM[0])
         self.routes: tuple[str, ...] = ("", *(r.name for r in engine.config.fleet.routes))
+        self.with_tools = False
+        """Conversations with tools instead of requests with their routes."""
+        self.tools_form: Format = "messages"
+        self.tools_private: Private = "keep"
+        self.dialogues: list[Dialogue] = []
         self.examples: list[Example] = []
         self.finished: list[Run] = []
         self.run_at = self.form_at = self.quant_at = 0
@@ -91,6 +101,7 @@ class ExportScreen(Room):
             self.say("the store cannot be read")
             return
         kept, rulings = await self.engine.in_store(lambda: (list(store.examples()), store.rulings()))
+        self.dialogues = await self.engine.in_store(lambda: list(store.dialogues()))
         self.examples = await asyncio.to_thread(collected, turns, kept, self.engine.config.fleet, rulings)
         self._show()
 
@@ -100,7 +111,14 @@ class ExportScreen(Room):
         if self.tab == 0:
             c = self.choice
             chosen = c.routes[0] if c.routes else "all"
+            if self.with_tools:
+                return [
+                    ("content", "conversations with tools", "calls, their results, and the last words"),
+                    ("format", self.tools_form, "OpenAI's tool calls, or ShareGPT's function_call"),
+                    ("private data", self.tools_private, "a model made the people up"),
+                ]
             return [
+                ("content", "requests", "each with the route it belongs to"),
                 ("format", c.form, "how a row looks"),
                 ("target", c.target, "what the model is to say"),
                 ("sources", ", ".join(c.sources), "where the labels come from"),
@@ -161,28 +179,34 @@ class ExportScreen(Room):
             return
         self.preview.head.call("Preview")
         self.preview.head.say(f"{_PREVIEW} rows")
+        rows: list[Content] = []
+        for row in self._first_rows():
+            rows += [*(line((part, "$text")) for part in _shown(row)), line("")]
+        self.preview.rows.put(*(rows or [line((_NONE[self.with_tools], "$muted"))]))
+
+    def _first_rows(self) -> Iterator[dict[str, Any]]:
+        """What the first rows of the dataset would be."""
+        from tui_router.datasets import tool_use
         from tui_router.datasets.formats import row_of
 
+        fleet = self.engine.config.fleet
+        if self.with_tools:
+            yield from (tool_use.row_of(one, fleet, self.tools_form) for one in self.dialogues[:_PREVIEW])
+            return
         fitting = [
             e
             for e in self.examples
             if e.source in self.choice.sources and (not self.choice.routes or e.route in self.choice.routes)
         ]
-        rows: list[Content] = []
         for example in fitting[:_PREVIEW]:
-            row = row_of(
-                _masked(example, self.choice.private), self.engine.config.fleet, self.choice.form, self.choice.target
-            )
-            rows += [*(line((part, "$text")) for part in _shown(row)), line("")]
-        self.preview.rows.put(*(rows or [line(("no example fits", "$muted"))]))
+            yield row_of(_masked(example, self.choice.private), fleet, self.choice.form, self.choice.target)
 
     def _destination(self) -> Path | None:
         if self.folder is not None:
             return self.folder
         if self.tab == 0:
-            return (
-                self.engine.folder / "exports" / f"{local(now()):%Y%m%d-%H%M%S}-{self.choice.form}-{self.choice.target}"
-            )
+            what = f"{self.tools_form}-tools" if self.with_tools else f"{self.choice.form}-{self.choice.target}"
+            return self.engine.folder / "exports" / f"{local(now()):%Y%m%d-%H%M%S}-{what}"
         from tui_router.training.exports import FORMS, QUANTS
 
         run = self._run()
@@ -219,15 +243,25 @@ class ExportScreen(Room):
     def _change_dataset(self, place: int, by: int) -> None:
         from msgspec.structs import replace
 
+        from tui_router.datasets.export_tools import FORMS
         from tui_router.datasets.formats import FORMATS, TARGETS
 
+        if place == 0:
+            self.with_tools = not self.with_tools
+            return
+        if self.with_tools:
+            if place == 1:
+                self.tools_form = FORMS[(FORMS.index(self.tools_form) + by) % len(FORMS)]
+            else:
+                self.tools_private = _PRIVATE[(_PRIVATE.index(self.tools_private) + by) % len(_PRIVATE)]
+            return
         c = self.choice
         routes = tuple((name,) if name else () for name in self.routes)
         fields: tuple[tuple[str, tuple[Any, ...]], ...] = (
             ("form", FORMATS), ("target", TARGETS), ("sources", _FROM), ("routes", routes),
-            ("private", ("mask", "drop", "keep")), ("duplicates", (False, True)),
+            ("private", _PRIVATE), ("duplicates", (False, True)),
         )  # fmt: skip
-        name, known = fields[place]
+        name, known = fields[place - 1]
         self.choice = replace(c, **{name: known[(known.index(getattr(c, name)) + by) % len(known)]})
 
     def action_destination(self) -> None:
@@ -255,12 +289,14 @@ class ExportScreen(Room):
 
     async def _export_dataset(self) -> None:
         from tui_router.datasets.export import ExportError, export
+        from tui_router.datasets.export_tools import export as export_tools
         from tui_router.routers.learned import LearnedRouter
 
         folder, fleet, choice = self._destination(), self.engine.config.fleet, self.choice
-        if folder is None or not self.examples:
-            self._tell(line(("there is no example yet", "$muted")))
+        if folder is None or not (self.dialogues if self.with_tools else self.examples):
+            self._tell(line((_NONE[self.with_tools], "$muted")))
             return
+        dialogues, form, private = self.dialogues, self.tools_form, self.tools_private
 
         def tell(done: int, of: int) -> None:
             share = done / max(1, of)
@@ -269,11 +305,12 @@ class ExportScreen(Room):
         self.busy = True
         self._tell(line(("comparing …", "$accent")))
         try:
-            made = await asyncio.to_thread(
-                lambda: export(
-                    lambda: self.examples, fleet, choice, folder, LearnedRouter.as_shipped(fleet).sketcher, tell
-                )
-            )
+            sketcher = await asyncio.to_thread(lambda: LearnedRouter.as_shipped(fleet).sketcher)
+            if self.with_tools:
+                work = partial(export_tools, dialogues, fleet, form, folder, sketcher, private, tell)
+            else:
+                work = partial(export, lambda: self.examples, fleet, choice, folder, sketcher, tell)
+            made = await asyncio.to_thread(work)
         except ExportError as error:
             self._tell(*(line((part, "$wrong")) for part in _folded(str(error))))
             return
@@ -281,7 +318,8 @@ class ExportScreen(Room):
             self.busy = False
         parts = ", ".join(f"{part} {n:,}" for part, n in made.parts.items())
         left = "; ".join(f"{why} {n:,}" for why, n in made.left_out.items())
-        rows = [line(("✓ ", "$right"), f"{sum(made.parts.values()):,} examples: {parts}")]
+        noun = "conversations" if self.with_tools else "examples"
+        rows = [line(("✓ ", "$right"), f"{sum(made.parts.values()):,} {noun}: {parts}")]
         rows += [line((f"left out: {left}", "$muted"))] if left else []
         rows += [line((f"private data masked in {made.masked:,}", "$muted"))] if made.masked else []
         self._tell(*rows, *(line(part) for part in _folded(made.folder)))
