@@ -42,6 +42,7 @@ from tui_router.routers.late import LateRouter
 from tui_router.store import routing_log
 from tui_router.store.errors import StoreError
 from tui_router.store.store import Store
+from tui_router.watching import Watching
 
 T = TypeVar("T")
 HISTORY_TURNS = 40
@@ -98,6 +99,7 @@ class Engine:
         self._memory: dict[str, Turn] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.racing = Racing(self)
+        self.watching = Watching(self)
         self.health.on_change = self._health_changed
         self.health.on_event = self.notice
 
@@ -475,6 +477,7 @@ class Engine:
         waits: list[Awaitable[Any]] = [self.stop(turn_id) for turn_id in list(self.live)]
         await asyncio.gather(*waits, return_exceptions=True)
         await self.racing.stop()
+        await self.watching.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.health.close()
         if store := self.store:

@@ -33,7 +33,7 @@ def test_what_nobody_rated_is_in_no_accuracy():
     assert (m.turns, m.accuracy.n, m.accuracy.hits) == (6, 3, 1)
     assert (m.verdicts.hits, m.verdicts.n) == (4, 6)
     assert (m.by_route["code"].hits, m.by_route["code"].n) == (1, 2)
-    assert m.confusion == {("code", "code"): 1, ("reasoning", "code"): 1}
+    assert m.confusion == {"code": {"code": 1}, "reasoning": {"code": 1}}
     assert (m.routers["rules"].hits, m.routers["rules"].n) == (1, 3)
     assert (m.fallbacks.hits, m.fallbacks.n) == (1, 1)
     assert measured([], FLEET).accuracy.value is None

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from tui_router.core.example import Example
 
-Kind = Literal["keep", "relabel", "drop", "undone"]
+Kind = Literal["keep", "relabel", "drop", "value", "undone"]
+"""`value`: the example is worth more than others."""
 
 
 class Ruling(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -226,7 +226,7 @@ class Session(Struct, frozen=True, kw_only=True):
     last: str = ""
 
 
-class Observation(Struct, frozen=True, kw_only=True):
+class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something that happened beside the turns: a fallback, a repair, a server that came or went."""
 
     at: str
@@ -234,3 +234,8 @@ class Observation(Struct, frozen=True, kw_only=True):
     text: str
     level: Literal["info", "good", "caution", "wrong"] = "info"
     turns: tuple[str, ...] = ()
+    by: str = ""
+    """Who says it: empty for the program itself, `counts` for what was counted, else the model that observes."""
+    elapsed_ms: float = 0.0
+    tokens: int = 0
+    """What the observer's remark took."""

@@ -15,6 +15,8 @@ from tui_router.core.types import Message, Turn
 from tui_router.routers import seeds
 from tui_router.routers.lessons import ACCEPTED, labelled_route
 
+VALUED = 2.0
+"""Weight of an example that was marked as worth more than others."""
 _LONGEST_ANSWER = 2000
 """Characters of an earlier answer that go into an example."""
 
@@ -83,6 +85,8 @@ def ruled(examples: Iterable[Example], rulings: Mapping[str, Ruling], fleet: Fle
         ruling = rulings.get(name_of(example)) if rulings else None
         if ruling is None or ruling.kind == "keep":
             yield example
+        elif ruling.kind == "value":
+            yield replace(example, weight=VALUED)
         elif ruling.kind == "relabel" and (route := fleet.names.get(ruling.route)) is not None:
             yield replace(example, route=route)
 

@@ -26,6 +26,8 @@ class Report(Struct, frozen=True):
     first: str
     last: str
     """Days, `YYYY-MM-DD`, both included."""
+    fleet: Fleet
+    """Routes of today."""
     metrics: Metrics
     before: Metrics
     """Of as many days before it."""
@@ -36,7 +38,7 @@ class Report(Struct, frozen=True):
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON."""
-        found = self.metrics.to_dict()
+        found = self.metrics.to_dict([r.name for r in self.fleet.routes])
         return {
             "period": {"first": self.first, "last": self.last}, "made": self.made, **found,
             "before": {"turns": self.before.turns, "accuracy": self.before.accuracy.to_dict()},
@@ -46,7 +48,7 @@ class Report(Struct, frozen=True):
 
     def labelled(self) -> dict[str, int]:
         """Route -> requests of the period whose right route is known."""
-        return {r.name: self.metrics.recall.get(r.name, Rate()).n for r in self.metrics.fleet.routes}
+        return {r.name: self.metrics.recall.get(r.name, Rate()).n for r in self.fleet.routes}
 
 
 def period(days: int, today: str = "") -> tuple[str, str, str]:
@@ -72,7 +74,7 @@ def report(turns: Sequence[Turn], fleet: Fleet, threshold: float, days: int, tod
     found = tuple(find(inside, fleet, threshold))
     wanted = {turn for one in found for turn in one.turns[:_EXAMPLES]}
     texts = {t.id: one_line(t.request.text, 100) for t in inside if t.id in wanted}
-    return Report(first, last, measured(inside, fleet), measured(past, fleet), found, texts, now())
+    return Report(first, last, fleet, measured(inside, fleet), measured(past, fleet), found, texts, now())
 
 
 def markdown(made: Report) -> str:
@@ -82,17 +84,17 @@ def markdown(made: Report) -> str:
     lines = [f"# Router report, {title}", "", *_summary(made), "", "## By route", ""]
     lines += ["| route | turns | decided rightly | found | labelled |", "| --- | --- | --- | --- | --- |"]
     labelled = made.labelled()
-    for route in m.fleet.routes:
+    for route in made.fleet.routes:
         right, recall = m.by_route.get(route.name, Rate()), m.recall.get(route.name, Rate())
         lines.append(
-            f"| {route.name} | {m.routes[route.name]:,} | {said(right)} | {said(recall)} | {labelled[route.name]} |"
+            f"| {route.name} | {m.routes.get(route.name, 0):,} | {said(right)} | {said(recall)} | {labelled[route.name]} |"
         )
     if len(m.routers) > 1:
         lines += ["", "## Routers", "", "Each on the turns on which it is known whether it was right.", ""]
         lines += [f"- {name}: {said(rate)}" for name, rate in m.routers.items()]
     lines += ["", "## Findings", "", *(_findings(made) or ["None that is more than chance."])]
     lines += ["", "## Models", ""]
-    models = m.to_dict()["models"]
+    models = m.to_dict([])["models"]
     lines += [_model(name, row) for name, row in models.items()] or ["No model answered."]
     lines += ["", "## Next steps", "", *(f"- {step}" for step in _next(made)), ""]
     return "\n".join(lines)

@@ -235,6 +235,33 @@ class Store:
             found = _turn(turn)
             yield msgspec.structs.replace(found, verdict=_verdicts(raw).latest) if rated == number else found
 
+    def between(self, first: int, last: int) -> list[Turn]:
+        """The turns with numbers from `first` to `last`, oldest first."""
+        rated = dict(self.db.storage.between(VERDICTS, first, last))
+        return [
+            msgspec.structs.replace(_turn(raw), verdict=_verdicts(rated[number]).latest)
+            if number in rated
+            else _turn(raw)
+            for number, raw in self.db.storage.between(TURNS, first, last)
+        ]
+
+    def newest_number(self) -> int:
+        """The number of the newest turn; 0 without any."""
+        newest = self.db.storage.recent(TURNS, 1)
+        return newest[0][0] if newest else 0
+
+    def changed_turns(self, version: int) -> tuple[int, set[int] | None]:
+        """(version now, numbers of the turns that were written or rated since a version); None: read all again."""
+        now_, what = self.db.storage.changed_since(version)
+        if what is None or any(number is None for name, number in what if name in (TURNS, VERDICTS)):
+            return now_, None
+        return now_, {number for name, number in what if name in (TURNS, VERDICTS) and number is not None}
+
+    def made(self) -> str:
+        """When this store was made: its name, so to speak."""
+        raw = self.db.storage.one(SETTINGS, 1)
+        return str(documents.decode(raw).get("made", "")) if raw else ""
+
     def _with_verdict(self, turn: StoredTurn) -> Turn:
         raw = self.db.storage.one(VERDICTS, _number(turn.id))
         if raw is None:

@@ -204,6 +204,7 @@ class RouterApp(App[None]):
             self.notify(note, title="another data folder", severity="warning", markup=False, timeout=15)
         await self.chat.attach(engine, demo=demo)
         engine.start_health()
+        engine.watching.start()
         self.call_after_refresh(_spare_the_collector)
 
     async def _stop_engine(self) -> None:

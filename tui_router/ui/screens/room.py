@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import date, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -96,25 +97,35 @@ class Room(Screen[None]):
             self.maximize(self.focused)
 
     async def turns_since(self, days: int) -> list[Turn] | None:
-        """The turns of the last so many days (0: all), oldest first; None when the store cannot be read.
-
-        Read page by page, so that verdicts can be written in between.
-        """
+        """The turns of the last so many days (0: all), oldest first; None when the store cannot be read."""
         from tui_router.store.errors import StoreError
+
+        try:
+            found = [turn async for page in self.pages_since(days) for turn in page]
+        except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
+            return None
+        return found[::-1]
+
+    async def pages_since(self, days: int) -> AsyncIterator[list[Turn]]:
+        """The turns of the last so many days (0: all), newest first, page by page, so that verdicts can be written in between.
+
+        Raises StoreError, and RuntimeError when the store's thread has ended.
+        """
         from tui_router.store.rows import LAST_ID
 
-        first = (date.fromisoformat(local_day(now())) - timedelta(days=days - 1)).isoformat() if days else ""
-        found: list[Turn] = []
+        first = first_day(days)
         before = LAST_ID
-        while (store := self.engine.store) is not None:
-            try:
-                page = await self.engine.in_store(lambda store=store, before=before: store.recent(_PAGE, before))  # type: ignore[misc]
-            except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
-                return None
+        while True:
+            store = self.engine.opened()
+            page = await self.engine.in_store(partial(store.recent, _PAGE, before))
             kept = [turn for turn in page if local_day(turn.at) >= first]
-            found += kept
+            yield kept
             if len(kept) < _PAGE:
-                return found[::-1]
+                return
             before = page[-1].number
             await asyncio.sleep(0)
-        return None
+
+
+def first_day(days: int) -> str:
+    """The first of the last so many of the person's own days, today included; empty for all."""
+    return (date.fromisoformat(local_day(now())) - timedelta(days=days - 1)).isoformat() if days else ""

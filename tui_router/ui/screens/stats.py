@@ -1,33 +1,32 @@
-"""F3: how the router does. Every chart has its numbers beside it; every number has its n and its interval."""
+"""F3: how the router does. Every number has its n and its interval, and opens the turns behind it."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
-from textual.content import Content
 from textual.widget import Widget
 
 from tui_router.core.statistics import wilson
-from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.screens.room import Room, Table, first_day
+from tui_router.ui.screens.stats_rows import Openings, calibration, confusion, models, rate_parts, routers, routes
 from tui_router.ui.widgets.chart import Scale, Series
 from tui_router.ui.widgets.chart_pane import ChartPane
-from tui_router.ui.widgets.lines import Part, accuracy, bar, line, percent
+from tui_router.ui.widgets.lines import accuracy, line
 
 if TYPE_CHECKING:
     from tui_router.engine import Engine
-    from tui_router.insight.metrics import Metrics, Rate
+    from tui_router.insight.metrics import Metrics
 
 _PERIODS: tuple[tuple[str, int], ...] = (("today", 1), ("7 days", 7), ("30 days", 30), ("all", 0))
 _ROOMY = 78
 """Width from which the routes get a bar each."""
 _COLORS = ("s1", "s2", "s3", "s4")
-_OFTEN = 0.2
-"""Share of a right route from which on a cell of the confusion stands out."""
 _SETTLED = 8
 """Graded turns from which on a running accuracy is drawn: the first few swing from 0 to 100."""
+_POINTS = 240
+"""Points of a running accuracy that are drawn: more than any chart has columns."""
 
 
 class AccuracyOverTime(ChartPane):
@@ -49,7 +48,7 @@ class AccuracyOverTime(ChartPane):
             made, low = _running(found, color, band=name == lines[0][0])
             floor = min(floor, low)
             series.append(made)
-            hits = sum(right for _, right in found)
+            hits = sum(found)
             legend.append(line((f"━ {name} ", f"${color}"), *accuracy(hits, len(found), *wilson(hits, len(found)))))
         if not lines:
             legend = [line(("No turn of this period has a verdict that tells the right route.", "$muted"))]
@@ -59,18 +58,19 @@ class AccuracyOverTime(ChartPane):
         bottom = max(0.0, min(90.0, floor * 100 // 10 * 10))
         ticks = {bottom: f"{bottom:.0f}", (bottom + 100) / 2: f"{(bottom + 100) / 2:.0f}", 100.0: "100"}
         self.chart.put(
-            series, Scale(1, longest, {1.0: "1", float(longest): f"{longest} graded"}), Scale(bottom, 100, ticks)
+            series, Scale(1, longest, {1.0: "1", float(longest): f"{longest:,} graded"}), Scale(bottom, 100, ticks)
         )
 
 
-def _running(found: list[tuple[int, bool]], color: str, *, band: bool) -> tuple[Series, float]:
+def _running(found: bytearray, color: str, *, band: bool) -> tuple[Series, float]:
     """(a running accuracy in per cent, its lowest point as a share)."""
     xs, ys, lows, highs = list[float](), list[float](), list[float](), list[float]()
     hits = 0
     skip = _SETTLED if len(found) > 2 * _SETTLED else 0
-    for n, (_, right) in enumerate(found, 1):
+    every = max(1, len(found) // _POINTS)
+    for n, right in enumerate(found, 1):
         hits += right
-        if n > skip:
+        if n > skip and (n % every == 0 or n == len(found) or n <= 2 * _SETTLED):
             low, high = wilson(hits, n)
             xs.append(n)
             ys.append(100 * hits / n)
@@ -90,23 +90,32 @@ class StatsScreen(Room):
         Binding("3", "period(2)", "30 days", id="stats_month"),
         Binding("4", "period(3)", "all", id="stats_all"),
         Binding("r", "report", "report", id="stats_report"),
+        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
+        Binding("down,j", "move(1, 0)", "next row", show=False, id="stats_down", priority=True),
+        Binding("up,k", "move(-1, 0)", "row before", show=False, id="stats_up", priority=True),
+        Binding("right,l", "move(0, 1)", "next number", show=False, id="stats_right", priority=True),
+        Binding("left,h", "move(0, -1)", "number before", show=False, id="stats_left", priority=True),
+        Binding("enter", "open", "its turns", id="stats_open"),
     ]
     name_shown = "F3 Stats"
     keys_shown = (
-        ("1-4", "period"), ("r", "report"), ("tab", "panes"), ("z", "enlarge"), ("esc", "chat"), ("F1", "help"),
+        ("1-4", "period"), ("↑↓←→", "number"), ("⏎", "its turns"), ("r", "report"), ("z", "enlarge"), ("esc", "chat"), ("F1", "help"),
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.period = 1
+        self.metrics: Metrics | None = None
+        self.openings = Openings(engine.config.fleet)
         self.over_time = AccuracyOverTime()
         self.per_route = Table("By route", "per-route")
         self.confusion = Table("Right route, and what was decided", "confusion")
         self.calibration = Table("Confidence and how often it was right", "calibration")
         self.models = Table("Models", "stats-models")
+        self.routers = Table("Routers, and what a decision costs", "stats-routers")
 
     def left(self) -> Iterable[Widget]:
-        return self.over_time, self.per_route
+        return self.over_time, self.per_route, self.routers
 
     def right(self) -> Iterable[Widget]:
         return self.calibration, self.confusion, self.models
@@ -119,12 +128,16 @@ class StatsScreen(Room):
     def on_unmount(self) -> None:
         self._stop()
 
-    def _told(self, event: object) -> None:
-        """A verdict came: count again, but not more often than a person can read."""
-        from tui_router.events import EffectEvent, LeaderEvent, TurnEvent
+    def on_resize(self) -> None:
+        """Some rows are wider where there is room."""
+        self.call_after_refresh(self._show)
 
-        if isinstance(event, TurnEvent | EffectEvent | LeaderEvent):
-            self.set_timer(0.2, lambda: self.action_period(self.period))
+    def _told(self, event: object) -> None:
+        """Something was written: count it."""
+        from tui_router.events import EffectEvent, LeaderEvent, StoreEvent, TurnEvent
+
+        if isinstance(event, TurnEvent | EffectEvent | LeaderEvent | StoreEvent):
+            self.action_period(self.period)
 
     def action_period(self, place: int) -> None:
         """Show another period."""
@@ -138,15 +151,17 @@ class StatsScreen(Room):
         self.app.push_screen(ReportScreen(self.engine, _PERIODS[self.period][1] or 3650))
 
     async def _count(self) -> None:
-        from tui_router.insight.metrics import measured
+        from tui_router.store.errors import StoreError
 
-        self._title("counting …")
-        turns = await self.turns_since(_PERIODS[self.period][1])
-        if turns is None:
+        try:
+            await self.engine.watching.count(lambda share: self._title(f"counting … {share:.0%}"))
+        except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             self._title("the store cannot be read")
             return
-        self._show(await asyncio.to_thread(measured, turns, self.engine.config.fleet))
+        self.metrics = self.engine.watching.counted.since(first_day(_PERIODS[self.period][1]))
+        self._show()
 
+    # -- showing -------------------------------------------------------------------------------------------------
     def _title(self, text: str) -> None:
         marks = [
             (f" {i} {name} ", "$accent bold" if i == self.period + 1 else "$muted")
@@ -154,89 +169,41 @@ class StatsScreen(Room):
         ]
         self.say(text, *marks)
 
-    def _show(self, m: Metrics) -> None:
+    def _show(self) -> None:
+        m = self.metrics
+        if m is None or not self.is_mounted:
+            return
         warned = "   only bad turns seem to be rated: the accuracy says little" if m.biased else ""
         self._title(f"{m.turns:,} turns, {m.verdicts.hits:,} rated{warned}")
         self.over_time.put(m, self.engine.racing.leader)
-        self.over_time.head.say(line(*_rate(m.accuracy)))
-        self.per_route.rows.put(*self._routes(m))
-        self.calibration.head.say(f"ECE {m.ece:.3f}" if m.ece is not None else "no data")
-        self.calibration.rows.put(*_calibration(m))
-        self.confusion.rows.put(*self._confused(m))
-        self.models.rows.put(*_models(m))
+        self.over_time.head.say(line(*rate_parts(m.accuracy)))
+        self._show_numbers(m)
 
-    def _routes(self, m: Metrics) -> list[Content]:
-        from tui_router.insight.metrics import Rate
-
-        most = max(m.routes.values(), default=1) or 1
+    def _show_numbers(self, m: Metrics) -> None:
+        cells = self.openings.begin()
         roomy = self.per_route.size.width >= _ROOMY
-        space = f"{'':<13}" if roomy else ""
-        rows = [line((f"{'':<13}{'turns':>7}  {space}{'decided rightly':<22}{'found':<20}", "$muted"))]
-        for route in self.engine.config.fleet.routes:
-            count = m.routes[route.name]
-            parts: list[Part] = [f"{route.name:<13}{count:>7,}  "]
-            parts += [bar(count / most, 12, "$s1"), " "] if roomy else []
-            right, found = m.by_route.get(route.name, Rate()), m.recall.get(route.name, Rate())
-            rows.append(line(*parts, _padded(_rate(right), 22), *_rate(found)))
-        asked, served = _rate(m.asked), _rate(m.fallbacks)
-        return [
-            *rows,
-            line(""),
-            line(("asked first   ", "$muted"), *asked),
-            line(("another model ", "$muted"), *served),
-        ]
+        self.per_route.rows.put(*routes(m, cells.of(self.per_route), roomy=roomy))
+        self.routers.rows.put(*routers(m, cells.of(self.routers), self.engine.watching.observed))
+        self.calibration.head.say(f"ECE {m.ece:.3f}" if m.ece is not None else "no data")
+        self.calibration.rows.put(*calibration(m, cells.of(self.calibration)))
+        self.confusion.rows.put(*confusion(m, cells.of(self.confusion)))
+        self.models.rows.put(*models(m, cells.of(self.models)))
 
-    def _confused(self, m: Metrics) -> list[Content]:
-        """A heat map: a row for each right route, a column for each decided one, what is often stands out."""
-        names = [r.name for r in self.engine.config.fleet.routes]
-        if not m.confusion:
-            return [line(("no data", "$muted"))]
-        rows = [line((f"{'':<13}" + "".join(f"{name[:5]:>6}" for name in names), "$muted"))]
-        for right in names:
-            n = sum(m.confusion[right, decided] for decided in names)
-            parts: list[Part] = [f"{right:<13}"]
-            for decided in names:
-                count = m.confusion[right, decided]
-                often = " bold on $raised" if n and count / n >= _OFTEN else ""
-                style = ("$right" if right == decided else "$wrong") + often if count else "$muted"
-                parts.append((f"{count or '·':>6}", style))
-            rows.append(line(*parts))
-        return rows
+    # -- opening -------------------------------------------------------------------------------------------------
+    def action_move(self, down: int, right: int) -> None:
+        """Another number."""
+        if self.metrics is None:
+            return
+        self.openings.move(down, right)
+        self._show_numbers(self.metrics)
+        if (pane := self.openings.pane) is not None:
+            pane.scroll_visible(animate=False)
 
+    def action_open(self) -> None:
+        """The turns behind the number in hand."""
+        if (opening := self.openings.hand) is None:
+            return
+        from tui_router.ui.screens.turns import TurnsScreen
 
-def _rate(rate: Rate) -> list[Part]:
-    if rate.value is None:
-        return [("no data", "$muted")]
-    return accuracy(rate.hits, rate.n, *rate.ci95)
-
-
-def _padded(parts: list[Part], width: int) -> Content:
-    made = line(*parts)
-    return line(made, " " * max(1, width - made.cell_length))
-
-
-def _calibration(m: Metrics) -> list[Content]:
-    if not m.accuracy.n:
-        return [line(("no data", "$muted"))]
-    rows = [line((f"{'confidence':<12}{'right':<34}", "$muted"))]
-    for total, rate in m.bins:
-        if rate.value is None:
-            continue
-        mean = total / rate.n
-        rows.append(line(f"{percent(mean):>5}       ", bar(rate.value, 14, "$s1"), " ", *_rate(rate)))
-    return rows
-
-
-def _models(m: Metrics) -> list[Content]:
-    from tui_router.insight.metrics import middle
-
-    if not m.models:
-        return [line(("no data", "$muted"))]
-    rows = [line((f"{'':<24}{'served':>7}{'failed':>7}{'tok/s':>7}", "$muted"))]
-    for name, counts in sorted(m.models.items(), key=lambda item: -item[1]["served"]):
-        speed = middle(m.tokens_per_second[name])
-        failed = (f"{counts['failed'] or '':>7}", "$caution")
-        rows.append(
-            line(f"{name[:23]:<24}{counts['served']:>7,}", failed, f"{speed:>7.0f}" if speed is not None else "")
-        )
-    return rows
+        days = _PERIODS[self.period][1]
+        self.app.push_screen(TurnsScreen(self.engine, opening.title, wanted=opening.wanted, days=days))

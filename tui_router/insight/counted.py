@@ -1,0 +1,122 @@
+"""The metrics of a whole store, counted once: what changed is counted again, the rest is remembered between two starts.
+
+Turns are counted in pieces of `PIECE` numbers, each day of a piece apart. A period is the sum of its pieces, so opening it
+takes the same few milliseconds whether the store is young or holds a hundred thousand turns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from tui_router.core.clock import local_day
+from tui_router.core.fleet import Fleet
+from tui_router.insight.metrics import Metrics
+from tui_router.store.store import Store
+
+PIECE = 250
+"""Turn numbers of a piece: what a verdict on an old turn makes to be counted again."""
+FILE = "counted.msgpack"
+
+
+class _Kept(Struct):
+    """What lies in the file."""
+
+    of: str
+    """What it was counted under: the fleet's names of routes, and the store."""
+    version: int
+    """Of the store's log of changes, up to which everything is counted."""
+    pieces: dict[int, dict[str, Metrics]]
+    """Piece -> day -> its metrics."""
+
+
+class Counted:
+    """The metrics of a store, kept up to date by `refresh`.
+
+    Args:
+        fleet: Routes of today; other names are counted anew.
+        path: Where they are remembered; a file that cannot be read is as good as none.
+    """
+
+    def __init__(self, fleet: Fleet, path: Path) -> None:
+        self._fleet, self._path = fleet, path
+        self._kept: _Kept | None = None
+        self._saved = -1
+        self._periods: dict[str, Metrics] = {}
+        """First day -> the joined metrics from there on, until something changes."""
+
+    def steps(self, store: Store) -> Iterator[float]:
+        """Count what changed, newest pieces first, a piece at a time; yields the share that is done.
+
+        Raises StoreError.
+        """
+        kept = self._kept or self._read(store)
+        version, changed = store.changed_turns(kept.version)
+        last = store.newest_number()
+        if changed is None:
+            kept.pieces.clear()
+            wanted = set(range(last // PIECE + 1)) if last else set()
+        else:
+            wanted = {number // PIECE for number in changed}
+        self._kept = kept
+        for done, piece in enumerate(sorted(wanted, reverse=True), 1):
+            days: dict[str, Metrics] = {}
+            for turn in store.between(piece * PIECE, piece * PIECE + PIECE - 1):
+                days.setdefault(local_day(turn.at), Metrics()).add(turn, self._fleet)
+            kept.pieces[piece] = days
+            self._periods.clear()
+            yield done / len(wanted)
+        kept.version = version
+
+    def refresh(self, store: Store) -> None:
+        """Count all that changed."""
+        for _ in self.steps(store):
+            pass
+
+    def since(self, day: str) -> Metrics:
+        """The metrics from a day on, `YYYY-MM-DD`; empty: of everything that is counted. Not to be changed."""
+        if day not in self._periods:
+            made = Metrics()
+            pieces = self._kept.pieces if self._kept else {}
+            for piece in sorted(pieces):
+                for when, metrics in sorted(pieces[piece].items()):
+                    if when >= day:
+                        made.join(metrics)
+            self._periods[day] = made
+        return self._periods[day]
+
+    def days(self) -> dict[str, Metrics]:
+        """Day -> its metrics, oldest first."""
+        made: dict[str, Metrics] = {}
+        pieces = self._kept.pieces if self._kept else {}
+        for piece in sorted(pieces):
+            for when, metrics in pieces[piece].items():
+                made.setdefault(when, Metrics()).join(metrics)
+        return dict(sorted(made.items()))
+
+    def save(self) -> None:
+        """Remember what is counted. Raises OSError."""
+        if self._kept is not None and self._kept.version != self._saved:
+            part = self._path.with_suffix(".part")
+            part.write_bytes(msgspec.msgpack.encode(self._kept))
+            part.replace(self._path)
+            self._saved = self._kept.version
+
+    def _read(self, store: Store) -> _Kept:
+        name = self._name(store)
+        try:
+            kept = msgspec.msgpack.decode(self._path.read_bytes(), type=_Kept)
+        except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+            kept = None
+        if kept is None or kept.of != name:
+            return _Kept(name, -1, {})
+        self._saved = kept.version
+        return kept
+
+    def _name(self, store: Store) -> str:
+        names = sorted(self._fleet.names.items())
+        return hashlib.blake2b(msgspec.json.encode([names, store.made()]), digest_size=8).hexdigest()

@@ -1,0 +1,243 @@
+"""The turns behind a bar, a cell, a finding or a remark: read, and rated again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding
+from textual.content import Content
+from textual.widget import Widget
+
+from tui_router.core.clock import local, now
+from tui_router.core.statistics import wilson
+from tui_router.core.text import clean, one_line
+from tui_router.core.types import Turn, Verdict
+from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.widgets.lines import Part, accuracy, line, percent
+
+if TYPE_CHECKING:
+    from tui_router.engine import Engine
+
+MOST = 200
+"""Turns that are shown; the newest."""
+_AROUND, _BEFORE = 30, 6
+
+
+class TurnsScreen(Room):
+    """A list of turns, newest first, and the one in hand beside it.
+
+    Args:
+        engine: With its store open.
+        title: What they have in common.
+        ids: They, when they are known; otherwise `wanted` says which of the last `days` (0: of all) they are.
+    """
+
+    BINDINGS: ClassVar = [
+        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
+        Binding("j,down", "move(1)", "next", id="turns_next", priority=True),
+        Binding("k,up", "move(-1)", "before", id="turns_before", priority=True),
+        Binding("y", "right", "right", id="turns_right"),
+        Binding("n", "wrong", "wrong", id="turns_wrong"),
+        Binding("u", "undo", "undo", id="turns_undo"),
+        Binding("h", "value", "high value", id="turns_value"),
+    ]
+    name_shown = "Turns"
+    keys_shown = (("jk", "move"), ("y", "right"), ("n", "wrong"), ("u", "undo"), ("h", "high value"), ("esc", "back"))
+
+    def __init__(
+        self, engine: Engine, title: str, ids: Sequence[str] = (), wanted: Callable[[Turn], bool] | None = None, days: int = 0,
+    ) -> None:  # fmt: skip
+        super().__init__(engine)
+        self.title_shown, self._ids, self._wanted, self._days = title, ids, wanted, days
+        self.turns: list[Turn] = []
+        self.at = 0
+        self.listed, self.detail = Table("Turns", "turns-list"), Table("Turn", "turns-detail")
+
+    def left(self) -> Iterable[Widget]:
+        return (self.listed,)
+
+    def right(self) -> Iterable[Widget]:
+        return (self.detail,)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self.run_worker(self._read(), group="turns", exclusive=True, exit_on_error=False)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+    async def _read(self) -> None:
+        if self._wanted is None:
+            await self._find()
+        else:
+            wanted = self._wanted
+            async for page in self.pages_since(self._days):
+                self.turns += [turn for turn in page if wanted(turn)]
+                self._show()
+                if len(self.turns) >= MOST:
+                    break
+        del self.turns[MOST:]
+        self._show(done=True)
+
+    async def _find(self) -> None:
+        from tui_router.store.errors import StoreError
+
+        store = self.engine.opened()
+        ids = self._ids[:MOST]
+        try:
+            found = await self.engine.in_store(lambda: [store.find(one) for one in ids])
+        except StoreError:
+            return
+        self.turns = [turn for turn in found if turn is not None]
+
+    # -- showing -------------------------------------------------------------------------------------------------
+    def _show(self, *, done: bool = False) -> None:
+        rated = [turn for turn in self.turns if turn.verdict is not None and turn.verdict.counts]
+        right = sum(turn.verdict is not None and turn.verdict.rating == "right" for turn in rated)
+        count = f"{len(self.turns):,}{'' if done else ' …'} turns"
+        if len(self.turns) == MOST:
+            count = f"the newest {MOST}"
+        self.say(f"{self.title_shown}: {count}")
+        self.listed.head.say(line(*accuracy(right, len(rated), *wilson(right, len(rated)))))
+        self.at = max(0, min(self.at, len(self.turns) - 1))
+        first = max(0, self.at - _BEFORE)
+        rows = [
+            self._row(turn, here=place == self.at)
+            for place, turn in enumerate(self.turns[first : first + _AROUND], first)
+        ]
+        self.listed.rows.put(*(rows or [line(("none" if done else "looking …", "$muted"))]))
+        self.detail.rows.put(*(self._details(self.turns[self.at]) if self.turns else ()))
+
+    def _row(self, turn: Turn, *, here: bool) -> Content:
+        sign, style = _mark(turn)
+        text = one_line(turn.request.text, 120)
+        return line(
+            ("› " if here else "  ", "$accent bold"), (f"{turn.number:>6} ", "$muted"), (f"{sign} ", style),
+            f"{turn.decision.route:<13}", (f"{percent(turn.decision.confidence):>5}  ", "$muted"),
+            (text, "$strong bold" if here else "$text"),
+        )  # fmt: skip
+
+    def _details(self, turn: Turn) -> list[Content]:
+        width = max(24, self.detail.size.width - 2)
+        at = local(turn.at)
+        rows: list[Content] = [
+            line(f"turn {turn.number}", (f"  {at:%Y-%m-%d %H:%M}  session {turn.session.partition('-')[0]}", "$muted")),
+            line(""),
+        ]
+        rows += _paragraph(turn.request.text, width, 10, "$strong")
+        rows += [line(""), line(("decided  ", "$muted"), f"{turn.decision.route} {percent(turn.decision.confidence)}",
+                                (f"  by {turn.decision.router}", "$muted"))]  # fmt: skip
+        rows += [
+            line((f"  {reason.weight:+.1f} ", "$muted"), one_line(reason.text, width - 8))
+            for reason in turn.decision.reasons[:4]
+        ]
+        rows += [
+            line((f"{made.router:<9}", "$muted"), f"{made.route} {percent(made.confidence)}") for made in turn.shadows
+        ]
+        if turn.dispatch is not None and turn.dispatch.served:
+            instead = turn.dispatch.served != turn.dispatch.intended
+            rows.append(
+                line(("served   ", "$muted"), turn.dispatch.served, (" instead" if instead else "", "$caution"))
+            )
+        rows.append(line(("verdict  ", "$muted"), *_verdict(turn)))
+        if turn.answer is not None:
+            rows += [line(""), *_paragraph(turn.answer.error or turn.answer.text, width, 8, "$muted")]
+        return rows
+
+    # -- acting --------------------------------------------------------------------------------------------------
+    def action_move(self, by: int) -> None:
+        """Another turn."""
+        self.at += by
+        self._show()
+
+    def _hand(self) -> Turn | None:
+        return self.turns[self.at] if self.at < len(self.turns) else None
+
+    def action_right(self) -> None:
+        """The decided route was right."""
+        if (turn := self._hand()) is not None:
+            self._rate(turn, Verdict(kind="route", at=now(), rating="right", route=turn.decision.route))
+
+    def action_wrong(self) -> None:
+        """Another route would have been right."""
+        if (turn := self._hand()) is None:
+            return
+        from tui_router.ui.screens.route_pick import RoutePickScreen
+
+        def picked(route: str | None) -> None:
+            if route and route != turn.decision.route:
+                self._rate(turn, Verdict(kind="route", at=now(), rating="wrong", route=route))
+
+        self.app.push_screen(RoutePickScreen(self.engine.config.fleet, turn.request.text, ""), picked)
+
+    def action_undo(self) -> None:
+        """Take the latest verdict back."""
+        if (turn := self._hand()) is not None and turn.verdict is not None:
+            self._rate(turn, None)
+
+    def _rate(self, turn: Turn, verdict: Verdict | None) -> None:
+        self.run_worker(self._rated(turn, verdict), group="rating", exit_on_error=False)
+
+    async def _rated(self, turn: Turn, verdict: Verdict | None) -> None:
+        from tui_router.store.errors import StoreError
+
+        try:
+            if not await self.engine.rate(turn.id, verdict):
+                return
+            found = await self.engine.in_store(lambda: self.engine.opened().find(turn.id))
+        except StoreError as error:
+            self.notify(one_line(str(error), 200), severity="error", markup=False)
+            return
+        if found is not None:
+            self.turns = [found if one.id == found.id else one for one in self.turns]
+        self._show(done=True)
+
+    def action_value(self) -> None:
+        """Its example is worth more than others."""
+        if (turn := self._hand()) is not None:
+            self.run_worker(self._value(turn), group="rating", exit_on_error=False)
+
+    async def _value(self, turn: Turn) -> None:
+        from tui_router.core.ruling import Ruling, name_of
+        from tui_router.datasets.sources import of_turn
+        from tui_router.store.errors import StoreError
+
+        example = of_turn(turn, self.engine.config.fleet)
+        if example is None:
+            self.notify("rate it first: without a right route it is no example", markup=False)
+            return
+        ruling = Ruling(at=now(), example=name_of(example), kind="value")
+        try:
+            await self.engine.in_store(lambda: self.engine.opened().rule(ruling))
+        except StoreError as error:
+            self.notify(one_line(str(error), 200), severity="error", markup=False)
+            return
+        self.notify(f"turn {turn.number} counts twice in datasets", markup=False)
+
+
+def _mark(turn: Turn) -> tuple[str, str]:
+    verdict = turn.verdict
+    if verdict is None or verdict.rating is None:
+        return "·", "$muted"
+    if not verdict.counts:
+        return "○", "$caution"
+    return ("✓", "$right") if verdict.rating == "right" else ("✗", "$wrong")
+
+
+def _verdict(turn: Turn) -> list[Part]:
+    verdict = turn.verdict
+    if verdict is None:
+        return [("not rated", "$muted")]
+    sign, style = _mark(turn)
+    said = verdict.kind if verdict.kind not in ("route", "chosen") else (verdict.rating or "")
+    to = f" → {verdict.route}" if verdict.route and verdict.rating == "wrong" else ""
+    return [(f"{sign} {said}{to}", style), (f"  {one_line(verdict.comment, 60)}" if verdict.comment else "", "$muted")]
+
+
+def _paragraph(text: str, width: int, most: int, style: str) -> list[Content]:
+    import textwrap
+
+    lines = [part for row in clean(text[:4000]).splitlines() for part in textwrap.wrap(row, width) or [""]]
+    shown = lines[:most]
+    if len(lines) > most:
+        shown[-1] = f"{shown[-1][: width - 2]} …"
+    return [line((row, style)) for row in shown]
