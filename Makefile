@@ -31,6 +31,7 @@ faults: $(VENV)/.test        ## kill -9: 500 times on two writers, 20 times on a
 
 sim: $(VENV)/.test           ## what learning does, simulated: promotion, corrections, bad marks
 	$(BIN)/python scripts/sim.py
+	$(BIN)/python scripts/sim_drift.py
 
 seeds: $(VENV)/.test         ## report on the seeds: balance, duplicates, overlap with the sets
 	$(BIN)/python train/seeds.py
