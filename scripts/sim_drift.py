@@ -143,9 +143,8 @@ def main() -> int:
             found = [after for after in seen if after]
             middle = statistics.median(found) if found else float("nan")
             of = "rated turns" if change == "accuracy" else "turns"
-            print(
-                f"  planted {change:<14} n={len(seen)}: found within {AFTER} {of} in {len(found) / len(seen):.1%}, half of them within {middle:.0f}"
-            )
+            share = f"{len(found) / len(seen):.1%}, half of them within {middle:.0f}"
+            print(f"  planted {change:<14} n={len(seen)}: found within {AFTER} {of} in {share}")
     return 0
 
 

@@ -14,7 +14,7 @@ HEAVY = ("torch", "transformers", "trl", "peft", "unsloth", "datasets")
 LOW = {"core", "checks", "toml_lines", "assets", ""}
 FACE = LOW | {
     "config", "engine", "events", "backends", "store", "routers", "demo", "learning", "insight", "datasets", "training", "tuned",
-    "generating",
+    "generating", "fleet_edit", "watching",
 }  # fmt: skip
 ARROWS = {
     "core": set(),
@@ -35,6 +35,7 @@ ARROWS = {
     "tuned": LOW | {"config", "routers", "backends", "store", "training"},
     "events": LOW | {"store", "learning"},
     "racing": LOW | {"config", "routers", "backends", "store", "learning", "refit", "events", "training", "tuned"},
+    "fleet_edit": LOW | {"config"},
     "watching": LOW | {"config", "routers", "backends", "store", "insight", "events"},
     "engine": LOW | {"config", "routers", "backends", "store", "events", "racing", "watching"},
     "generating": LOW | {"backends", "datasets", "routers", "engine"},

@@ -59,8 +59,8 @@ options (before or after the command)
   --health                        which servers and models answer
   --analyze [--days N]            report: accuracy, findings, proposals (1 day)
   --confidence-threshold F        ask below this confidence (0.70)
-  --no-feedback                   no rating anywhere
-  --no-health-check               do not look at the servers first
+  --observer-active, --observer-passive   a model remarks on each turn, each fifth
+  --no-feedback, --no-health-check        no rating; do not look at servers first
   --data-dir DIR, --config FILE   other places for the store and for fleet.toml
   --json, --version, --help
 
@@ -84,6 +84,8 @@ def _options() -> argparse.ArgumentParser:
         "--analyze",
         "--no-feedback",
         "--no-health-check",
+        "--observer-active",
+        "--observer-passive",
         "--json",
         "--version",
         "--help",
@@ -335,6 +337,8 @@ def _dashboard(given: dict[str, Any]) -> int:
         raise UsageError("--json goes with --health, --analyze or a command")
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         raise UsageError("the dashboard needs a terminal; `tui-router ask` and `tui-router route` work without one")
+    if given.get("observer_active") and given.get("observer_passive"):
+        raise UsageError("--observer-active and --observer-passive are two things; name one")
     from tui_router.ui.start import Options, start
 
     return start(
@@ -345,5 +349,6 @@ def _dashboard(given: dict[str, Any]) -> int:
             threshold=given.get("confidence_threshold"),
             data_dir=given.get("data_dir"),
             config=given.get("config"),
+            observer="active" if given.get("observer_active") else "passive" if given.get("observer_passive") else "",
         )
     )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 from typing import Any
 
 from tui_router.cli_shared import DONE, UsageError, cleaned, configuration, emit, folder
 
+_OBSERVATIONS = 400
+"""Events that are looked through for the observer's remarks."""
+
 
 def analyze(given: dict[str, Any]) -> int:
     """Print the report. Raises StoreError."""
-    from tui_router.insight.metrics import since
-    from tui_router.insight.report import markdown, period, report
+    from tui_router.insight.counted import FILE, Counted
+    from tui_router.insight.report import markdown, read, report
     from tui_router.store.store import Store
 
     days = given.get("days", 1)
@@ -19,12 +23,18 @@ def analyze(given: dict[str, Any]) -> int:
         raise UsageError(f"--days: expected 1 to 3660, found {days}")
     config = configuration(given)
     gc.disable()  # many records and no circle among them; the process ends with them
-    store = Store(folder(given))
+    home = folder(given)
+    store = Store(home)
     try:
-        turns = since(store, period(days)[0])
+        counted = Counted(config.fleet, home / FILE)
+        counted.refresh(store)
+        turns, told = read(store, days), store.observations(_OBSERVATIONS)
     finally:
         store.close()
-    made = report(turns, config.fleet, config.settings.confidence_threshold, days)
+    with suppress(OSError):
+        counted.save()
+    threshold = config.settings.confidence_threshold
+    made = report(turns, config.fleet, threshold, days, counts=counted, observations=told)
     if given.get("json"):
         emit(made.to_dict())
     else:

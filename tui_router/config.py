@@ -23,6 +23,7 @@ from tui_router.core.fleet import Fleet
 BackendKind = Literal["auto", "lmstudio", "ollama", "llama-server", "vllm", "openai"]
 KINDS: tuple[BackendKind, ...] = ("auto", "lmstudio", "ollama", "llama-server", "vllm", "openai")
 ROUTERS = ("auto", "learned", "rules", "llm")
+OBSERVERS = ("off", "passive", "active")
 THEMES = ("router-dark", "router-light", "router-high")
 
 _TOP = ("settings", "rules", "models", "routes", "backends", "tools")
@@ -41,6 +42,8 @@ _SETTINGS = (
     "ascii",
     "system",
     "llama_cpp_dir",
+    "observer",
+    "observer_model",
 )
 _BACKEND = ("url", "kind", "api_key", "api_key_env", "parallel", "remove")
 
@@ -94,6 +97,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     ascii: str = "auto"
     system: str = ""
     """A system prompt for every model that has none of its own."""
+    observer: Literal["off", "passive", "active"] = "passive"
+    """Whether a small model looks at the turns: at every fifth, at every one, or not at all."""
+    observer_model: str = "gemma-3-1b"
+    """The model that does; it is asked only while it is loaded."""
     llama_cpp_dir: str = ""
     """A folder of llama.cpp: its convert_hf_to_gguf.py and its llama-server are used for exports."""
 
@@ -253,6 +260,8 @@ def _settings(own: Mapping[str, Any], check: Checker) -> Settings:
         ascii=check.choice(table, at, "ascii", ("auto", "yes", "no"), "auto"),
         system=check.text(table, at, "system"),
         llama_cpp_dir=check.text(table, at, "llama_cpp_dir"),
+        observer=check.choice(table, at, "observer", OBSERVERS, plain.observer),  # type: ignore[arg-type]
+        observer_model=check.text(table, at, "observer_model", plain.observer_model),
     )
 
 

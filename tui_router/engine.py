@@ -120,7 +120,10 @@ class Engine:
 
     def notice(self, level: str, tag: str, text: str, turns: tuple[str, ...] = ()) -> None:
         """Tell and keep something beside the turns."""
-        observation = Observation(at=now(), tag=tag, text=text, level=level, turns=turns)  # type: ignore[arg-type]
+        self.observed(Observation(at=now(), tag=tag, text=text, level=level, turns=turns))  # type: ignore[arg-type]
+
+    def observed(self, observation: Observation) -> None:
+        """Tell and keep something beside the turns."""
         self.emit(NoticeEvent(observation))
         if self.store is not None:
             self.begin_task(self._keep_notice(observation))
@@ -216,6 +219,7 @@ class Engine:
         With `ask`, a decision below the threshold leaves the turn in state `asking`. `route` and `model` pin what the
         person insists on. A request without a history of its own gets that of its session.
         """
+        self.watching.turn_begins()
         whole = replace(request, history=request.history or await self.conversation(session))
         raced = await self.racing.decide(whole)
         decision = raced.decision
@@ -397,6 +401,7 @@ class Engine:
     async def _end(self, live: LiveTurn, turn: Turn) -> None:
         await self._change(live, turn)
         self.live.pop(turn.id, None)
+        self.watching.turn_ended()
 
     async def _change(self, live: LiveTurn, turn: Turn) -> None:
         """Write what became of a turn, then tell."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 _ANSWERS: dict[str, Sequence[str]] = {
     "openai/gpt-oss-20b": (
@@ -66,6 +68,17 @@ def answer(model: str, text: str) -> str:
     """A text for a request, the same one for the same request."""
     texts = _ANSWERS.get(model) or _ANSWERS["google/gemma-3n-e4b"]
     return texts[zlib.crc32(text.encode("utf-8", "replace")) % len(texts)].format(topic=_topic(text))
+
+
+def formed(body: Mapping[str, Any]) -> str:
+    """What is said when a schema asks for the observer's remark, or for data to be written; empty when none does."""
+    form = body.get("response_format")
+    schema = form.get("json_schema", {}).get("schema", {}) if isinstance(form, dict) else {}
+    wanted = schema.get("properties", {})
+    if "remark" in wanted:
+        return json.dumps({"tag": "all_good", "remark": "Canned: no model is behind the demo.", "turns": []})
+    lists = bool(wanted) and all(one.get("type") == "array" for one in wanted.values())
+    return json.dumps({name: [] for name in wanted}) if lists else ""
 
 
 def reasoning(text: str) -> list[str]:

@@ -403,7 +403,7 @@ class DemoServer:
 
     def _pieces(self, model: DemoModel, body: dict[str, Any], fault: Fault) -> list[tuple[str, str]]:
         text = _last_text(body)
-        says = self.writes(body) if self.writes else answers.answer(model.key, text)
+        says = self.writes(body) if self.writes else answers.formed(body) or answers.answer(model.key, text)
         if fault == "empty_stop":
             return []
         if fault in ("separators", "drip"):

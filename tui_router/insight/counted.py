@@ -46,8 +46,8 @@ class Counted:
         self._fleet, self._path = fleet, path
         self._kept: _Kept | None = None
         self._saved = -1
-        self._periods: dict[str, Metrics] = {}
-        """First day -> the joined metrics from there on, until something changes."""
+        self._periods: dict[tuple[str, str], Metrics] = {}
+        """(first day, last day) -> the joined metrics, until something changes."""
 
     def steps(self, store: Store) -> Iterator[float]:
         """Count what changed, newest pieces first, a piece at a time; yields the share that is done.
@@ -77,17 +77,17 @@ class Counted:
         for _ in self.steps(store):
             pass
 
-    def since(self, day: str) -> Metrics:
-        """The metrics from a day on, `YYYY-MM-DD`; empty: of everything that is counted. Not to be changed."""
-        if day not in self._periods:
+    def since(self, day: str, last: str = "9999") -> Metrics:
+        """The metrics from a day on, `YYYY-MM-DD` (empty: from the first one), up to another. Not to be changed."""
+        if (day, last) not in self._periods:
             made = Metrics()
             pieces = self._kept.pieces if self._kept else {}
             for piece in sorted(pieces):
                 for when, metrics in sorted(pieces[piece].items()):
-                    if when >= day:
+                    if day <= when <= last:
                         made.join(metrics)
-            self._periods[day] = made
-        return self._periods[day]
+            self._periods[day, last] = made
+        return self._periods[day, last]
 
     def days(self) -> dict[str, Metrics]:
         """Day -> its metrics, oldest first."""

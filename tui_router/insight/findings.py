@@ -7,6 +7,7 @@ do is not guessed but replayed on the turns.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections import Counter, defaultdict
@@ -16,20 +17,25 @@ from typing import Literal, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tui_router.core.clock import local
 from tui_router.core.conversation import with_histories
 from tui_router.core.fleet import Fleet, Route, Trigger
 from tui_router.core.statistics import overlap, tail
 from tui_router.core.text import one_line
 from tui_router.core.types import Turn
-from tui_router.insight.replay import replay
+from tui_router.insight.replay import Replayed, replay
 from tui_router.routers.bulk import by_rules
 from tui_router.routers.grading import grade
 from tui_router.routers.rules import RulesRouter
 
-Kind = Literal["misleading_trigger", "confused_routes", "failing_fallback", "threshold_too_high"]
+Kind = Literal[
+    "misleading_trigger", "confused_routes", "failing_fallback", "threshold_too_high", "differs", "unhandled"
+]
 Name = TypeVar("Name")
 LEVEL = 0.01
 _LEAST_TURNS, _LEAST_WRONG, _LEAST_CONFUSED = 5, 3, 5
+_USUALLY_LOST = 0.25
+"""Share of wrong decisions that people usually mark without naming the right route."""
 _SAFE = 0.95
 """How often a low confidence must be right for a lower threshold to be proposed."""
 _WORD = re.compile(r"[a-z][a-z'-]{2,}")
@@ -43,7 +49,7 @@ _COMMON = frozenset(
 
 
 class Effect(Struct, frozen=True):
-    """What a change would do, replayed on the stored turns by the rules."""
+    """What a change of the rules would do, replayed on the stored turns."""
 
     fixes: int
     breaks: int
@@ -77,11 +83,47 @@ def find(turns: Sequence[Turn], fleet: Fleet, threshold: float, *, effects: bool
         threshold: Confidence below which the person is asked.
         effects: Whether the proposals are replayed; that takes a moment for each.
     """
-    found = [*_triggers(turns, fleet), *_confused(turns, fleet), *_fallbacks(turns), *_threshold(turns, threshold)]
+    found = [*_triggers(turns, fleet), *_confused(turns, fleet), *_fallbacks(turns, fleet), *_threshold(turns, threshold),
+             *_differences(turns), *_unhandled(turns)]  # fmt: skip
     found.sort(key=lambda one: one.p)
     if not effects:
         return found
-    return [replace(one, effect=_effect(one, turns, fleet)) if one.toml else one for one in found]
+    before = _routes(turns, fleet) if any(one.toml for one in found) else []
+    return [_with_effect(one, turns, fleet, before) if one.toml else one for one in found]
+
+
+def _with_effect(finding: Finding, turns: Sequence[Turn], fleet: Fleet, before: Sequence[str]) -> Finding:
+    """The finding with what its proposal would do; a stronger one takes its place when it is too weak to do anything."""
+    best = finding
+    for proposal, toml in _strengths(finding):
+        effect = effect_of(tried(toml, turns, fleet, before))
+        if effect is None:
+            return finding
+        made = replace(finding, proposal=proposal, toml=toml, effect=effect)
+        if best.effect is None or effect.fixes - effect.breaks > best.effect.fixes - best.effect.breaks:
+            best = made
+        if effect.fixes > effect.breaks and 2 * effect.fixes >= len(finding.turns):
+            break
+    return best
+
+
+def _strengths(finding: Finding) -> Iterable[tuple[str, str]]:
+    """The proposal, weaker first: (what it says, its lines of fleet.toml)."""
+    yield finding.proposal, finding.toml
+    for route, table in tomllib.loads(finding.toml).get("routes", {}).items():
+        for name, fields in table.get("triggers", {}).items():
+            weight = float(fields["weight"])
+            head = f"[routes.{route}.triggers.{json.dumps(name, ensure_ascii=False)}]\n"
+            if "words" in fields:
+                words = f"words = {json.dumps(fields['words'], ensure_ascii=False)}\n"
+                for more in (4.5, 6.0):
+                    yield f"{finding.proposal} (weight {more:g})", f"{head}{words}weight = {more}\n"
+            else:
+                for less in (round(weight / 2, 2), 0.0):
+                    yield (
+                        re.sub(r"(?<=’ )[\d.]+(?= instead)", f"{less:g}", finding.proposal),
+                        f"{head}weight = {less}\n",
+                    )
 
 
 # -- triggers that mislead -----------------------------------------------------------------------------------------
@@ -119,7 +161,9 @@ def _triggers(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Finding]:
 
 # -- routes that are taken for one another -------------------------------------------------------------------------
 def _confused(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Finding]:
+    """Pairs of routes: against chance among the wrong decisions, and against how often any pair is taken for one another."""
     pairs: defaultdict[tuple[str, str], list[Turn]] = defaultdict(list)
+    made_for: Counter[str] = Counter()
     words_of: defaultdict[str, Counter[str]] = defaultdict(Counter)
     missed = 0
     for turn in turns:
@@ -128,6 +172,7 @@ def _confused(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Finding]:
             continue
         decided = made.decisions[turn.decision.router].route
         words_of[made.label].update(set(_WORD.findall(turn.request.text.lower())) - _COMMON)
+        made_for[decided] += 1
         if decided != made.label:
             missed += 1
             pairs[made.label, decided].append(turn)
@@ -137,8 +182,13 @@ def _confused(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Finding]:
         of_decided[decided] += len(found)
         of_label[label] += len(found)
     cases = {pair: len(found) for pair, found in pairs.items() if len(found) >= _LEAST_CONFUSED}
+    usual = missed / max(1, made_for.total()) / max(1, len(fleet.routes) - 1)
     chances = {
-        (label, decided): overlap(count, missed, of_label[label], of_decided[decided])
+        (label, decided): min(
+            1.0,
+            2
+            * min(overlap(count, missed, of_label[label], of_decided[decided]), tail(count, made_for[decided], usual)),
+        )
         for (label, decided), count in cases.items()
     }
     for pair, p in corrected(chances).items():
@@ -164,7 +214,7 @@ def _telling(missed: Sequence[Turn], words_of: Mapping[str, Counter[str]], label
 
 
 # -- models and the threshold --------------------------------------------------------------------------------------
-def _fallbacks(turns: Sequence[Turn]) -> Iterable[Finding]:
+def _fallbacks(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Finding]:
     tried: Counter[str] = Counter()
     failed: defaultdict[str, list[Turn]] = defaultdict(list)
     for turn in turns:
@@ -185,7 +235,16 @@ def _fallbacks(turns: Sequence[Turn]) -> Iterable[Finding]:
         yield Finding(
             kind="failing_fallback", says=said, turns=_newest(failed[model]), n=n, p=p,
             proposal=f"look at {model} with `tui-router --health`, or take it out of the fallbacks",
+            toml=_without_fallback(model, fleet),
         )  # fmt: skip
+
+
+def _without_fallback(model: str, fleet: Fleet) -> str:
+    """The routes that fall back on a model, without it; empty when none does."""
+    kept = {r.name: [m for m in r.fallbacks if m != model] for r in fleet.routes if model in r.fallbacks}
+    return "".join(
+        f"[routes.{name}]\nfallbacks = [{', '.join(map(json.dumps, models))}]\n" for name, models in kept.items()
+    )
 
 
 def _threshold(turns: Sequence[Turn], threshold: float) -> Iterable[Finding]:
@@ -202,6 +261,43 @@ def _threshold(turns: Sequence[Turn], threshold: float) -> Iterable[Finding]:
             says=f"{len(right)} of {len(asked)} decisions below {threshold:.0%} were accepted as they were",
             turns=_newest(right), n=len(asked), p=p, proposal=f"ask only below {lower:.0%}",
             toml=f"[settings]\nconfidence_threshold = {lower}\n",
+        )  # fmt: skip
+
+
+# -- when, and what nobody handles -----------------------------------------------------------------------------------
+def _differences(turns: Sequence[Turn]) -> Iterable[Finding]:
+    """Sessions and times of day in which far more is wrong than usual."""
+    seen: defaultdict[str, list[Turn]] = defaultdict(list)
+    rated = [turn for turn in turns if turn.verdict is not None and turn.verdict.counts]
+    wrong = {turn.id for turn in rated if turn.verdict is not None and turn.verdict.rating == "wrong"}
+    for turn in rated:
+        hour = local(turn.at).hour // 6 * 6
+        seen[f"between {hour}:00 and {hour + 6}:00"].append(turn)
+        if turn.session:
+            seen[f"in session {turn.session.partition('-')[0]}"].append(turn)
+    usual = len(wrong) / len(rated) if rated else 0.0
+    cases = {}
+    for name, found in seen.items():
+        bad = sum(turn.id in wrong for turn in found)
+        if len(found) >= _LEAST_TURNS and bad >= _LEAST_WRONG and len(found) < len(rated):
+            cases[name] = (bad, len(found))
+    for name, p in corrected({name: tail(w, n, usual) for name, (w, n) in cases.items()}).items():
+        count, n = cases[name]
+        yield Finding(
+            kind="differs", says=f"{name} {count} of {n} decisions were wrong (usual: {usual:.0%})",
+            turns=_newest([turn for turn in seen[name] if turn.id in wrong]), n=n, p=p,
+        )  # fmt: skip
+
+
+def _unhandled(turns: Sequence[Turn]) -> Iterable[Finding]:
+    """Wrong decisions for which the person knew no route either."""
+    wrong = [t for t in turns if t.verdict is not None and t.verdict.counts and t.verdict.rating == "wrong"]
+    lost = [t for t in wrong if t.verdict is not None and not t.verdict.route]
+    p = tail(len(lost), len(wrong), _USUALLY_LOST)
+    if len(lost) >= _LEAST_CONFUSED and p <= LEVEL:
+        yield Finding(
+            kind="unhandled", says=f"{len(lost)} of {len(wrong)} wrong decisions have no right route: no lane is made for them",
+            turns=_newest(lost), n=len(wrong), p=p, proposal="add a route for them to fleet.toml, with a description and a model",
         )  # fmt: skip
 
 
@@ -223,15 +319,32 @@ def _newest(turns: Sequence[Turn]) -> tuple[str, ...]:
 
 
 # -- what a change would do ----------------------------------------------------------------------------------------
-def _effect(finding: Finding, turns: Sequence[Turn], fleet: Fleet) -> Effect | None:
-    """The change, replayed; None for one that does not touch the rules."""
-    changed = with_change(fleet, finding.toml)
+def tried(toml: str, turns: Sequence[Turn], fleet: Fleet, before: Sequence[str] = ()) -> Replayed | None:
+    """A change, replayed on turns: what the rules decide before it and would decide after it.
+
+    Args:
+        toml: Lines of fleet.toml.
+        turns: Oldest first.
+        fleet: Routes of today.
+        before: What the rules of today decide, when that is known already.
+
+    Returns:
+        None for a change that does not touch what the rules decide by.
+    """
+    changed = with_change(fleet, toml)
     if changed is None:
         return None
-    before = {t.id: made for t, made in zip(turns, _routes(turns, fleet), strict=True)}
-    now = [replace(t, decision=replace(t.decision, ranking=((before[t.id], 1.0),))) for t in turns]
-    found = replay(now, by_rules(changed), changed, workers=1)
-    return Effect(found.fixes, found.breaks, found.unlabelled)
+    routes = before or _routes(turns, fleet)
+    now = [
+        replace(t, decision=replace(t.decision, ranking=((route, 1.0),)))
+        for t, route in zip(turns, routes, strict=True)
+    ]
+    return replay(now, by_rules(changed), changed, workers=1)
+
+
+def effect_of(found: Replayed | None) -> Effect | None:
+    """The counts of a replay."""
+    return Effect(found.fixes, found.breaks, found.unlabelled) if found is not None else None
 
 
 def _routes(turns: Sequence[Turn], fleet: Fleet) -> list[str]:
@@ -242,7 +355,7 @@ def _routes(turns: Sequence[Turn], fleet: Fleet) -> list[str]:
 def with_change(fleet: Fleet, toml: str) -> Fleet | None:
     """The fleet after a proposed change of one trigger; None for any other change."""
     routes = tomllib.loads(toml).get("routes", {})
-    if not routes:
+    if not any("triggers" in route for route in routes.values()):
         return None
     changed = [_changed(route, routes.get(route.name, {}).get("triggers", {})) for route in fleet.routes]
     return replace(fleet, routes=tuple(changed))

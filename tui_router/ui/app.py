@@ -168,10 +168,12 @@ class RouterApp(App[None]):
         from tui_router.ui.place import state_folder
 
         config = load_or_last_good(self.options.config, state_folder(self.options.data_dir))
+        settings = config.settings
         if self.options.threshold is not None:
-            settings = replace(config.settings, confidence_threshold=self.options.threshold)
-            config = replace(config, settings=settings)
-        return config
+            settings = replace(settings, confidence_threshold=self.options.threshold)
+        if self.options.observer:
+            settings = replace(settings, observer=self.options.observer)
+        return replace(config, settings=settings)
 
     async def _run_engine(self, config: Config, demo: bool) -> None:
         from tui_router.demo.place import with_demo
@@ -276,6 +278,39 @@ class RouterApp(App[None]):
             self.action_chat()
             self.push_screen(ExportScreen(self.engine))
 
+    def action_report(self) -> None:
+        """The report of today."""
+        from tui_router.ui.screens.report import ReportScreen
+
+        if self.engine is not None and not isinstance(self.screen, ReportScreen):
+            self.action_chat()
+            self.push_screen(ReportScreen(self.engine, 1))
+
+    def action_observer(self) -> None:
+        """What happened beside the turns."""
+        from tui_router.ui.screens.observer import ObserverScreen
+
+        if self.engine is not None and not isinstance(self.screen, ObserverScreen):
+            self.action_chat()
+            self.push_screen(ObserverScreen(self.engine))
+
+    def action_reload(self) -> None:
+        """Read fleet.toml again and go on with it."""
+        self.run_worker(self._reload(), group="engine", description="reload", exit_on_error=False)
+
+    async def _reload(self) -> None:
+        from tui_router.store.errors import StoreError
+
+        demo = self.demo is not None
+        config = await asyncio.to_thread(self._load)
+        self.action_chat()
+        await self._stop_engine()
+        await self.chat.detach()
+        try:
+            await self._run_engine(config, demo)
+        except (StoreError, OSError) as error:
+            self.chat.trouble(one_line(str(error), 300))
+
     def action_sessions(self) -> None:
         """Earlier conversations."""
         if self.engine is not None and len(self.screen_stack) == 1:
@@ -359,6 +394,9 @@ class RouterApp(App[None]):
         yield SystemCommand("New conversation", "Later requests do not see the earlier ones", self.action_new_session)
         yield SystemCommand("Sessions", "Earlier conversations: open one and go on", self.action_sessions)
         yield SystemCommand("Stats", "How the router does: accuracy, routes, calibration, models", self.action_stats)
+        yield SystemCommand("Report", "Today: what goes wrong, and what a change would do", self.action_report)
+        yield SystemCommand("Observer", "What happened beside the turns; off, passive, active", self.action_observer)
+        yield SystemCommand("Reload", "Read fleet.toml again", self.action_reload)
         yield SystemCommand("Data", "Training data: its faults, and the way out", self.action_data)
         yield SystemCommand("Train", "A router of your own: train it, test it, promote it", self.action_train)
         yield SystemCommand("Export", "Datasets and trained routers, for others", self.action_export)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 
@@ -14,6 +15,8 @@ class Options(Struct, frozen=True, kw_only=True):
     feedback: bool = True
     health_checks: bool = True
     threshold: float | None = None
+    observer: Literal["", "passive", "active"] = ""
+    """What the command line says instead of the settings."""
     data_dir: Path | None = None
     config: Path | None = None
 

@@ -241,6 +241,9 @@ class ChatBase(Screen[None]):
         for card in self.cards.values():
             if card.live:
                 card.refresh_lines()
+        if self.engine is not None:
+            watching = self.engine.watching
+            self.observer.mode(f"{watching.mode}, the counts alone" if watching.trouble else watching.mode)
         if self.engine is not None and any(m.state == "loading" for m in self.engine.health.models.values()):
             self.models.put(self.engine.health.models, self.engine.config.fleet, self.engine.health.checked)
 

@@ -30,6 +30,10 @@ class ChatCommands(ChatRating):
                 self.app.call_later(self.app.run_action, "help")
             case "/stats":
                 self.app.call_later(self.app.run_action, "stats")
+            case "/analyze":
+                self.app.call_later(self.app.run_action, "report")
+            case "/observer":
+                self.app.call_later(self.app.run_action, "observer")
             case "/new":
                 self.new_session()
             case "/health":

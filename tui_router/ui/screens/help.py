@@ -33,7 +33,14 @@ _ANYWHERE = (
 )  # fmt: skip
 _DATA = (
     ("1-5 j k", "kind of doubt; the next, the one before"), ("e l d u", "keep, relabel, drop, undo"), ("/", "find examples"),
-    ("g", "a served model writes requests; again: stop"), ("x", "to the Export screen"),
+    ("g G", "a served model writes requests, tool use; again: stop"), ("x", "to the Export screen"),
+)  # fmt: skip
+_STATS = (
+    ("1-4", "period"), ("↑ ↓ ← → enter", "a number; the turns behind it, to be rated again"), ("r", "report"), ("z", "enlarge a pane"),
+)  # fmt: skip
+_REPORT = (
+    ("j k enter", "a finding; its turns"), ("t", "try what it proposes; a applies it"), ("u", "undo the newest change"),
+    ("← → s", "kept reports; keep this one"),
 )  # fmt: skip
 _TRAIN = (
     ("↑ ↓ ← → enter", "the recipe: field, value, type one"), ("f s", "preflight, start"), ("[ ]", "newer, older run; n: a new one"),
@@ -45,7 +52,8 @@ _EXPORT = (
 )  # fmt: skip
 COMMANDS = (
     ("/health", "look at servers and models"), ("/image PATH", "attach a picture"), ("/model NAME", "pin a model; alone: unpin"),
-    ("/route NAME", "pin a route; alone: unpin"), ("/new", "a new conversation"), ("/stats", "how the router does"), ("/help", "this page"),
+    ("/route NAME", "pin a route; alone: unpin"), ("/new", "a new conversation"), ("/stats", "how the router does"),
+    ("/analyze", "the report of today"), ("/observer", "the feed, and who writes it"), ("/help", "this page"),
 )  # fmt: skip
 
 
@@ -63,8 +71,8 @@ class HelpScreen(ModalScreen[None]):
         if self.feedback:
             groups.append(("Rating, while the prompt is empty", _RATING))
         groups += [
-            ("Browsing, after esc", _BROWSE), ("Anywhere", _ANYWHERE), ("F4 Data", _DATA), ("F5 Train", _TRAIN),
-            ("F6 Export", _EXPORT), ("Commands", COMMANDS),
+            ("Browsing, after esc", _BROWSE), ("Anywhere", _ANYWHERE), ("F3 Stats", _STATS), ("Report", _REPORT),
+            ("F4 Data", _DATA), ("F5 Train", _TRAIN), ("F6 Export", _EXPORT), ("Commands", COMMANDS),
         ]  # fmt: skip
         rows: list[Content] = []
         for title, pairs in groups:

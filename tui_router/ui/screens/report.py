@@ -1,22 +1,27 @@
-"""The report of a period, as Markdown, and how it is kept."""
+"""The report of a period, its findings one by one, what each proposal would do, and the reports that were kept."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterable
+from textwrap import wrap
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
+from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Markdown
 
-from tui_router.core.text import clean
-from tui_router.ui.screens.room import Room
+from tui_router.core.text import clean, one_line
+from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.widgets.lines import line
 
 if TYPE_CHECKING:
     from tui_router.engine import Engine
+    from tui_router.insight.findings import Finding
     from tui_router.insight.report import Report
+
+_OBSERVATIONS = 400
 
 
 class ReportScreen(Room):
@@ -24,50 +29,172 @@ class ReportScreen(Room):
 
     BINDINGS: ClassVar = [
         Binding("r", "leave", "back", show=False, id="leave_report"),
+        Binding("j", "move(1)", "next finding", id="report_next"),
+        Binding("k", "move(-1)", "finding before", id="report_before"),
+        Binding("enter", "open", "its turns", id="report_open"),
+        Binding("t", "try", "try it", id="report_try"),
+        Binding("u", "undo", "undo a change", id="report_undo"),
+        Binding("left,h", "kept(-1)", "older report", show=False, id="report_older", priority=True),
+        Binding("right,l", "kept(1)", "newer report", show=False, id="report_newer", priority=True),
         Binding("s", "save", "save", id="save_report"),
     ]
     name_shown = "Report"
-    keys_shown = (("↑↓", "scroll"), ("s", "save"), ("esc", "back"))
+    keys_shown = (
+        ("jk", "finding"), ("⏎", "its turns"), ("t", "try it"), ("u", "undo"), ("← →", "kept ones"), ("s", "save"), ("↑↓", "scroll"),
+        ("esc", "back"),
+    )  # fmt: skip
 
     def __init__(self, engine: Engine, days: int) -> None:
         super().__init__(engine)
         self.days = days
         self.report: Report | None = None
+        self.at = 0
+        self.names: list[str] = []
+        self.place = 0
+        """Of the kept report that is shown; behind the last one comes the one of now."""
         self.text = Markdown("Replaying the proposals …", id="report-text", open_links=False)
+        self.found = Table("Findings", "report-findings")
 
     def left(self) -> Iterable[Widget]:
         return (self.text,)
 
+    def right(self) -> Iterable[Widget]:
+        return (self.found,)
+
     def on_mount(self) -> None:
         super().on_mount()
-        self.run_worker(self._make(), group="report", exit_on_error=False)
+        self.run_worker(self._make(), group="report", exclusive=True, exit_on_error=False)
 
     async def _make(self) -> None:
-        from tui_router.insight.report import markdown, report
+        from tui_router.insight.report import markdown, read, report
+        from tui_router.insight.reports import Reports
+        from tui_router.store.errors import StoreError
 
-        turns = await self.turns_since(2 * self.days)
-        if turns is None:
+        engine, days = self.engine, self.days
+        try:
+            await engine.watching.count()
+            store = engine.opened()
+            turns, told = await engine.in_store(lambda: (read(store, days), store.observations(_OBSERVATIONS)))
+        except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             await self.text.update("The store cannot be read.")
             return
-        config = self.engine.config
-        self.report = await asyncio.to_thread(report, turns, config.fleet, self.engine.threshold, self.days)
-        await self.text.update(clean(markdown(self.report)))
-        self.say(f"{self.report.first} to {self.report.last}")
+        fleet, threshold, counts = engine.config.fleet, engine.threshold, engine.watching.counted
+        made, self.names = await asyncio.to_thread(
+            lambda: (
+                report(turns, fleet, threshold, days, counts=counts, observations=told), Reports(engine.folder).names()
+            )
+        )  # fmt: skip
+        self.report, self.place = made, len(self.names)
+        await self.text.update(clean(markdown(made)))
+        self._show()
 
-    async def action_save(self) -> None:
-        """Write the report into the data folder, as Markdown and as JSON."""
+    # -- findings ------------------------------------------------------------------------------------------------
+    def _show(self) -> None:
+        if self.report is None:
+            return
+        kept = f", {len(self.names)} kept before" if self.names else ""
+        of = f"{self.report.first} to {self.report.last}{kept}"
+        if self.place < len(self.names):
+            of = f"{self.names[self.place]}, kept; {self.place + 1} of {len(self.names)}"
+        self.say(of)
+        findings = self.report.findings
+        self.at = max(0, min(self.at, len(findings) - 1))
+        self.found.head.say(f"{len(findings)} now")
+        rows: list[Content] = []
+        width = max(30, self.found.size.width - 4)
+        for place, one in enumerate(findings):
+            rows += self._entry(one, width, here=place == self.at)
+        self.found.rows.put(*(rows or [line(("none that is more than chance", "$muted"))]))
+
+    def _entry(self, one: Finding, width: int, *, here: bool) -> list[Content]:
+        said = wrap(one_line(one.says, 300), width)
+        rows = [
+            line(("› " if here and i == 0 else "  ", "$accent bold"), (part, "$strong" if here else "$text"))
+            for i, part in enumerate(said)
+        ]
+        rows += [
+            line((f"  → {part}" if i == 0 else f"    {part}", "$muted"))
+            for i, part in enumerate(wrap(one.proposal, width - 4))
+        ]
+        if one.effect is not None:
+            effect = one.effect
+            rows.append(
+                line(
+                    "    ", (f"fixes {effect.fixes}", "$right"), ", ", (f"breaks {effect.breaks}", "$wrong" if effect.breaks else "$muted"),
+                    (f", unrated that would move {effect.unrated}", "$muted"),
+                )
+            )  # fmt: skip
+        return [*rows, line("")]
+
+    def _hand(self) -> Finding | None:
+        findings = self.report.findings if self.report is not None else ()
+        return findings[self.at] if self.at < len(findings) else None
+
+    def action_move(self, by: int) -> None:
+        """Another finding."""
+        self.at += by
+        self._show()
+
+    def action_open(self) -> None:
+        """The turns that the finding speaks of."""
+        if (one := self._hand()) is not None:
+            from tui_router.ui.screens.turns import TurnsScreen
+
+            self.app.push_screen(TurnsScreen(self.engine, one_line(one.says, 60), ids=one.turns))
+
+    def action_try(self) -> None:
+        """What the proposal would do, turn by turn."""
+        one = self._hand()
+        if one is None or not one.toml:
+            self.notify("there is nothing in fleet.toml to change for it", markup=False)
+            return
+        from tui_router.ui.screens.change import ChangeScreen
+
+        self.app.push_screen(ChangeScreen(self.engine, one))
+
+    def action_undo(self) -> None:
+        """Take the newest change of fleet.toml back."""
+        from tui_router.fleet_edit import EditError, FleetEdits
+
+        try:
+            edit = FleetEdits(self.engine.folder).undo()
+        except EditError as error:
+            self.notify(one_line(str(error), 200), severity="warning", markup=False)
+            return
+        self.notify(f"taken back: {one_line(edit.says, 100)}", markup=False)
+        self.app.call_later(self.app.run_action, "reload")
+
+    # -- kept ones -----------------------------------------------------------------------------------------------
+    async def action_kept(self, by: int) -> None:
+        """A report that was kept, or the one of now."""
         from tui_router.insight.report import markdown
+        from tui_router.insight.reports import Reports
 
         if self.report is None:
             return
-        made = self.report
-        name = made.last if made.first == made.last else f"{made.first}_{made.last}"
-        folder = self.engine.folder / "reports"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / f"{name}.md").write_text(markdown(made), encoding="utf-8")
-            (folder / f"{name}.json").write_text(json.dumps(made.to_dict(), indent=1), encoding="utf-8")
-        except OSError as error:
-            self.notify(f"{folder} cannot be written: {error.strerror}", severity="error", markup=False)
+        self.place = max(0, min(len(self.names), self.place + by))
+        text = markdown(self.report)
+        if self.place < len(self.names):
+            try:
+                text = Reports(self.engine.folder).text(self.names[self.place])
+            except OSError as error:
+                text = f"It cannot be read: {error.strerror}"
+        await self.text.update(clean(text))
+        self._show()
+
+    async def action_save(self) -> None:
+        """Keep the report in the data folder, as Markdown and as JSON."""
+        from tui_router.insight.reports import Reports
+
+        if self.report is None:
             return
-        self.notify(f"{name}.md and {name}.json in {folder}", title="report saved", markup=False)
+        made, reports = self.report, Reports(self.engine.folder)
+        try:
+            name = await asyncio.to_thread(lambda: reports.keep(made))
+        except OSError as error:
+            self.notify(f"{reports.folder} cannot be written: {error.strerror}", severity="error", markup=False)
+            return
+        self.notify(f"{name}.md and {name}.json in {reports.folder}", title="report saved", markup=False)
+        self.names = await asyncio.to_thread(reports.names)
+        self.place = len(self.names)
+        self._show()

@@ -142,7 +142,7 @@ class StatsScreen(Room):
     def action_period(self, place: int) -> None:
         """Show another period."""
         self.period = place
-        self.run_worker(self._count(), group="stats", exclusive=True, exit_on_error=False)
+        self.run_worker(self._count, group="stats", exclusive=True, exit_on_error=False)  # type: ignore[arg-type]
 
     def action_report(self) -> None:
         """The period's report."""

@@ -339,7 +339,7 @@ _STATES = {
     "unknown": ("…", "$muted", "not looked at"),
 }
 
-_LEVELS = {
+LEVELS = {
     "info": ("·", "$muted"),
     "good": ("✓", "$right"),
     "caution": ("!", "$caution"),
@@ -367,6 +367,10 @@ class ObserverPane(Pane):
     def on_resize(self) -> None:
         self._draw()
 
+    def mode(self, said: str) -> None:
+        """Whether a model looks on, and how often."""
+        self.head.say(said)
+
     def add(self, observation: Observation) -> None:
         """A new event."""
         self.fill([observation, *self._seen])
@@ -381,7 +385,7 @@ class ObserverPane(Pane):
         rows: list[Content] = []
         width = max(20, self.size.width)
         for seen in self._seen:
-            sign, style = _LEVELS[seen.level]
+            sign, style = LEVELS[seen.level]
             clock = f"{local(seen.at):%H:%M}"
             tag = one_line(seen.tag, 40)
             rows.append(line((f"{sign} ", style), f"{tag:<{max(1, width - 8)}}", (clock, "$muted")))

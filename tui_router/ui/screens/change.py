@@ -1,0 +1,160 @@
+"""Try it: what a proposed change of fleet.toml would do on all stored turns, and only then apply it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding
+from textual.content import Content
+from textual.widget import Widget
+
+from tui_router.core.text import one_line
+from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.widgets.lines import line
+
+if TYPE_CHECKING:
+    from tui_router.core.types import Turn
+    from tui_router.engine import Engine
+    from tui_router.insight.findings import Finding
+    from tui_router.insight.replay import Move, Replayed
+
+_AROUND, _BEFORE = 24, 4
+_BY = "Replayed by the rules: the learned router takes them as one of its signs."
+
+
+class ChangeScreen(Room):
+    """One proposal."""
+
+    BINDINGS: ClassVar = [
+        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
+        Binding("j,down", "move(1)", "next", id="change_next", priority=True),
+        Binding("k,up", "move(-1)", "before", id="change_before", priority=True),
+        Binding("enter", "open", "the turn", id="change_open"),
+        Binding("a", "apply", "apply", id="change_apply"),
+    ]
+    name_shown = "Try it"
+    keys_shown = (("jk", "move"), ("⏎", "the turn"), ("a", "apply"), ("esc", "leave it"))
+
+    def __init__(self, engine: Engine, finding: Finding) -> None:
+        super().__init__(engine)
+        self.finding = finding
+        self.replayed: Replayed | None = None
+        self.moves: list[Move] = []
+        self.at = 0
+        self.listed, self.change = Table("Turns that would move", "change-moves"), Table("The change", "change-lines")
+
+    def left(self) -> Iterable[Widget]:
+        return (self.listed,)
+
+    def right(self) -> Iterable[Widget]:
+        return (self.change,)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._show_change()
+        self.run_worker(self._try(), group="change", exclusive=True, exit_on_error=False)
+
+    async def _try(self) -> None:
+        from tui_router.insight.findings import tried
+
+        self.say("replaying all turns …")
+        turns = await self.turns_since(0)
+        if turns is None:
+            self.say("the store cannot be read")
+            return
+        fleet, toml = self.engine.config.fleet, self.finding.toml
+        self.replayed = found = await asyncio.to_thread(tried, toml, turns, fleet)
+        if found is None:
+            self.say(await asyncio.to_thread(self._without_rules, turns))
+            self.listed.rows.put(line(("It changes nothing that the rules decide by.", "$muted")))
+            return
+        self.moves = sorted(found.moves, key=lambda move: (not move.fixes, not move.breaks))
+        self._show()
+
+    def _without_rules(self, turns: list[Turn]) -> str:
+        """What a change does that does not touch the rules."""
+        if self.finding.kind == "threshold_too_high":
+            import tomllib
+
+            lower = float(tomllib.loads(self.finding.toml)["settings"]["confidence_threshold"])
+            spared = sum(t.asked == "unsure" and t.decision.confidence >= lower for t in turns)
+            asked = sum(t.asked == "unsure" for t in turns)
+            return f"{spared} of {asked} questions would not have been asked"
+        return f"{self.finding.n} times it was tried; others of the chain would be tried instead"
+
+    # -- showing -------------------------------------------------------------------------------------------------
+    def _show_change(self) -> None:
+        rows: list[Content] = []
+        for part in wrap(one_line(self.finding.says, 300), 46):
+            rows.append(line((part, "$text")))
+        rows += [line(""), *(line((part, "$strong")) for part in wrap(self.finding.proposal, 46)), line("")]
+        rows += [line((part, "$accent")) for part in self.finding.toml.splitlines()]
+        rows += [
+            line(""),
+            line((f"in {self._path()}", "$muted")),
+            line(("comments stay; u in the report undoes it", "$muted")),
+        ]
+        rows += [line(""), *(line((part, "$muted")) for part in wrap(_BY, 46))]
+        self.change.rows.put(*rows)
+
+    def _show(self) -> None:
+        found = self.replayed
+        if found is None:
+            return
+        self.say(
+            f"fixes {found.fixes}, breaks {found.breaks}, unrated that would move: {found.unlabelled}; of {found.turns:,} turns"
+        )
+        self.at = max(0, min(self.at, len(self.moves) - 1))
+        first = max(0, self.at - _BEFORE)
+        rows = [
+            self._row(move, here=place == self.at)
+            for place, move in enumerate(self.moves[first : first + _AROUND], first)
+        ]
+        self.listed.head.say(f"{len(self.moves):,}")
+        self.listed.rows.put(*(rows or [line(("no turn would move", "$muted"))]))
+
+    def _row(self, move: Move, *, here: bool) -> Content:
+        sign, style = ("✓", "$right") if move.fixes else ("✗", "$wrong") if move.breaks else ("·", "$muted")
+        number = move.turn.partition("-")[0]
+        return line(
+            ("› " if here else "  ", "$accent bold"), (f"{sign} ", style), (f"{number:>6} ", "$muted"), f"{move.before} → {move.after}  ",
+            (one_line(move.text, 90), "$strong bold" if here else "$text"),
+        )  # fmt: skip
+
+    # -- acting --------------------------------------------------------------------------------------------------
+    def action_move(self, by: int) -> None:
+        """Another turn."""
+        self.at += by
+        self._show()
+
+    def action_open(self) -> None:
+        """The turn in hand, among the others that would move."""
+        if self.moves:
+            from tui_router.ui.screens.turns import TurnsScreen
+
+            ids = [move.turn for move in self.moves[self.at : self.at + 1]]
+            self.app.push_screen(TurnsScreen(self.engine, "would move", ids=ids))
+
+    def _path(self) -> Path:
+        from tui_router import config
+
+        return self.engine.config.file or config.config_dir() / "fleet.toml"
+
+    def action_apply(self) -> None:
+        """Write the change into fleet.toml and go on with it."""
+        from tui_router.fleet_edit import EditError, FleetEdits
+
+        if getattr(self.app, "demo", None) is not None:
+            self.notify("the demo leaves your fleet.toml alone", severity="warning", markup=False)
+            return
+        try:
+            edit = FleetEdits(self.engine.folder).apply(self._path(), self.finding.toml, self.finding.proposal)
+        except EditError as error:
+            self.notify(one_line(str(error), 300), severity="error", markup=False, timeout=15)
+            return
+        self.notify(f"{one_line(edit.says, 100)}; u in the report undoes it", title="applied", markup=False)
+        self.app.call_later(self.app.run_action, "reload")

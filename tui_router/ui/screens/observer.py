@@ -1,0 +1,174 @@
+"""The feed of what happened beside the turns: servers, findings, the observer's remarks; and the turns that they speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from textwrap import wrap
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding
+from textual.content import Content
+from textual.widget import Widget
+
+from tui_router.core.clock import local
+from tui_router.core.text import one_line
+from tui_router.core.types import Observation
+from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.widgets.lines import line
+from tui_router.ui.widgets.panes import LEVELS
+
+if TYPE_CHECKING:
+    from tui_router.engine import Engine
+    from tui_router.watching import Mode
+
+_MOST = 400
+_AROUND, _BEFORE = 14, 3
+_SHOWN_LEVELS = ("", "wrong", "caution", "good", "info")
+_MODES: tuple[Mode, ...] = ("off", "passive", "active")
+MODE_SAYS = {"off": "off", "passive": "looks at every fifth turn", "active": "looks at every turn"}
+
+
+class ObserverScreen(Room):
+    """Events, newest first, by level and tag."""
+
+    BINDINGS: ClassVar = [
+        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
+        Binding("j,down", "move(1)", "next", id="observer_next", priority=True),
+        Binding("k,up", "move(-1)", "before", id="observer_before", priority=True),
+        Binding("enter", "open", "its turns", id="observer_open"),
+        Binding("t", "tag", "tag", id="observer_tag"),
+        Binding("v", "level", "level", id="observer_level"),
+        Binding("m", "mode", "off, passive, active", id="observer_mode"),
+    ]
+    name_shown = "Observer"
+    keys_shown = (("jk", "move"), ("⏎", "its turns"), ("t", "tag"), ("v", "level"), ("m", "mode"), ("esc", "chat"))
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.seen: list[Observation] = []
+        self.at = 0
+        self.tag = self.level = ""
+        self.feed, self.state = Table("Feed", "observer-feed"), Table("Observer", "observer-state")
+
+    def left(self) -> Iterable[Widget]:
+        return (self.feed,)
+
+    def right(self) -> Iterable[Widget]:
+        return (self.state,)
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._stop = self.engine.listen(self._told)
+        self.run_worker(self._read(), group="observer", exclusive=True, exit_on_error=False)
+
+    def on_unmount(self) -> None:
+        self._stop()
+
+    def _told(self, event: object) -> None:
+        from tui_router.events import NoticeEvent
+
+        if isinstance(event, NoticeEvent):
+            self.seen.insert(0, event.observation)
+            self._show()
+
+    async def _read(self) -> None:
+        from tui_router.store.errors import StoreError
+
+        try:
+            self.seen = await self.engine.in_store(lambda: self.engine.opened().observations(_MOST))
+        except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
+            self.say("the store cannot be read")
+            return
+        self._show()
+
+    # -- showing -------------------------------------------------------------------------------------------------
+    def _fitting(self) -> list[Observation]:
+        return [
+            one
+            for one in self.seen
+            if (not self.tag or one.tag == self.tag) and (not self.level or one.level == self.level)
+        ]
+
+    def _show(self) -> None:
+        fitting = self._fitting()
+        self.at = max(0, min(self.at, len(fitting) - 1))
+        only = " ".join(part for part in (self.level and f"level {self.level}", self.tag and f"tag {self.tag}") if part)
+        self.say(f"{len(fitting):,} events{f', {only} only' if only else ''}")
+        rows: list[Content] = []
+        width = max(30, self.feed.size.width - 4)
+        first = max(0, self.at - _BEFORE)
+        for place, one in enumerate(fitting[first : first + _AROUND], first):
+            rows += self._entry(one, width, here=place == self.at)
+        self.feed.rows.put(*(rows or [line(("none", "$muted"))]))
+        self._show_state()
+
+    def _entry(self, one: Observation, width: int, *, here: bool) -> list[Content]:
+        sign, style = LEVELS[one.level]
+        when = f"{local(one.at):%m-%d %H:%M}"
+        by = {"": "", "counts": "  from the counts"}.get(one.by, f"  {one.by}")
+        turns = ", ".join(turn.partition("-")[0] for turn in one.turns[:6])
+        head = line(
+            ("› " if here else "  ", "$accent bold"), (f"{sign} ", style), (one_line(one.tag, 30), "$strong bold" if here else "$text"),
+            (f"  {when}{by}", "$muted"), (f"  turns {turns}" if turns else "", "$accent"),
+        )  # fmt: skip
+        return [
+            head,
+            *(line((f"    {part}", "$text" if here else "$muted")) for part in wrap(one_line(one.text, 400), width)),
+        ]
+
+    def _show_state(self) -> None:
+        watching = self.engine.watching
+        remarks, ms, tokens = watching.observed
+        rows = [
+            line(("mode     ", "$muted"), (watching.mode, "$accent bold"), (f"  {MODE_SAYS[watching.mode]}", "$muted")),
+            line(("model    ", "$muted"), watching.model),
+        ]
+        if watching.trouble:
+            rows += [line((part, "$caution")) for part in wrap(watching.trouble, 44)]
+        if remarks:
+            rows.append(
+                line(
+                    ("cost     ", "$muted"),
+                    f"{remarks:,} looks, {ms / remarks / 1000:.1f} s, {tokens / remarks:,.0f} tokens each",
+                )
+            )
+        dropped = sum(watching.dropped.values())
+        rows.append(line(("dropped  ", "$muted"), f"{dropped:,} remarks" if dropped else "no remark"))
+        rows += [line((f"         {why} {count}", "$muted")) for why, count in sorted(watching.dropped.items())]
+        rows += [line("")] + [
+            line((part, "$muted"))
+            for part in wrap("A remark that names a turn or a number which the model was not shown is dropped.", 44)
+        ]
+        self.state.rows.put(*rows)
+
+    # -- acting --------------------------------------------------------------------------------------------------
+    def action_move(self, by: int) -> None:
+        """Another event."""
+        self.at += by
+        self._show()
+
+    def action_tag(self) -> None:
+        """Only the next tag; after the last one, all."""
+        tags = ["", *dict.fromkeys(one.tag for one in self.seen)]
+        self.tag, self.at = tags[(tags.index(self.tag) + 1) % len(tags)] if self.tag in tags else "", 0
+        self._show()
+
+    def action_level(self) -> None:
+        """Only the next level; after the last one, all."""
+        self.level, self.at = _SHOWN_LEVELS[(_SHOWN_LEVELS.index(self.level) + 1) % len(_SHOWN_LEVELS)], 0
+        self._show()
+
+    def action_mode(self) -> None:
+        """Off, every fifth turn, every turn."""
+        watching = self.engine.watching
+        watching.set_mode(_MODES[(_MODES.index(watching.mode) + 1) % len(_MODES)])
+        self._show()
+
+    def action_open(self) -> None:
+        """The turns that it speaks of."""
+        fitting = self._fitting()
+        if self.at < len(fitting) and fitting[self.at].turns:
+            from tui_router.ui.screens.turns import TurnsScreen
+
+            one = fitting[self.at]
+            self.app.push_screen(TurnsScreen(self.engine, one_line(one.tag, 30), ids=one.turns))
