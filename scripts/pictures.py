@@ -282,8 +282,64 @@ async def stats(pilot: Pilot[None]) -> None:
 
 async def report(pilot: Pilot[None]) -> None:
     await stats(pilot)
+    await confused(pilot)
     await pilot.press("r")
-    await pilot.pause(3.0)
+    await until(pilot, lambda: getattr(pilot.app.screen, "report", None) is not None, "the report")
+    await pilot.pause(0.6)
+
+
+async def confused(pilot: Pilot[None]) -> None:
+    """A mistake that repeats: small notes that people call a memo go to the wrong route."""
+    from tests.worlds import a_turn, right, wrong
+
+    app = pilot.app
+    assert isinstance(app, RouterApp)
+    engine = app.engine
+    assert engine is not None and engine.store is not None
+    store, days = engine.store, ("monday", "tuesday", "wednesday", "thursday", "friday")
+
+    def fill() -> None:
+        for i in range(14):
+            turn = store.record(a_turn(f"summarise the ledger of {days[i % 5]} and reconcile it"))
+            store.rate(turn.id, wrong("reasoning"))
+            store.rate(store.record(a_turn("write a python function that adds two dates")).id, right("code"))
+
+    await engine.in_store(fill)
+
+
+async def behind(pilot: Pilot[None]) -> None:
+    """The turns behind a cell."""
+    await stats(pilot)
+    app = pilot.app
+    await pilot.press("down", "down", "down", "down", "right", "enter")
+    await until(pilot, lambda: bool(getattr(app.screen, "turns", None)), "the turns")
+    await pilot.pause(0.6)
+
+
+async def trying(pilot: Pilot[None]) -> None:
+    await report(pilot)
+    await pilot.press("t")
+    await until(pilot, lambda: getattr(pilot.app.screen, "replayed", None) is not None, "the replay")
+    await pilot.pause(0.6)
+
+
+async def feed(pilot: Pilot[None]) -> None:
+    app = pilot.app
+    assert isinstance(app, RouterApp)
+    await past(pilot)
+    for text in (
+        "hello",
+        "goto amazon.com",
+        "write a python function",
+        "good morning",
+        "translate this into French: hello",
+    ):
+        await ask(pilot, text, ("y",))
+    await until(pilot, lambda: app.engine is not None and app.engine.watching.observed[0] > 0, "a remark", 40)
+    await pilot.press("escape")
+    app.action_observer()
+    await until(pilot, lambda: bool(getattr(app.screen, "seen", None)), "the feed")
+    await pilot.pause(0.6)
 
 
 async def data(pilot: Pilot[None]) -> None:
@@ -381,6 +437,12 @@ PICTURES: dict[str, tuple[Pose, tuple[int, int], str, bool]] = {
     "stats-80x24-dark": (stats, NARROW, "router-dark", True),
     "report-120x40-dark": (report, WIDE, "router-dark", True),
     "report-80x24-dark": (report, NARROW, "router-dark", True),
+    "turns-120x40-dark": (behind, WIDE, "router-dark", True),
+    "turns-80x24-dark": (behind, NARROW, "router-dark", True),
+    "try-120x40-dark": (trying, WIDE, "router-dark", True),
+    "try-80x24-dark": (trying, NARROW, "router-dark", True),
+    "observer-120x40-dark": (feed, WIDE, "router-dark", True),
+    "observer-80x24-dark": (feed, NARROW, "router-dark", True),
     "data-120x40-dark": (data, WIDE, "router-dark", True),
     "data-80x24-dark": (data, NARROW, "router-dark", True),
     "recipe-120x40-dark": (recipe, WIDE, "router-dark", True),

@@ -410,7 +410,7 @@ class Engine:
         else:
             await self._saved(lambda store: store.update(turn), "the answer")
             self._wrote(turn)
-        live.turn = turn
+        live.turn = turn = replace(turn, verdict=live.turn.verdict)  # one may have come meanwhile
         self.emit(TurnEvent(turn))
 
     def _wrote(self, turn: Turn) -> None:

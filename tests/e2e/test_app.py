@@ -162,3 +162,59 @@ def test_help_and_every_action_open_by_key(start):
     terminal.settle()
     terminal.press("ctrl+p")
     terminal.see("New conversation")
+
+
+def test_from_keys_to_the_metric_the_pattern_the_report_and_the_example(start, turns, config_file, tmp_path):
+    """All of them follow from exactly the verdicts that were given."""
+    things = ("ledger", "contract", "minutes", "memo", "survey", "budget")
+    double = Process("-m", "tui_router.demo", "--speed", "60")
+    config = str(config_file(double.url, all_routes=False, extra='[settings]\nrouter = "rules"\n'))
+    try:
+        terminal = start("--config", config, "--confidence-threshold", "0")
+        terminal.see("6/6 models")
+        for number, thing in enumerate(things, 1):
+            terminal.press(f"summarise the quarterly {thing}", "enter")
+            terminal.see(f"quarterly {thing}", "Right route?")
+            terminal.press("n")
+            terminal.see("Which route was right?")
+            terminal.press("3")
+            terminal.see("↻ reasoning, saved", f"0% [0-{[79, 66, 56, 49, 43, 39][number - 1]}] n={number}")
+            terminal.press("enter")
+        for number in range(1, 6):
+            terminal.press(f"write a python function that adds {number}", "enter")
+            terminal.see(f"adds {number}", "Right route?")
+            terminal.press("y")
+            terminal.see("✓ right, saved", f"n={len(things) + number}")
+            terminal.press("enter")
+        terminal.press("/analyze", "enter")
+        terminal.see(
+            "11 turns, 11 rated. Right route: 45% [21-72] n=11",
+            "6 of 6 wrong decisions for general_chat",
+            "speak for reasoning",
+        )
+        terminal.press("esc")
+        terminal.press("f3")
+        terminal.see("11 turns, 11 rated", "45% [21-72] n=11")
+        terminal.press("ctrl+q")
+        assert terminal.ended() == 0
+    finally:
+        double.close()
+
+    def run(*more):
+        done = subprocess.run(
+            [PROGRAM, *more, "--data-dir", str(tmp_path / "store"), "--config", config], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    report = json.loads(run("--analyze", "--json"))
+    assert report["turns"] == 11 and report["accuracy"]["n"] == 11 and report["accuracy"]["value"] == 5 / 11
+    assert report["per_route"]["reasoning"]["recall"]["n"] == 6
+    assert report["confusion"] == {"code": {"code": 5}, "reasoning": {"general_chat": 6}}
+    wrong = {turn["id"] for turn in turns() if turn["verdict"]["rating"] == "wrong"}
+    (pattern,) = [one for one in report["findings"] if one["kind"] == "confused_routes"]
+    assert len(wrong) == 6 and set(pattern["turns"]) == wrong and pattern["effect"]["fixes"] == 6
+    run("dataset", "export", "--source", "verdict", "--duplicates", "--format", "csv", "--out", str(tmp_path / "out"))
+    rows = [line for part in (tmp_path / "out").glob("*.csv") for line in part.read_text().splitlines()[1:]]
+    expected = [f"summarise the quarterly {thing},reasoning" for thing in things]
+    assert sorted(rows) == sorted(expected + [f"write a python function that adds {n},code" for n in range(1, 6)])

@@ -481,3 +481,26 @@ def test_every_text_colour_can_be_read_on_every_ground(name):
 def _light(color):
     parts = [x / 255 / 12.92 if x <= 10 else ((x / 255 + 0.055) / 1.055) ** 2.4 for x in color.rgb]
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2] + 0.05
+
+
+async def test_a_verdict_that_comes_while_the_last_piece_is_drawn_stays(face):
+    async with face() as f:
+        await f.ask("write a python function")
+        (card,) = f.chat.cards.values()
+        done, write = card.turn, card._write
+        drawing, writes = asyncio.Event(), []
+
+        async def slow():
+            writes.append(1)
+            if len(writes) == 1:  # whoever comes while it is drawn does not wait for it
+                await drawing.wait()
+                await write()
+
+        card._write, card.live = slow, True
+        f.chat._show_turn(done)
+        f.chat._show_turn(replace(done, verdict=right("code")))
+        await f.pilot.pause(0.1)
+        drawing.set()
+        await f.pilot.pause(0.1)
+        await f.until(lambda: not card.live, "the end")
+        assert card.turn.verdict is not None and card.turn.verdict.rating == "right"

@@ -206,7 +206,7 @@ def _confused(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Finding]:
 def _telling(missed: Sequence[Turn], words_of: Mapping[str, Counter[str]], label: str) -> str:
     """The word that most of the missed requests have and that speaks for no other route; empty when there is none."""
     counts = Counter(word for turn in missed for word in set(_WORD.findall(turn.request.text.lower())) - _COMMON)
-    for word, count in counts.most_common(8):
+    for word, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:8]:
         others = sum(words[word] for route, words in words_of.items() if route != label)
         if count >= _LEAST_WRONG and others <= count // 4:
             return str(word)

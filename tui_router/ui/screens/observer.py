@@ -64,6 +64,10 @@ class ObserverScreen(Room):
     def on_unmount(self) -> None:
         self._stop()
 
+    def on_resize(self) -> None:
+        """Lines are folded to the width."""
+        self.call_after_refresh(self._show)
+
     def _told(self, event: object) -> None:
         from tui_router.events import NoticeEvent
 

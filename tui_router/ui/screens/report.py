@@ -40,8 +40,7 @@ class ReportScreen(Room):
     ]
     name_shown = "Report"
     keys_shown = (
-        ("jk", "finding"), ("⏎", "its turns"), ("t", "try it"), ("u", "undo"), ("← →", "kept ones"), ("s", "save"), ("↑↓", "scroll"),
-        ("esc", "back"),
+        ("jk", "finding"), ("⏎", "its turns"), ("t", "try it"), ("u", "undo"), ("← →", "kept ones"), ("s", "save"), ("esc", "back"),
     )  # fmt: skip
 
     def __init__(self, engine: Engine, days: int) -> None:
@@ -96,8 +95,8 @@ class ReportScreen(Room):
         of = f"{self.report.first} to {self.report.last}{kept}"
         if self.place < len(self.names):
             of = f"{self.names[self.place]}, kept; {self.place + 1} of {len(self.names)}"
-        self.say(of)
         findings = self.report.findings
+        self.say(f"{of}; {len(findings)} findings" if findings else of)
         self.at = max(0, min(self.at, len(findings) - 1))
         self.found.head.say(f"{len(findings)} now")
         rows: list[Content] = []
@@ -118,6 +117,8 @@ class ReportScreen(Room):
         ]
         if one.effect is not None:
             effect = one.effect
+            if not (effect.fixes or effect.breaks or effect.unrated):
+                return [*rows, line(("    would move no turn", "$muted")), line("")]
             rows.append(
                 line(
                     "    ", (f"fixes {effect.fixes}", "$right"), ", ", (f"breaks {effect.breaks}", "$wrong" if effect.breaks else "$muted"),
@@ -134,6 +135,7 @@ class ReportScreen(Room):
         """Another finding."""
         self.at += by
         self._show()
+        self.found.scroll_visible(animate=False)  # narrow, it lies below the report
 
     def action_open(self) -> None:
         """The turns that the finding speaks of."""

@@ -99,7 +99,7 @@ def rate_parts(rate: Rate) -> list[Part]:
 
 def _padded(parts: list[Part], width: int) -> Content:
     made = line(*parts)
-    return line(made, " " * max(1, width - made.cell_length))
+    return line(made, " " * max(int(width > 0), width - made.cell_length))
 
 
 def _rate_cell(rate: Rate, width: int, cells: Openings, title: str, wanted: Wanted) -> Content:
@@ -141,7 +141,7 @@ def routes(m: Metrics, cells: Openings, *, roomy: bool) -> list[Content]:
         parts += [bar(count / most, 12, "$s1"), " "] if roomy else []
         right, found = m.by_route.get(name, Rate()), m.recall.get(name, Rate())
         parts.append(_rate_cell(right, 22, cells, f"rated, decided {name}", decided(name, True)))
-        parts.append(_rate_cell(found, 20, cells, f"rightly {name}", labelled(name)))
+        parts.append(_rate_cell(found, 0, cells, f"rightly {name}", labelled(name)))
         rows.append(line(*parts))
     cells.row()
     asked = _rate_cell(m.asked, 22, cells, "asked first", lambda t: bool(t.asked))
@@ -222,11 +222,11 @@ def models(m: Metrics, cells: Openings) -> list[Content]:
     def failed(name: str) -> Wanted:
         return lambda t: t.dispatch is not None and any(hop.model == name for hop in t.dispatch.hops)
 
-    rows = [line((f"{'':<19}{'served':>7}{'failed':>7}{'first':>7}{'tok/s':>6}{'load':>6}", "$muted"))]
+    rows = [line((f"{'':<17}{'served':>7}{'failed':>7}{'first':>7}{'tok/s':>6}{'load':>6}", "$muted"))]
     most = max(model.served for model in m.models.values()) or 1
     for name, model in sorted(m.models.items(), key=lambda item: -item[1].served):
         cells.row()
-        parts: list[Part] = [f"{name[:18]:<19}"]
+        parts: list[Part] = [f"{name[:16]:<17}"]
         parts.append(
             cells.cell(f"{model.served:>7,}", "", f"served by {name}", served(name)) if model.served else f"{'':>7}"
         )
@@ -241,7 +241,7 @@ def models(m: Metrics, cells: Openings) -> list[Content]:
                 f"{_seconds(model.first_token_ms):>7}{_whole(model.tokens_per_second):>6}{_seconds(model.load_ms):>6}",
             )
         )
-        rows.append(line("  ", bar(model.served / most, 48, "$s1")))
+        rows.append(line("  ", bar(model.served / most, 46, "$s1")))
     return rows
 
 
@@ -267,7 +267,7 @@ def routers(m: Metrics, cells: Openings, observed: tuple[int, float, int]) -> li
         right = _rate_cell(m.routers.get(name, Rate()), 22, cells, f"{name} was wrong", wrong(name))
         half, most = spread.at(0.5) or 0.0, spread.at(0.95) or 0.0
         rows.append(
-            line(f"{name[:12]:<13}", right, f"{half:.1f} ms", (f"  95% within {most:.1f} ms  n={spread.n:,}", "$muted"))
+            line(f"{name[:12]:<13}", right, f"{half:.1f} ms", (f"  95% {most:.1f} ms  n={spread.n:,}", "$muted"))
         )
     remarks, ms, tokens = observed
     if remarks:

@@ -64,6 +64,8 @@ class Card(Vertical):
         self._drawn_at = 0.0
         self._whole = False
         """The answer stands here from its first to its last word."""
+        self._settling = False
+        """The answer has ended, and its last piece is being drawn."""
         self._there = False
 
     def compose(self) -> ComposeResult:
@@ -299,7 +301,12 @@ class Card(Vertical):
                 self._show_thoughts()
 
     def end_live(self, turn: Turn) -> None:
-        """The answer has ended."""
+        """The answer has ended. Its last piece takes a moment to draw; a verdict may come meanwhile."""
+        self.turn = turn
+        if self._settling:
+            self.refresh_lines()
+            return
+        self._settling = True
         self._waiting.append(self._cleaner.close())
         self.run_worker(self._settle(turn), group="card", description=f"end of turn {turn.id}", exit_on_error=False)
 
@@ -310,7 +317,8 @@ class Card(Vertical):
         await self._write()
         self.live, self.phase = False, ""
         self._whole = self._markdown is not None
-        self.show(turn)
+        self._settling = False
+        self.show(self.turn)
 
     def _finish(self, answer: Answer) -> None:
         """Show a whole answer, unless it was streamed here already."""
