@@ -1,4 +1,4 @@
-"""`python -m benchmarks [rules|learned|replay|store|datasets|screen ...] [--requests FILE] [--turns N]`."""
+"""`python -m benchmarks [rules|learned|replay|store|datasets|insight|screen ...] [--requests FILE] [--turns N]`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import platform
 import sys
 from pathlib import Path
 
-from benchmarks import datasets, learned, replay, rules, screen, store
+from benchmarks import datasets, insight, learned, replay, rules, screen, store
 
 
 def main() -> int:
@@ -15,7 +15,7 @@ def main() -> int:
     parser.add_argument(
         "what",
         nargs="*",
-        default=["rules", "learned", "replay", "store", "datasets", "screen"],
+        default=["rules", "learned", "replay", "store", "datasets", "insight", "screen"],
         help="rules, learned, replay, ...",
     )
     parser.add_argument("--requests", type=Path, help='JSONL with "text" for the rules; default: requests made here')
@@ -34,6 +34,8 @@ def main() -> int:
             store.run(args.turns)
         elif name == "datasets":
             datasets.run(args.turns)
+        elif name == "insight":
+            insight.run(args.turns)
         elif name == "screen":
             screen.run(args.turns)
         else:

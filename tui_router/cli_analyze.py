@@ -8,6 +8,8 @@ from typing import Any
 
 from tui_router.cli_shared import DONE, UsageError, cleaned, configuration, emit, folder
 
+_SHORT = 7
+"""Days of a period that is read directly from a store that was never counted."""
 _OBSERVATIONS = 400
 """Events that are looked through for the observer's remarks."""
 
@@ -15,7 +17,8 @@ _OBSERVATIONS = 400
 def analyze(given: dict[str, Any]) -> int:
     """Print the report. Raises StoreError."""
     from tui_router.insight.counted import FILE, Counted
-    from tui_router.insight.report import markdown, read, report
+    from tui_router.insight.metrics import since
+    from tui_router.insight.report import markdown, period, read, report
     from tui_router.store.store import Store
 
     days = given.get("days", 1)
@@ -26,15 +29,20 @@ def analyze(given: dict[str, Any]) -> int:
     home = folder(given)
     store = Store(home)
     try:
-        counted = Counted(config.fleet, home / FILE)
-        counted.refresh(store)
-        turns, told = read(store, days), store.observations(_OBSERVATIONS)
+        whole = Counted(config.fleet, home / FILE)
+        counts = whole if days > _SHORT or whole.known(store) else None
+        if counts is None:  # counting the whole store would take longer
+            turns = since(store, period(days)[0])
+        else:
+            counts.refresh(store)
+            turns = read(store, days)
+            with suppress(OSError):
+                counts.save()
+        told = store.observations(_OBSERVATIONS)
     finally:
         store.close()
-    with suppress(OSError):
-        counted.save()
     threshold = config.settings.confidence_threshold
-    made = report(turns, config.fleet, threshold, days, counts=counted, observations=told)
+    made = report(turns, config.fleet, threshold, days, counts=counts, observations=told)
     if given.get("json"):
         emit(made.to_dict())
     else:

@@ -41,7 +41,7 @@ _QUIET_S = 0.7
 """How long nothing must have happened before it is asked: the person may be typing a follow-up."""
 _WINDOW = 500
 """Turns in which findings are looked for."""
-_AT_A_TIME = 4
+_AT_A_TIME = 10
 """Pieces that are counted before others may use the store again: some 20 ms."""
 _FIRST_S = 2.0
 """After the start, before anything is counted: the first picture and the first key come first."""

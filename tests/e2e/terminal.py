@@ -25,6 +25,9 @@ KEYS = {
     "ctrl+p": "\x10",
     "alt+y": "\x1by",
     "f1": "\x1bOP",
+    "f2": "\x1bOQ",
+    "f3": "\x1bOR",
+    "f4": "\x1bOS",
 }
 _QUERY = re.compile(rb"\x1b\[(?P<da>[>=]?0?c)|\x1b\[(?P<cpr>\??6n)|\x1b\[\?(?P<mode>\d+)\$p|\x1b\[>0?(?P<version>q)")
 _NOT_FOR_PYTE = re.compile(rb"\x1bP.*?\x1b\\|\x1b_.*?\x1b\\|\x1b\[[<>=][0-9;]*[a-zA-Z]|\x1b\[\?\d+\$p|\x1b\[\d+ q")

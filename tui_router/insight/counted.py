@@ -18,8 +18,11 @@ from tui_router.core.fleet import Fleet
 from tui_router.insight.metrics import Metrics
 from tui_router.store.store import Store
 
-PIECE = 250
+PIECE = 100
 """Turn numbers of a piece: what a verdict on an old turn makes to be counted again."""
+_GROUP = 32
+"""Pieces that are joined once and kept so: a change in one of them makes the others of its group to be joined again."""
+_WHOLE = -1
 FILE = "counted.msgpack"
 
 
@@ -46,8 +49,8 @@ class Counted:
         self._fleet, self._path = fleet, path
         self._kept: _Kept | None = None
         self._saved = -1
-        self._periods: dict[tuple[str, str], Metrics] = {}
-        """(first day, last day) -> the joined metrics, until something changes."""
+        self._groups: dict[tuple[str, str], dict[int, Metrics]] = {}
+        """(first day, last day) -> group of pieces -> their joined metrics in that period, until one of them changes."""
 
     def steps(self, store: Store) -> Iterator[float]:
         """Count what changed, newest pieces first, a piece at a time; yields the share that is done.
@@ -59,6 +62,7 @@ class Counted:
         last = store.newest_number()
         if changed is None:
             kept.pieces.clear()
+            self._groups.clear()
             wanted = set(range(last // PIECE + 1)) if last else set()
         else:
             wanted = {number // PIECE for number in changed}
@@ -68,9 +72,16 @@ class Counted:
             for turn in store.between(piece * PIECE, piece * PIECE + PIECE - 1):
                 days.setdefault(local_day(turn.at), Metrics()).add(turn, self._fleet)
             kept.pieces[piece] = days
-            self._periods.clear()
+            for groups in self._groups.values():
+                groups.pop(piece // _GROUP, None)
+                groups.pop(_WHOLE, None)
             yield done / len(wanted)
         kept.version = version
+
+    def known(self, store: Store) -> bool:
+        """Whether this store was counted before, so that `refresh` counts only what changed. Raises StoreError."""
+        self._kept = self._kept or self._read(store)
+        return self._kept.version >= 0
 
     def refresh(self, store: Store) -> None:
         """Count all that changed."""
@@ -79,15 +90,20 @@ class Counted:
 
     def since(self, day: str, last: str = "9999") -> Metrics:
         """The metrics from a day on, `YYYY-MM-DD` (empty: from the first one), up to another. Not to be changed."""
-        if (day, last) not in self._periods:
-            made = Metrics()
-            pieces = self._kept.pieces if self._kept else {}
-            for piece in sorted(pieces):
-                for when, metrics in sorted(pieces[piece].items()):
-                    if day <= when <= last:
-                        made.join(metrics)
-            self._periods[day, last] = made
-        return self._periods[day, last]
+        groups = self._groups.setdefault((day, last), {})
+        made = groups.get(_WHOLE)
+        if made is None:
+            made, pieces = Metrics(), self._kept.pieces if self._kept else {}
+            for group in sorted({piece // _GROUP for piece in pieces}):
+                if group not in groups:
+                    groups[group] = joined = Metrics()
+                    for piece in range(group * _GROUP, group * _GROUP + _GROUP):
+                        for when, metrics in sorted(pieces.get(piece, {}).items()):
+                            if day <= when <= last:
+                                joined.join(metrics)
+                made.join(groups[group])
+            groups[_WHOLE] = made
+        return made
 
     def days(self) -> dict[str, Metrics]:
         """Day -> its metrics, oldest first."""

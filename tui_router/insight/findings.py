@@ -22,7 +22,7 @@ from tui_router.core.conversation import with_histories
 from tui_router.core.fleet import Fleet, Route, Trigger
 from tui_router.core.statistics import overlap, tail
 from tui_router.core.text import one_line
-from tui_router.core.types import Turn
+from tui_router.core.types import Request, Turn
 from tui_router.insight.replay import Replayed, replay
 from tui_router.routers.bulk import by_rules
 from tui_router.routers.grading import grade
@@ -88,15 +88,16 @@ def find(turns: Sequence[Turn], fleet: Fleet, threshold: float, *, effects: bool
     found.sort(key=lambda one: one.p)
     if not effects:
         return found
-    before = _routes(turns, fleet) if any(one.toml for one in found) else []
-    return [_with_effect(one, turns, fleet, before) if one.toml else one for one in found]
+    whole = list(with_histories(turns)) if any(one.toml for one in found) else []
+    return [_with_effect(one, whole, fleet) if one.toml else one for one in found]
 
 
-def _with_effect(finding: Finding, turns: Sequence[Turn], fleet: Fleet, before: Sequence[str]) -> Finding:
+def _with_effect(finding: Finding, whole: Sequence[Turn], fleet: Fleet) -> Finding:
     """The finding with what its proposal would do; a stronger one takes its place when it is too weak to do anything."""
     best = finding
+    touched = _touched(finding.toml, whole, fleet)
     for proposal, toml in _strengths(finding):
-        effect = effect_of(tried(toml, turns, fleet, before))
+        effect = effect_of(_replayed(toml, touched, fleet, len(whole)))
         if effect is None:
             return finding
         made = replace(finding, proposal=proposal, toml=toml, effect=effect)
@@ -319,37 +320,56 @@ def _newest(turns: Sequence[Turn]) -> tuple[str, ...]:
 
 
 # -- what a change would do ----------------------------------------------------------------------------------------
-def tried(toml: str, turns: Sequence[Turn], fleet: Fleet, before: Sequence[str] = ()) -> Replayed | None:
+def tried(toml: str, turns: Sequence[Turn], fleet: Fleet) -> Replayed | None:
     """A change, replayed on turns: what the rules decide before it and would decide after it.
 
-    Args:
-        toml: Lines of fleet.toml.
-        turns: Oldest first.
-        fleet: Routes of today.
-        before: What the rules of today decide, when that is known already.
+    None for a change that does not touch what the rules decide by.
+    """
+    return _replayed(toml, _touched(toml, list(with_histories(turns)), fleet), fleet, len(turns))
 
-    Returns:
-        None for a change that does not touch what the rules decide by.
+
+def _touched(toml: str, whole: Sequence[Turn], fleet: Fleet) -> list[tuple[Turn, str]]:
+    """The turns on which the change bears, each with what the rules of today decide.
+
+    Those are the turns in whose request, or in the requests before it that lend it evidence, a changed trigger speaks.
     """
     changed = with_change(fleet, toml)
     if changed is None:
+        return []
+    names = tomllib.loads(toml)["routes"]
+    only = replace(changed, routes=tuple(_only(route, names.get(route.name, {})) for route in changed.routes))
+    speaks, today = RulesRouter(only), RulesRouter(fleet)
+    known: dict[str, bool] = {}
+
+    def heard(text: str) -> bool:
+        if text not in known:
+            known[text] = bool(speaks.evidence(Request(text=text)).hits)
+        return known[text]
+
+    touched = [
+        turn for turn in whole
+        if speaks.evidence(turn.request).hits or any(heard(m.content) for m in turn.request.history if m.role == "user")
+    ]  # fmt: skip
+    routes = (route for route, _ in today.choices(turn.request for turn in touched))
+    return list(zip(touched, routes, strict=True))
+
+
+def _only(route: Route, change: Mapping[str, Mapping[str, object]]) -> Route:
+    """A route with the triggers that a change names."""
+    return replace(route, triggers=tuple(t for t in route.triggers if t.name in change.get("triggers", {})))
+
+
+def _replayed(toml: str, touched: Sequence[tuple[Turn, str]], fleet: Fleet, count: int) -> Replayed | None:
+    changed = with_change(fleet, toml)
+    if changed is None:
         return None
-    routes = before or _routes(turns, fleet)
-    now = [
-        replace(t, decision=replace(t.decision, ranking=((route, 1.0),)))
-        for t, route in zip(turns, routes, strict=True)
-    ]
-    return replay(now, by_rules(changed), changed, workers=1)
+    now = [replace(turn, decision=replace(turn.decision, ranking=((route, 1.0),))) for turn, route in touched]
+    return replace(replay(now, by_rules(changed), changed, workers=1), turns=count)
 
 
 def effect_of(found: Replayed | None) -> Effect | None:
     """The counts of a replay."""
     return Effect(found.fixes, found.breaks, found.unlabelled) if found is not None else None
-
-
-def _routes(turns: Sequence[Turn], fleet: Fleet) -> list[str]:
-    """What the rules of today make of each turn: the effect of a change is against these, not against old decisions."""
-    return [made.route for made in RulesRouter(fleet).decide_many(t.request for t in with_histories(turns))]
 
 
 def with_change(fleet: Fleet, toml: str) -> Fleet | None:

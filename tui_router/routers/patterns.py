@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from re import _constants as c  # type: ignore[attr-defined]  # the parser that `re` itself uses
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, Literal, NamedTuple
@@ -117,6 +118,7 @@ class PatternSet:
         return sorted((place, match) for place, match in found.items() if match is not None)
 
 
+@lru_cache(2000)
 def first_stems(pattern: str) -> Starts | None:
     """The words of which an ASCII text must have one for the pattern to match; None when no such set is known.
 
@@ -198,6 +200,7 @@ def _pieces(op: Any, value: Any) -> set[str] | None:
     return {""} if op in (c.ASSERT, c.ASSERT_NOT) else {_ANYTHING}
 
 
+@lru_cache(2000)
 def needed_characters(pattern: str) -> frozenset[str] | None:
     """Characters of which an ASCII text must have one for the pattern to match; None when none are needed.
 

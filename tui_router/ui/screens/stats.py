@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding
@@ -25,6 +27,7 @@ _ROOMY = 78
 _COLORS = ("s1", "s2", "s3", "s4")
 _SETTLED = 8
 """Graded turns from which on a running accuracy is drawn: the first few swing from 0 to 100."""
+_PARTIAL_S = 0.25
 _POINTS = 240
 """Points of a running accuracy that are drawn: more than any chart has columns."""
 
@@ -65,17 +68,17 @@ class AccuracyOverTime(ChartPane):
 def _running(found: bytearray, color: str, *, band: bool) -> tuple[Series, float]:
     """(a running accuracy in per cent, its lowest point as a share)."""
     xs, ys, lows, highs = list[float](), list[float](), list[float](), list[float]()
-    hits = 0
+    sums = list(accumulate(found))
     skip = _SETTLED if len(found) > 2 * _SETTLED else 0
     every = max(1, len(found) // _POINTS)
-    for n, right in enumerate(found, 1):
-        hits += right
-        if n > skip and (n % every == 0 or n == len(found) or n <= 2 * _SETTLED):
-            low, high = wilson(hits, n)
-            xs.append(n)
-            ys.append(100 * hits / n)
-            lows.append(100 * low)
-            highs.append(100 * high)
+    for n in sorted(
+        {*range(skip + 1, min(len(found), 2 * _SETTLED) + 1), *range(skip + 1, len(found), every), len(found)}
+    ):
+        low, high = wilson(sums[n - 1], n)
+        xs.append(n)
+        ys.append(100 * sums[n - 1] / n)
+        lows.append(100 * low)
+        highs.append(100 * high)
     floor = min(lows if band else ys, default=100.0) / 100
     return (Series(xs, ys, color, low=lows, high=highs) if band else Series(xs, ys, color, dash=2)), floor
 
@@ -153,12 +156,21 @@ class StatsScreen(Room):
     async def _count(self) -> None:
         from tui_router.store.errors import StoreError
 
+        first, shown = first_day(_PERIODS[self.period][1]), time.monotonic()
+
+        def tell(share: float) -> None:
+            """A store that was never counted takes seconds: show the newest turns meanwhile."""
+            nonlocal shown
+            if time.monotonic() - shown > _PARTIAL_S:
+                self.metrics, shown = self.engine.watching.counted.since(first), time.monotonic()
+                self._show(f"   counting … {share:.0%}")
+
         try:
-            await self.engine.watching.count(lambda share: self._title(f"counting … {share:.0%}"))
+            await self.engine.watching.count(tell)
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             self._title("the store cannot be read")
             return
-        self.metrics = self.engine.watching.counted.since(first_day(_PERIODS[self.period][1]))
+        self.metrics = self.engine.watching.counted.since(first)
         self._show()
 
     # -- showing -------------------------------------------------------------------------------------------------
@@ -169,12 +181,12 @@ class StatsScreen(Room):
         ]
         self.say(text, *marks)
 
-    def _show(self) -> None:
+    def _show(self, more: str = "") -> None:
         m = self.metrics
         if m is None or not self.is_mounted:
             return
         warned = "   only bad turns seem to be rated: the accuracy says little" if m.biased else ""
-        self._title(f"{m.turns:,} turns, {m.verdicts.hits:,} rated{warned}")
+        self._title(f"{m.turns:,} turns, {m.verdicts.hits:,} rated{warned}{more}")
         self.over_time.put(m, self.engine.racing.leader)
         self.over_time.head.say(line(*rate_parts(m.accuracy)))
         self._show_numbers(m)
