@@ -11,6 +11,7 @@ import asyncio
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 
@@ -177,8 +178,8 @@ async def past(pilot: Pilot[None]) -> None:
     """A store with some history, so that the accuracy has something to show."""
     import random
 
-    from tui_router.core.clock import now
-    from tui_router.core.types import Answer, Request, Turn, Verdict
+    from tui_router.core.clock import now, stamp
+    from tui_router.core.types import Answer, Dispatch, Request, Turn, Verdict
 
     app = pilot.app
     assert isinstance(app, RouterApp)
@@ -195,6 +196,9 @@ async def past(pilot: Pilot[None]) -> None:
         "solve x^2 = 2",
     ]
 
+    begun = datetime.now(UTC) - timedelta(hours=146)
+    waits = {r.name: (200.0 + 250 * place, 40.0) for place, r in enumerate(engine.config.fleet.routes)}
+
     def fill() -> None:
         session = ""
         for i in range(60):
@@ -202,8 +206,10 @@ async def past(pilot: Pilot[None]) -> None:
             raced = engine.racing.learning.race.decide(request)  # type: ignore[union-attr]
             decision = raced.decision
             turn = store.record(
-                Turn(id="", session=session, at=now(), request=request, decision=decision, route=decision.route, state="done",
-                     source="command line", answer=Answer(text="…"), shadows=raced.shadows)
+                Turn(id="", session=session, at=stamp(begun + timedelta(hours=2.4 * i)), request=request, decision=decision,
+                     route=decision.route, state="done", source="command line", shadows=raced.shadows,
+                     dispatch=Dispatch(intended=decision.model, served=decision.model),
+                     answer=Answer(text="…", first_token_ms=dice.gauss(*waits[decision.route]), tokens_per_second=dice.gauss(58, 6)))
             )  # fmt: skip
             session = turn.session
             right = dice.random() < 0.7 + i / 250

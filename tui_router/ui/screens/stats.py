@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,7 +28,8 @@ _ROOMY = 78
 _COLORS = ("s1", "s2", "s3", "s4")
 _SETTLED = 8
 """Graded turns from which on a running accuracy is drawn: the first few swing from 0 to 100."""
-_PARTIAL_S = 0.25
+_PARTIAL_S, _DAYS_S = 0.25, 20.0
+"""Seconds between two pictures of a count that takes long, and between two pictures of the days."""
 _POINTS = 240
 """Points of a running accuracy that are drawn: more than any chart has columns."""
 
@@ -83,6 +85,55 @@ def _running(found: bytearray, color: str, *, band: bool) -> tuple[Series, float
     return (Series(xs, ys, color, low=lows, high=highs) if band else Series(xs, ys, color, dash=2)), floor
 
 
+class FirstToken(ChartPane):
+    """How long people waited for the first token, day by day, of the models that served most."""
+
+    title = "First token, by day"
+
+    def __init__(self) -> None:
+        super().__init__("first-token")
+
+    def put(self, days: Mapping[str, Metrics]) -> None:
+        """Draw the medians; with a single day there is nothing to draw, only to say."""
+        served = Counter({name: 0 for metrics in days.values() for name in metrics.models})
+        for metrics in days.values():
+            served.update({name: model.first_token_ms.n for name, model in metrics.models.items()})
+        names = [name for name, count in served.most_common(len(_COLORS)) if count]
+        series, legend, most = [], [], 0.0
+        for color, name in zip(_COLORS, names, strict=False):
+            found = [
+                (place, value)
+                for place, day in enumerate(days, 1)
+                if (value := _first_token(days[day], name)) is not None
+            ]
+            xs, ys = [float(place) for place, _ in found], [value for _, value in found]
+            most = max(most, *ys)
+            series.append(Series(xs, ys, color))
+            legend.append(
+                line(
+                    (f"━ {name} ", f"${color}"),
+                    (f"{ys[-1]:.1f} s", "$strong bold"),
+                    (f"  n={served[name]:,}", "$muted"),
+                )
+            )
+        self.legend.put(*(legend or [line(("no data", "$muted"))]))
+        self.chart.display = len(days) > 1 and bool(names)
+        if self.chart.display:
+            first, last = next(iter(days)), next(reversed(list(days)))
+            top = max(0.5, most * 1.1)
+            ticks = {0.0: "0", top / 2: f"{top / 2:.1f}", top: f"{top:.1f}"}
+            self.chart.put(
+                series, Scale(1, len(days), {1.0: first[5:], float(len(days)): last[5:]}), Scale(0, top, ticks)
+            )
+
+
+def _first_token(metrics: Metrics, name: str) -> float | None:
+    """Seconds, the median of a day."""
+    model = metrics.models.get(name)
+    value = model.first_token_ms.at(0.5) if model is not None else None
+    return value / 1000 if value is not None else None
+
+
 class StatsScreen(Room):
     """Counts of a period."""
 
@@ -115,18 +166,23 @@ class StatsScreen(Room):
         self.confusion = Table("Right route, and what was decided", "confusion")
         self.calibration = Table("Confidence and how often it was right", "calibration")
         self.models = Table("Models", "stats-models")
+        self.first_token = FirstToken()
+        self._days_due = 0.0
         self.routers = Table("Routers, and what a decision costs", "stats-routers")
 
     def left(self) -> Iterable[Widget]:
         return self.over_time, self.per_route, self.routers
 
     def right(self) -> Iterable[Widget]:
-        return self.calibration, self.confusion, self.models
+        return self.calibration, self.confusion, self.models, self.first_token
 
     def on_mount(self) -> None:
         super().on_mount()
         self._stop = self.engine.listen(self._told)
         self.action_period(self.period)
+
+    def _count_again(self) -> None:
+        self.run_worker(self._count, group="stats", exclusive=True, exit_on_error=False)  # type: ignore[arg-type]
 
     def on_unmount(self) -> None:
         self._stop()
@@ -140,12 +196,12 @@ class StatsScreen(Room):
         from tui_router.events import EffectEvent, LeaderEvent, StoreEvent, TurnEvent
 
         if isinstance(event, TurnEvent | EffectEvent | LeaderEvent | StoreEvent):
-            self.action_period(self.period)
+            self._count_again()
 
     def action_period(self, place: int) -> None:
         """Show another period."""
-        self.period = place
-        self.run_worker(self._count, group="stats", exclusive=True, exit_on_error=False)  # type: ignore[arg-type]
+        self.period, self._days_due = place, 0.0
+        self._count_again()
 
     def action_report(self) -> None:
         """The period's report."""
@@ -172,6 +228,10 @@ class StatsScreen(Room):
             return
         self.metrics = self.engine.watching.counted.since(first)
         self._show()
+        if time.monotonic() > self._days_due:  # days pass slowly
+            days = self.engine.watching.counted.days()
+            self.first_token.put({day: metrics for day, metrics in days.items() if day >= first})
+            self._days_due = time.monotonic() + _DAYS_S
 
     # -- showing -------------------------------------------------------------------------------------------------
     def _title(self, text: str) -> None:
