@@ -1,6 +1,7 @@
 """The command line: a contract with other programs, run as they run it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Process
+from tests.e2e.terminal import Terminal
 
 FIVE = {
     "goto amazon.com": ("tool_use", "gpt-oss-20b"),
@@ -105,6 +107,14 @@ def test_nothing_listening_is_exit_1_and_says_what_to_start():
     assert "lms server start" in done.stderr
     assert report["backends"][0].keys() >= {"url", "kind", "reachable", "error"}
     assert report["tools"][0]["name"] == "playwright"
+
+
+def test_one_way_of_observing_at_a_time():
+    terminal = Terminal(
+        [str(Path(sys.executable).parent / "tui-router"), "--observer-active", "--observer-passive"], dict(os.environ)
+    )
+    terminal.see("--observer-active and --observer-passive are two things; name one")
+    assert terminal.ended() == 2
 
 
 def test_help_fits_a_screen_and_shows_examples():

@@ -240,6 +240,10 @@ async def test_an_order_that_is_killed_anywhere_is_carried_out_without_loss_or_r
     found = [one.text for one in store.examples()] if kind == "routing" else [one.request for one in store.dialogues()]
     store.close()
     assert len(found) == wanted == len(set(found)) and not (tmp_path / "d" / "generation.json").exists()
+    out = ["dataset", "export", "--kind", kind, "--source", "generated", "--out", str(tmp_path / "out"), *where]
+    assert cli.run(out) == 0
+    rows = [line for part in (tmp_path / "out").glob("*.jsonl") for line in part.open()]
+    assert wanted * 0.9 <= len(rows) <= wanted
     await double.close()
 
 

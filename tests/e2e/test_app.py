@@ -218,3 +218,10 @@ def test_from_keys_to_the_metric_the_pattern_the_report_and_the_example(start, t
     rows = [line for part in (tmp_path / "out").glob("*.csv") for line in part.read_text().splitlines()[1:]]
     expected = [f"summarise the quarterly {thing},reasoning" for thing in things]
     assert sorted(rows) == sorted(expected + [f"write a python function that adds {n},code" for n in range(1, 6)])
+
+
+def test_the_key_of_a_room_pressed_while_it_starts_is_not_lost(start):
+    terminal = start("--demo")
+    terminal.until(lambda: len(terminal.sent) > 0, "the first byte")
+    terminal.press("f3")
+    terminal.see("F3 Stats  1 today", "0 turns, 0 rated")

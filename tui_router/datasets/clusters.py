@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +29,27 @@ _TEXTS, _AT_ONCE = 500, 4000
 """Requests that are sketched, and sketches that are read from the file, at a time."""
 
 
-def clusters(examples: Iterable[Example], sketcher: Sketcher) -> NDArray[np.intp]:
+class StoppedError(Exception):
+    """Whoever asked wants no answer any more."""
+
+
+def clusters(
+    examples: Iterable[Example], sketcher: Sketcher, going: Callable[[], bool] = lambda: True
+) -> NDArray[np.intp]:
     """For each example the place of the example that stands for it: itself, or an earlier one that is nearly the same.
 
     In their order, each example either joins the first one that stands for others and is nearly the same, or stands for
     itself. So no two that stand for others are nearly the same, and examples that come later change nothing before them.
     Shape: (examples,).
 
+    Args:
+        examples: In their order.
+        sketcher: Compares requests.
+        going: Whether somebody still wants to know; asked some times a second.
+
     Raises:
         OSError: there is no room for the temporary file.
+        StoppedError: nobody wants to know.
     """
     first: dict[bytes, int] = {}
     standing, fresh, images = [], [], []
@@ -51,6 +63,8 @@ def clusters(examples: Iterable[Example], sketcher: Sketcher) -> NDArray[np.intp
             images.append(example.has_image)
             waiting.append(pieces(example.text))
             if len(waiting) == _TEXTS:
+                if not going():
+                    raise StoppedError
                 file.write(sketcher.sketches(waiting).tobytes())
                 waiting.clear()
         file.write(sketcher.sketches(waiting).tobytes())
@@ -60,7 +74,7 @@ def clusters(examples: Iterable[Example], sketcher: Sketcher) -> NDArray[np.intp
         later, earlier = np.zeros(0, np.intp), np.zeros(0, np.intp)
         if len(places) > 1:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
-                later, earlier = _near(held, sketcher.dimensions)
+                later, earlier = _near(held, sketcher.dimensions, going)
             alike = seen[later] == seen[earlier]
             later, earlier = places[later[alike]], places[earlier[alike]]
     for place, other in zip(later.tolist(), earlier.tolist(), strict=True):
@@ -76,7 +90,7 @@ def _name(example: Example) -> bytes:
     return hashlib.blake2b(text, digest_size=8, salt=bytes([example.has_image])).digest()
 
 
-def _near(held: mmap.mmap, dimensions: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _near(held: mmap.mmap, dimensions: int, going: Callable[[], bool]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Pairs (later row, earlier row) whose likeness is at least `ALIKE`, in the order of the later one, then the earlier."""
     rows = len(held) // (4 * dimensions)
     rng = np.random.default_rng(0)
@@ -89,6 +103,8 @@ def _near(held: mmap.mmap, dimensions: int) -> tuple[NDArray[np.intp], NDArray[n
         names[:, start:end] = (signs.reshape(-1, _TABLES, _BITS) @ powers).T
     pairs = np.zeros(0, np.int64)
     for table in names:
+        if not going():
+            raise StoppedError
         found = [pairs]
         order = np.argsort(table, kind="stable")
         starts = np.flatnonzero(np.diff(table[order], prepend=-1))

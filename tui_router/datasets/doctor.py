@@ -10,7 +10,8 @@ and the seeds are not judged by it.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Literal
 
 import numpy as np
@@ -20,12 +21,13 @@ from numpy.typing import NDArray
 from tui_router.core.example import Example, normal
 from tui_router.core.fleet import Fleet
 from tui_router.datasets import private
-from tui_router.datasets.clusters import clusters
+from tui_router.datasets.clusters import StoppedError, clusters
 from tui_router.datasets.splits import Part, split
 from tui_router.routers.bulk import as_shipped, choices
 from tui_router.routers.memory import Sketcher
 
 Trouble = Literal["duplicate", "conflict", "suspect", "private"]
+_BREATH = 500
 FEWEST = 20
 """Examples of a route below which it starves."""
 _SHARE = 0.9
@@ -66,16 +68,22 @@ class Checkup(Struct, frozen=True, kw_only=True):
         return [one for one in self.findings if one.kind == kind]
 
 
-def check(examples: Sequence[Example], fleet: Fleet, sketcher: Sketcher) -> Checkup:
+def check(
+    examples: Sequence[Example], fleet: Fleet, sketcher: Sketcher, going: Callable[[], bool] = lambda: True
+) -> Checkup:
     """Look at all examples; many are judged on all cores.
 
     Args:
         examples: Of any source.
         fleet: Routes of today.
         sketcher: Compares requests.
+        going: Whether somebody still wants to know; asked some times a second.
+
+    Raises:
+        StoppedError: nobody wants to know.
     """
-    clustered = clusters(examples, sketcher)
-    findings = [*_repeated(examples, clustered), *_suspects(examples, fleet), *_private(examples)]
+    clustered = clusters(examples, sketcher, going)
+    findings = [*_repeated(examples, clustered), *_suspects(examples, fleet, going), *_private(examples)]
     repeats = {one.place for one in findings if one.kind == "duplicate"}
     counts = Counter(example.route for place, example in enumerate(examples) if place not in repeats)
     per_route = {route.name: counts[route.name] for route in fleet.routes}
@@ -110,9 +118,14 @@ def _alike_enough(first: Example, other: Example) -> bool:
     return not first.history and not other.history
 
 
-def _suspects(examples: Sequence[Example], fleet: Fleet) -> list[Finding]:
+def _suspects(examples: Sequence[Example], fleet: Fleet, going: Callable[[], bool]) -> list[Finding]:
     judged = [place for place, example in enumerate(examples) if example.source != "seed"]
-    decided = list(choices((examples[place].request for place in judged), as_shipped(fleet)))
+    decided: list[tuple[str, float]] = []
+    with closing(choices((examples[place].request for place in judged), as_shipped(fleet))) as made:
+        for one in made:
+            decided.append(one)
+            if len(decided) % _BREATH == 0 and not going():
+                raise StoppedError
     sums: defaultdict[str, list[float]] = defaultdict(list)
     for place, (route, confidence) in zip(judged, decided, strict=True):
         if route == examples[place].route:

@@ -148,6 +148,8 @@ class _Writing:
 
         def seen() -> Iterator[Example]:
             for example in self._chosen():
+                if len(self._parts) % _BATCH == 0:
+                    self._tell(0, 1)
                 self._parts.append(PARTS.index(part_of(example)))
                 yield example
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from itertools import islice
@@ -23,7 +23,9 @@ MakeRouter = Callable[[], Router]
 CHUNK = 2000
 
 
-def choices(requests: Iterable[Request], make: MakeRouter, workers: int | None = None) -> Iterator[tuple[str, float]]:
+def choices(
+    requests: Iterable[Request], make: MakeRouter, workers: int | None = None
+) -> Generator[tuple[str, float], None, None]:
     """(route, confidence) of each request, in their order.
 
     Args:
@@ -43,12 +45,15 @@ def choices(requests: Iterable[Request], make: MakeRouter, workers: int | None =
         return
     with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(make,)) as pool:
         waiting: list[Future[list[tuple[str, float]]]] = []
-        for chunk in _chunks(rest, first):
-            waiting.append(pool.submit(_decide, msgspec.json.encode([replace(one, typed="") for one in chunk])))
-            while len(waiting) > 2 * count:
-                yield from waiting.pop(0).result()
-        for one in waiting:
-            yield from one.result()
+        try:
+            for chunk in _chunks(rest, first):
+                waiting.append(pool.submit(_decide, msgspec.json.encode([replace(one, typed="") for one in chunk])))
+                while len(waiting) > 2 * count:
+                    yield from waiting.pop(0).result()
+            for one in waiting:
+                yield from one.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _chunks(rest: Iterator[Request], first: list[Request]) -> Iterator[list[Request]]:

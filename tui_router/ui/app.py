@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tui_router.demo.server import DemoServer
     from tui_router.engine import Engine
     from tui_router.training.runs import Run
+    from tui_router.ui.screens.room import Room
 
 _POLL_S = 0.4
 _AFTER_PICTURE_S = 0.05
@@ -108,6 +109,8 @@ class RouterApp(App[None]):
         self.engine: Engine | None = None
         self.demo: DemoServer | None = None
         self._stop_listening: Callable[[], None] = lambda: None
+        self._entering: Callable[[Engine], Room] | None = None
+        """The room whose key was pressed before there was anything to show in it."""
         for one in theme.THEMES:
             self.register_theme(one)
         self.theme = "router-dark"
@@ -208,6 +211,9 @@ class RouterApp(App[None]):
         engine.start_health()
         engine.watching.start()
         self.call_after_refresh(_spare_the_collector)
+        if self._entering is not None:
+            entering, self._entering = self._entering, None
+            self._enter(entering)
 
     async def _stop_engine(self) -> None:
         engine, self.engine = self.engine, None
@@ -244,29 +250,33 @@ class RouterApp(App[None]):
             self.pop_screen()
         self.chat.write()
 
+    def _enter(self, make: Callable[[Engine], Room]) -> None:
+        """Into a room beside the conversation; before the engine is there, as soon as it is."""
+        if self.engine is None:
+            self._entering = make
+            return
+        room = make(self.engine)
+        if type(self.screen) is not type(room):
+            self.action_chat()
+            self.push_screen(room)
+
     def action_stats(self) -> None:
         """How the router does."""
         from tui_router.ui.screens.stats import StatsScreen
 
-        if self.engine is not None and not isinstance(self.screen, StatsScreen):
-            self.action_chat()
-            self.push_screen(StatsScreen(self.engine))
+        self._enter(StatsScreen)
 
     def action_data(self) -> None:
         """Training data."""
         from tui_router.ui.screens.data import DataScreen
 
-        if self.engine is not None and not isinstance(self.screen, DataScreen):
-            self.action_chat()
-            self.push_screen(DataScreen(self.engine))
+        self._enter(DataScreen)
 
     def action_train(self) -> None:
         """A router of one's own."""
         from tui_router.ui.screens.train import TrainScreen
 
-        if self.engine is not None and not isinstance(self.screen, TrainScreen):
-            self.action_chat()
-            self.push_screen(TrainScreen(self.engine))
+        self._enter(TrainScreen)
 
     def action_export(self) -> None:
         """What leaves the program."""
@@ -274,25 +284,20 @@ class RouterApp(App[None]):
 
         if isinstance(self.screen, ExportScreen):
             self.action_chat()
-        elif self.engine is not None:
-            self.action_chat()
-            self.push_screen(ExportScreen(self.engine))
+        else:
+            self._enter(ExportScreen)
 
     def action_report(self) -> None:
         """The report of today."""
         from tui_router.ui.screens.report import ReportScreen
 
-        if self.engine is not None and not isinstance(self.screen, ReportScreen):
-            self.action_chat()
-            self.push_screen(ReportScreen(self.engine, 1))
+        self._enter(lambda engine: ReportScreen(engine, 1))
 
     def action_observer(self) -> None:
         """What happened beside the turns."""
         from tui_router.ui.screens.observer import ObserverScreen
 
-        if self.engine is not None and not isinstance(self.screen, ObserverScreen):
-            self.action_chat()
-            self.push_screen(ObserverScreen(self.engine))
+        self._enter(ObserverScreen)
 
     def action_reload(self) -> None:
         """Read fleet.toml again and go on with it."""

@@ -82,6 +82,8 @@ class DataScreen(Room):
         self.kind, self.at, self.wanted = 0, 0, ""
         self.dialogues = 0
         """Conversations with tools that there are."""
+        self._there = True
+        """Whether the doctor's answer is still wanted."""
         self._writing = False
         """Whether a model is writing requests now."""
         self._done: list[tuple[str, str]] = []
@@ -99,6 +101,9 @@ class DataScreen(Room):
     def on_mount(self) -> None:
         super().on_mount()
         self._reload()
+
+    def on_unmount(self) -> None:
+        self._there = False
 
     def _reload(self) -> None:
         self.run_worker(self._read(), group="data", exclusive=True, exit_on_error=False)
@@ -128,7 +133,7 @@ class DataScreen(Room):
         self._show_sources()
         own = self._own()
         self.checkup = checkup = await asyncio.to_thread(
-            lambda: check(list(own.values()), fleet, LearnedRouter.as_shipped(fleet).sketcher)
+            lambda: check(list(own.values()), fleet, LearnedRouter.as_shipped(fleet).sketcher, lambda: self._there)
         )
         right = {name for name, ruling in held.items() if ruling.kind == "keep"}
         self.queues = [_doubts(checkup, own, kind, right) for kind, _ in _KINDS if kind is not None]
