@@ -59,8 +59,8 @@ options (before or after the command)
   --health                        which servers and models answer
   --analyze [--days N]            report: accuracy, findings, proposals (1 day)
   --confidence-threshold F        ask below this confidence (0.70)
-  --observer-active, --observer-passive   a model remarks on each turn, each fifth
-  --no-feedback, --no-health-check        no rating; do not look at servers first
+  --observer-active, --observer-passive   remarks on each turn, on each fifth
+  --no-feedback, --no-health-check        no rating; no look at servers first
   --data-dir DIR, --config FILE   other places for the store and for fleet.toml
   --json, --version, --help
 

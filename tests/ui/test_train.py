@@ -135,7 +135,7 @@ async def test_a_model_and_a_dataset_leave_by_keys(open_app, full, tmp_path, siz
         await screen._read()
         await pilot.pause(0.2)
         assert "DATASET" in shown(screen) and "ROUTE_TO=" in str(screen.preview.rows.render())
-        await pilot.press("down", "right", "x")
+        await pilot.press("down", "down", "right", "x")
         await until(pilot, lambda: list((tmp_path / "store" / "exports").glob("*-messages-model/README.md")))
         await pilot.press("m", "down", "right", "right", "x")
         await until(pilot, lambda: screen.made is not None)
