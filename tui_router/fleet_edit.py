@@ -101,10 +101,13 @@ class FleetEdits:
             raise EditError(f"{path} cannot be read: {error.strerror}") from error
         if there != edit.after:
             raise EditError(f"{path} was changed by hand since; take ‘{edit.says}’ back there")
-        if edit.before is None:
-            path.unlink()
-        else:
+        if edit.before is not None:
             _write(path, edit.before)
+        else:
+            try:
+                path.unlink()
+            except OSError as error:
+                raise EditError(f"{path} cannot be removed: {error.strerror}") from error
         self._keep(msgspec.structs.replace(edit, undone=True))
         return edit
 

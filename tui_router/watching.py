@@ -7,6 +7,7 @@ only when no answer is running and its model is loaded already, and is broken of
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
@@ -18,6 +19,7 @@ from tui_router.backends.health import Health
 from tui_router.backends.writer import Writer
 from tui_router.config import Config
 from tui_router.core.clock import local_day, now
+from tui_router.core.text import one_line
 from tui_router.core.types import Observation, Turn
 from tui_router.events import Event
 from tui_router.insight.counted import FILE, Counted
@@ -39,6 +41,8 @@ TOKENS_A_DAY = 60_000
 _REMARK_TOKENS, _TEMPERATURE = 160, 0.3
 _QUIET_S = 0.7
 """How long nothing must have happened before it is asked: the person may be typing a follow-up."""
+_FEED = 400
+"""Events that are looked through for what was told already."""
 _WINDOW = 500
 """Turns in which findings are looked for."""
 _AT_A_TIME = 10
@@ -107,8 +111,14 @@ class Watching:
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._host.begin_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            said = f"a fault of tui-router itself: {type(error).__name__}: {one_line(str(error), 160)}"
+            self._host.observed(Observation(at=now(), tag="insight", text=said, level="caution"))
 
     async def _first(self) -> None:
         await asyncio.sleep(_FIRST_S)
@@ -181,9 +191,9 @@ class Watching:
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             return
         for one in drift:
-            self._tell_once("model_drift", f"{one.says} (found by test)", one.turns, f"{one.what} {one.since}")
+            self._tell_once("model_drift", one.says, one.turns)
         for found in findings:
-            self._tell_once("pattern_detected", found.says, found.turns[:6], found.says.partition(" ")[0] + found.kind)
+            self._tell_once("pattern_detected", found.says, found.turns[:6])
         await self._ask(turns, findings)
 
     async def _seen(self) -> tuple[list[Turn], list[Finding], list[Drift]]:
@@ -199,15 +209,18 @@ class Watching:
             return store.between(anchor(newest), newest)
 
         turns = await host.in_store(read)
+        if not self._told:  # what was told before this start
+            told = await host.in_store(lambda: store.observations(_FEED))
+            self._told = {"", *(_name(one.text) for one in told if one.by == "counts")}
         fleet, threshold = host.config.fleet, host.threshold
         return await asyncio.to_thread(
             lambda: (turns, find(turns[-_WINDOW:], fleet, threshold, effects=False), drifts(turns, fleet, threshold))
         )
 
-    def _tell_once(self, tag: str, says: str, turns: tuple[str, ...], name: str) -> None:
-        """A finding goes into the feed when it is new."""
-        if name not in self._told:
-            self._told.add(name)
+    def _tell_once(self, tag: str, says: str, turns: tuple[str, ...]) -> None:
+        """A finding goes into the feed when it is new, whatever its counts are by now."""
+        if _name(says) not in self._told:
+            self._told.add(_name(says))
             self._host.observed(Observation(at=now(), tag=tag, text=says, level="caution", turns=turns, by="counts"))
 
     # -- the model -----------------------------------------------------------------------------------------------
@@ -267,6 +280,12 @@ class Watching:
 
     def _drop(self, why: str) -> None:
         self.dropped[why] = self.dropped.get(why, 0) + 1
+
+
+def _name(says: str) -> str:
+    """A finding without its counts; a drift with the turn at which it began."""
+    began = re.search(r"since turn (\d+)", says)
+    return f"{re.sub(r'[0-9.,%]+', '', says)}{began[1] if began else ''}"
 
 
 def _some(steps: Iterator[float]) -> float | None:

@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
 from tui_router import config
@@ -73,6 +74,37 @@ def test_planted_faults_are_found(kind):
         made, is_it = planted(kind, random.Random(seed))
         found += any(map(is_it, find(made, FLEET, 0.7, effects=False)))
     assert found >= 19
+
+
+def test_a_session_and_a_time_in_which_far_more_is_wrong_are_found():
+    dice = random.Random(5)
+    made = [
+        replace(turn, session="7-aa", at=f"2026-03-0{1 + i % 5}T12:00:00.000Z")
+        for i, turn in enumerate(turns(200, dice))
+    ]
+    odd = [a_turn("hello", id=f"{300 + i}-a", session="9-bb", at="2026-03-05T12:00:00.000Z", verdict=wrong("code" if i % 2 else "vision"))
+           for i in range(9)]  # fmt: skip
+    found = [one for one in find([*made, *odd], FLEET, 0.7, effects=False) if one.kind == "differs"]
+    assert [one.says.startswith("in session 9 9 of 9 decisions were wrong") for one in found] == [True]
+    assert found[0].turns == tuple(turn.id for turn in reversed(odd))
+
+
+def test_requests_that_nobody_handles_are_found():
+    lost = [a_turn("knit me a scarf", id=f"{300 + i}-a", verdict=wrong()) for i in range(20)]
+    (one,) = [
+        f for f in find([*turns(200, random.Random(6)), *lost], FLEET, 0.7, effects=False) if f.kind == "unhandled"
+    ]
+    assert (
+        one.says.startswith("20 of ") and set(one.turns) == {turn.id for turn in lost} and "add a route" in one.proposal
+    )
+
+
+def test_a_failing_fallback_is_taken_out_of_every_route_that_has_it():
+    made, is_it = planted("failing_fallback", random.Random(0))
+    one = next(filter(is_it, find(made, FLEET, 0.7)))
+    changed = config.parse(one.toml, None, {}).fleet
+    assert one.effect is None and not any("gpt-oss-20b" in route.fallbacks for route in changed.routes)
+    assert any("gpt-oss-20b" in route.fallbacks for route in FLEET.routes)
 
 
 def test_clean_stores_stay_quiet():
