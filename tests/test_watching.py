@@ -4,14 +4,16 @@ import asyncio
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds import SHIPPED, right, wrong
 from tui_router import watching
 from tui_router.config import BackendSetting
-from tui_router.core.types import Request
+from tui_router.core.types import Message, Request
 from tui_router.demo.server import DemoServer
 from tui_router.engine import Engine
 from tui_router.events import NoticeEvent
+from tui_router.insight import observer
 
 SMALL = "google/gemma-3-1b"
 GOOD = json.dumps({"tag": "edge_case", "remark": "Turn 1 is short.", "turns": [1]})
@@ -20,8 +22,6 @@ GOOD = json.dumps({"tag": "edge_case", "remark": "Turn 1 is short.", "turns": [1
 @pytest.fixture
 async def world(tmp_path, monkeypatch):
     from contextlib import asynccontextmanager
-
-    from msgspec.structs import replace
 
     monkeypatch.setattr(watching, "_QUIET_S", 0.01)
 
@@ -153,15 +153,39 @@ async def test_its_budget_is_kept(world, monkeypatch):
 
 
 @pytest.mark.engine
-async def test_a_real_engine_says_nonsense_or_dies_and_nothing_happens(world, start_engine):
+async def test_a_real_engine_remarks_is_late_talks_without_end_and_dies(world, start_engine, monkeypatch):
     process = start_engine("gemma-3-1b")
     async with world(url=process.url) as engine:
-        made = await engine.begin(Request(text="hello"), ask=False, model="gemma-3-1b")
-        assert (await engine.send(made.id)).answer.text
-        await until(lambda: engine.watching.dropped or remarks(engine), 30)
-        assert not remarks(engine)  # the tiny model knows no schema that it could fill with sense
+
+        async def hello():
+            made = await engine.begin(Request(text="hello"), ask=False, model="gemma-3-1b")
+            start = asyncio.get_running_loop().time()
+            done = await engine.send(made.id)
+            assert asyncio.get_running_loop().time() - start < 2
+            return done
+
+        assert (await hello()).answer.text
+        await until(lambda: remarks(engine) or engine.watching.dropped, 30)
+        (one,) = remarks(engine)
+        assert (one.tag, one.text) == ("edge_case", "odd: turn 1.")
+        assert one.turns[0].startswith("1-") and one.tokens > 100 and not engine.watching.dropped
+
+        monkeypatch.setattr(watching, "DEADLINE_S", 0.005)
+        await hello()
+        await until(lambda: engine.watching.dropped, 30)
+        assert set(engine.watching.dropped) <= {"not within its deadline", "no reply"}
+        monkeypatch.setattr(watching, "DEADLINE_S", 20.0)
+
+        shown = observer.shown
+        monkeypatch.setattr(observer, "shown", lambda *told: replace(shown(*told), messages=(Message("user", "long"),)))
+        monkeypatch.setattr(watching, "_REMARK_TOKENS", 3000)
+        monkeypatch.setattr(observer, "SCHEMA", {"type": "string", "minLength": 10_000})
+        engine.watching.dropped.clear()
+        await hello()
+        await until(lambda: engine.watching.dropped, 30)
+        assert len(remarks(engine)) == 1 and set(engine.watching.dropped) == {"no JSON"}
+
         process.kill()
-        made = await engine.begin(Request(text="hello"), ask=False, model="gemma-3-1b")
-        await engine.send(made.id)
-        await asyncio.sleep(0.2)
-        assert not remarks(engine)
+        await hello()
+        await asyncio.sleep(0.3)
+        assert len(remarks(engine)) == 1

@@ -58,6 +58,7 @@ class Host(Protocol):
     folder: Path
     health: Health
     threshold: float
+    interactive: bool
     live: dict[str, Any]
 
     def emit(self, event: Event) -> None:
@@ -86,7 +87,7 @@ class Watching:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self.mode: Mode = host.config.settings.observer
+        self.mode: Mode = host.config.settings.observer if host.interactive else "off"
         self.model = host.config.settings.observer_model
         self.counted = Counted(host.config.fleet, host.folder / FILE)
         self.observed = (0, 0.0, 0)

@@ -4,7 +4,8 @@ A hand-wired bigram model: attention and feed-forward write nothing, so the next
 and the output matrix sends every scripted token to its successor. The chat template ends the prompt with one control
 token that it picks by a word of the last message, so that a test asks for a scenario by name:
 
-`Answer with JSON` makes it write two requests, `long` counts for ever, `utf8` sends characters in single bytes, `think`
+`You watch a router` makes it remark as the observer (with an escape sequence), `Answer with JSON` makes it write two
+requests, `long` counts for ever, `utf8` sends characters in single bytes, `think`
 reasons first, `unsure` says Yes (0.75) or No (0.25), anything else is answered by `Hello from <name>! A real engine.`
 """
 
@@ -17,10 +18,10 @@ import numpy as np
 
 WIDTH, HEADS, FEED, CONTEXT, END = 256, 4, 256, 4096, 2
 SPACE = "\u2581"
-SCENARIOS = ("writes", "long", "utf8", "think", "unsure", "hello")
+SCENARIOS = ("remark", "writes", "long", "utf8", "think", "unsure", "hello")
 WRITES = ("mend this loop", "sort that list")
 """The requests that it writes when it is asked for some."""
-_PICKED_BY = {"writes": "Answer with JSON"}
+_PICKED_BY = {"remark": "You watch a router", "writes": "Answer with JSON"}
 
 
 class _Vocabulary:
@@ -81,6 +82,17 @@ def _scripts(name: str) -> _Vocabulary:
     first, second = WRITES
     pieces = ['{"requests"', ':["', *_pieces(first), '","', *_pieces(second), '"]}']
     vocabulary.chain(go["writes"], pieces, END)
+    pieces = [
+        '{"tag":',
+        '"edge_case",',
+        '"remark":',
+        '"\\u001b[2Jodd:',
+        f"{SPACE}turn",
+        f"{SPACE}1.",
+        '","turns":',
+        "[1]}",
+    ]
+    vocabulary.chain(go["remark"], pieces, END)
     yes, no = vocabulary.add("Yes"), vocabulary.add("No")
     vocabulary.next[go["unsure"]] = {yes: 0.75, no: 0.25}
     vocabulary.next |= {yes: {END: 1.0}, no: {END: 1.0}}

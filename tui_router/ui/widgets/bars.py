@@ -112,7 +112,7 @@ class KeysBar(Split):
     _pairs: list[tuple[str, str]] = []  # noqa: RUF012  # replaced, never changed
 
     def render(self) -> Content:
-        pairs = self._pairs[:8]
+        pairs = list(self._pairs)
         while len(pairs) > 2 and sum(len(k) + len(w) + 3 for k, w in pairs) > self.size.width + 2:
             del pairs[-3 if len(pairs) > 2 else -1]
         parts: list[Part] = []
