@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -466,6 +467,7 @@ PICTURES: dict[str, tuple[Pose, tuple[int, int], str, bool]] = {
 async def shoot(name: str, out: Path) -> None:
     pose, size, theme, demo = PICTURES[name]
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["HOME"] = folder  # so that no picture shows where it was made
         app = RouterApp(Options(demo=demo, data_dir=Path(folder) / "store"))
         app.theme = theme
         async with app.run_test(size=size, notifications=True) as pilot:

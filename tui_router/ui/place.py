@@ -8,6 +8,14 @@ from tui_router.config import data_dir
 from tui_router.demo.place import demo_folder
 
 
+def from_home(path: Path | str) -> str:
+    """A path as people write it: `~` for their home."""
+    try:
+        return f"~/{Path(path).relative_to(Path.home()).as_posix()}"
+    except (ValueError, RuntimeError):  # elsewhere, or there is no home
+        return str(path)
+
+
 def state_folder(wanted: Path | None) -> Path:
     """Where the last good configuration is kept."""
     return wanted if wanted is not None and not (wanted.exists() and not wanted.is_dir()) else data_dir()

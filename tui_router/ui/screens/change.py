@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from tui_router.core.text import one_line
+from tui_router.ui.place import from_home
 from tui_router.ui.screens.room import Room, Table
 from tui_router.ui.widgets.lines import line
 
@@ -95,7 +96,7 @@ class ChangeScreen(Room):
         rows += [line((part, "$accent")) for part in self.finding.toml.splitlines()]
         rows += [
             line(""),
-            line((f"in {self._path()}", "$muted")),
+            line((f"in {from_home(self._path())}", "$muted")),
             line(("comments stay; u in the report undoes it", "$muted")),
         ]
         rows += [line(""), *(line((part, "$muted")) for part in wrap(_BY, 46))]

@@ -16,6 +16,7 @@ from textual.widget import Widget
 from tui_router.core.clock import local, now
 from tui_router.core.example import SOURCES
 from tui_router.core.text import one_line
+from tui_router.ui.place import from_home
 from tui_router.ui.screens.room import Room, Table
 from tui_router.ui.widgets.lines import bar, line
 
@@ -163,7 +164,7 @@ class ExportScreen(Room):
             )
             rows.append(line(f"{'':<16}", (one_line(says, 60), "$muted")))
         self.fields.rows.put(*rows)
-        self.where.rows.put(line(str(self._destination() or "")))
+        self.where.rows.put(line(from_home(self._destination() or "")))
         self._show_preview()
 
     def _show_preview(self) -> None:
@@ -322,7 +323,7 @@ class ExportScreen(Room):
         rows = [line(("✓ ", "$right"), f"{sum(made.parts.values()):,} {noun}: {parts}")]
         rows += [line((f"left out: {left}", "$muted"))] if left else []
         rows += [line((f"private data masked in {made.masked:,}", "$muted"))] if made.masked else []
-        self._tell(*rows, *(line(part) for part in _folded(made.folder)))
+        self._tell(*rows, *(line(part) for part in _folded(from_home(made.folder))))
         self.folder = None
 
     async def _export_model(self) -> None:
@@ -356,7 +357,7 @@ class ExportScreen(Room):
             rows.append(line(("✓ ", "$right"), f"{c.same} of {c.n} the same, within {c.worst:.3f}"))
         else:
             rows += [line(("! ", "$caution"), part) for part in _folded(f"not compared: {made.unchecked}")]
-        rows += [line(part) for part in _folded(made.folder)]
+        rows += [line(part) for part in _folded(from_home(made.folder))]
         rows += [line(""), *(line((part, "$accent")) for command in made.commands for part in _folded(command))]
         self._tell(*rows)
 

@@ -13,6 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Markdown
 
 from tui_router.core.text import clean, one_line
+from tui_router.ui.place import from_home
 from tui_router.ui.screens.room import Room, Table
 from tui_router.ui.widgets.lines import line
 
@@ -196,7 +197,7 @@ class ReportScreen(Room):
         except OSError as error:
             self.notify(f"{reports.folder} cannot be written: {error.strerror}", severity="error", markup=False)
             return
-        self.notify(f"{name}.md and {name}.json in {reports.folder}", title="report saved", markup=False)
+        self.notify(f"{name}.md and {name}.json in {from_home(reports.folder)}", title="report saved", markup=False)
         self.names = await asyncio.to_thread(reports.names)
         self.place = len(self.names)
         self._show()
