@@ -66,27 +66,27 @@ class TurnsScreen(Room):
 
     # -- reading -------------------------------------------------------------------------------------------------
     async def _read(self) -> None:
-        if self._wanted is None:
-            await self._find()
-        else:
-            wanted = self._wanted
-            async for page in self.pages_since(self._days):
-                self.turns += [turn for turn in page if wanted(turn)]
-                self._show()
-                if len(self.turns) >= MOST:
-                    break
+        from tui_router.store.errors import StoreError
+
+        try:
+            await (self._find() if self._wanted is None else self._look_for(self._wanted))
+        except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
+            self.say("the store cannot be read")
+            return
         del self.turns[MOST:]
         self._show(done=True)
 
-    async def _find(self) -> None:
-        from tui_router.store.errors import StoreError
+    async def _look_for(self, wanted: Callable[[Turn], bool]) -> None:
+        async for page in self.pages_since(self._days):
+            self.turns += [turn for turn in page if wanted(turn)]
+            self._show()
+            if len(self.turns) >= MOST:
+                break
 
+    async def _find(self) -> None:
         store = self.engine.opened()
         ids = self._ids[:MOST]
-        try:
-            found = await self.engine.in_store(lambda: [store.find(one) for one in ids])
-        except StoreError:
-            return
+        found = await self.engine.in_store(lambda: [store.find(one) for one in ids])
         self.turns = [turn for turn in found if turn is not None]
 
     # -- showing -------------------------------------------------------------------------------------------------
