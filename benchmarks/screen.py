@@ -113,7 +113,7 @@ def _streaming(name: str, command: list[str], home: Path) -> None:
     print(
         f"    echo p50 {at(lags, 0.5):.1f} ms   p95 {at(lags, 0.95):.1f} ms   n={len(lags)}   RSS {_rss_mb(terminal.pid):.0f} MB"
     )
-    still = "● answering" in terminal.text()
+    still = "answering" in terminal.text()  # of the model; the head of the card has scrolled away
     print(f"    the answer was {'still streaming' if still else 'over'} at the end")
     terminal.kill()
 
