@@ -29,7 +29,7 @@ def open_app(tmp_path):
     return make
 
 
-async def until(pilot, holds, seconds=150.0):
+async def until(pilot, holds, seconds=60.0):
     async with asyncio.timeout(seconds):
         while not holds():
             await pilot.pause(0.05)
