@@ -174,7 +174,7 @@ def runs(given: dict[str, Any], args: argparse.Namespace) -> int:
 
 
 def _list(found: list[Run], given: dict[str, Any]) -> int:
-    rows = [_summary(run, run.curve()) for run in found]
+    rows = [_summary(run)[0] for run in found]
     if given.get("json"):
         emit({"runs": rows})
         return DONE
@@ -189,26 +189,30 @@ def _list(found: list[Run], given: dict[str, Any]) -> int:
     return DONE
 
 
-def _summary(run: Run, curve: Curve) -> dict[str, Any]:
+def _summary(run: Run) -> tuple[dict[str, Any], Curve]:
+    """A run as a row, and its curve."""
+    from tui_router.training.events import Curve
     from tui_router.training.trial import last_verdict
 
+    curve = Curve()
+    state, _ = run.read_on(curve)
     last, verdict = (curve.evals[-1] if curve.evals else None), last_verdict(run)
-    return {
-        "id": run.id, "made": run.record.made, "state": run.state(curve), "base": run.record.recipe.base,
+    row = {
+        "id": run.id, "made": run.record.made, "state": state, "base": run.record.recipe.base,
         "step": curve.steps[-1].step if curve.steps else 0, "steps": curve.start.steps if curve.start else 0,
         "accuracy": last.accuracy if last else None, "n": last.n if last else 0,
         "passed": verdict.passed if verdict else None, "size_bytes": run.size_bytes(), "notes": run.record.notes,
     }  # fmt: skip
+    return row, curve
 
 
 def _show(run: Run, given: dict[str, Any]) -> int:
     from tui_router.training.events import Failed
 
-    curve = run.curve()
+    row, curve = _summary(run)
     if given.get("json"):
-        emit({**_summary(run, curve), "record": msgspec.to_builtins(run.record), "curve": msgspec.to_builtins(curve)})
+        emit({**row, "record": msgspec.to_builtins(run.record), "curve": msgspec.to_builtins(curve)})
         return DONE
-    row = _summary(run, curve)
     print(f"run {run.id}: {row['state']}, {run.folder}")
     if run.record.notes:
         print(cleaned(run.record.notes))

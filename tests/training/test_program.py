@@ -1,6 +1,7 @@
 """Real trainings, in processes of their own, on a CPU."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from tui_router.training.artifact import (
     Sealed,
     read,
 )
-from tui_router.training.events import Done, Dropped, Eval, Failed, Paused, Start, Step
+from tui_router.training.events import Curve, Done, Dropped, Eval, Failed, Paused, Start, Step
+from tui_router.training.runs import Run
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -246,3 +248,29 @@ def test_a_run_outlives_whoever_started_it(full, tmp_path, data):
     while run.lives():
         time.sleep(0.05)
     assert run.state() == "dead"
+
+
+def test_a_run_that_ends_while_its_story_is_read_is_not_dead(full, tmp_path):
+    """Its last word comes after what was read, and before anybody asks whether it lives."""
+    home = tmp_path / full.folder.name
+    shutil.copytree(full.folder, home)
+    events = home / "events.jsonl"
+    lines = events.read_bytes().splitlines(keepends=True)
+    events.write_bytes(b"".join(lines[:-1]))
+
+    class Ending(Run):
+        alive = True
+
+        def lives(self):
+            return self.alive
+
+        def events_from(self, offset):
+            yield from super().events_from(offset)
+            if self.alive:
+                events.write_bytes(b"".join(lines))
+                self.alive = False
+
+    run, curve = Ending(home), Curve()
+    state, offset = run.read_on(curve)
+    assert state == "running" and curve.end is None
+    assert run.read_on(curve, offset)[0] == "done" and isinstance(curve.end, Done)

@@ -120,11 +120,23 @@ class Run:
         lock.release()
         return False
 
-    def state(self, curve: Curve | None = None) -> RunState:
+    def state(self) -> RunState:
         """What has become of it."""
-        if self.lives():
-            return "running"
-        curve = curve or self.curve()
+        return self.read_on(Curve())[0]
+
+    def read_on(self, curve: Curve, offset: int = 0) -> tuple[RunState, int]:
+        """Add what a curve does not hold yet, from an offset on: (what has become of the run, where the next event begins).
+
+        Whether it lives is asked before its story is read: a process writes its last word before it goes, so what is read
+        of one that was gone is whole.
+        """
+        lives = self.lives()
+        for event, place in self.events_from(offset):
+            curve.add(event)
+            offset = place
+        return ("running" if lives else self._became(curve)), offset
+
+    def _became(self, curve: Curve) -> RunState:
         match curve.end:
             case Paused():
                 return "paused"

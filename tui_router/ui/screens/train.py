@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tui_router.training.runs import Run
 
 _LOOK_S = 0.5
+_OVER = ("done", "failed", "dropped")
 _SIGNS: dict[str, tuple[str, str]] = {
     "running": ("●", "$accent"), "paused": ("◐", "$caution"), "done": ("✓", "$right"), "failed": ("✗", "$wrong"),
     "dead": ("✗", "$wrong"), "dropped": ("○", "$muted"), "new": ("○", "$muted"),
@@ -116,8 +117,8 @@ class TrainScreen(Room):
         self._show()
 
     async def _look(self) -> None:
-        """Read on what the runs that live tell, in a thread."""
-        living = [one for one in self.seen if one.state in ("running", "new") or one is self._large()]
+        """Read on what the runs tell that live or may go on, in a thread."""
+        living = [one for one in self.seen if one.state not in _OVER or one is self._large()]
         if not self.is_current:
             return
         changed = await asyncio.to_thread(lambda: [one.read() for one in living])

@@ -40,10 +40,7 @@ class Seen:
         from tui_router.training.trial import last_verdict
 
         before = (self.offset, self.state, self.verdict)
-        for event, place in self.run.events_from(self.offset):
-            self.curve.add(event)
-            self.offset = place
-        self.state = self.run.state(self.curve)
+        self.state, self.offset = self.run.read_on(self.curve, self.offset)
         if self.state != "running" and before != (self.offset, self.state, self.verdict):
             self.size_bytes = self.run.size_bytes()
         if self.state == "done" and self.verdict is None:
