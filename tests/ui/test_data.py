@@ -4,7 +4,7 @@ import asyncio
 
 from tests.datasets.talks import some
 from tests.datasets.test_generation import Served
-from tests.ui.test_chat import face  # noqa: F401  # the fixture
+from tests.ui.face import face  # noqa: F401  # the fixture
 from tui_router.core.example import Example
 from tui_router.datasets.sources import collected
 from tui_router.ui.app import RouterApp

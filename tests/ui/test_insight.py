@@ -2,7 +2,7 @@
 
 import tomllib
 
-from tests.ui.test_chat import face  # noqa: F401  # the fixture
+from tests.ui.face import face  # noqa: F401  # the fixture
 from tests.worlds import a_turn, right, wrong
 from tui_router import config
 from tui_router.core.clock import now

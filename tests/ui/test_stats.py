@@ -1,6 +1,6 @@
 """F3 under a pilot: the numbers are those of the verdicts that were given by keys."""
 
-from tests.ui.test_chat import face  # noqa: F401  # the fixture
+from tests.ui.face import face  # noqa: F401  # the fixture
 
 
 async def test_stats_follow_from_exactly_the_verdicts(face):  # noqa: F811

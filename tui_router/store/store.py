@@ -17,20 +17,14 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from tui_router.core.clock import now
-from tui_router.core.dialogue import Dialogue
-from tui_router.core.example import Example
-from tui_router.core.ruling import Ruling
 from tui_router.core.types import Lead, Observation, Session, Turn, Verdict
 from tui_router.store import documents, safety
 from tui_router.store.errors import StoreDamagedError, StoreError, UnknownTurnError
 from tui_router.store.records import (
     COUNTERS,
-    DIALOGUES,
-    EXAMPLES,
     LEADS,
     MIGRATIONS,
     OBSERVATIONS,
-    RULINGS,
     SCHEMA,
     SESSIONS,
     SETTINGS,
@@ -46,6 +40,7 @@ from tui_router.store.records import (
     decoder,
 )
 from tui_router.store.rows import LAST_ID
+from tui_router.store.shelf import Shelf
 from tui_router.store.table import SQLiteTinyDB
 
 _turn = decoder(StoredTurn)
@@ -54,10 +49,7 @@ _verdicts = decoder(Verdicts)
 _session = decoder(StoredSession)
 _counters = decoder(Counters)
 _observation = decoder(Observation)
-_example = decoder(Example)
 _lead = decoder(Lead)
-_ruling = decoder(Ruling)
-_dialogue = decoder(Dialogue)
 
 
 STORE_FILE = "store.db"
@@ -77,7 +69,7 @@ class Change(Struct, frozen=True):
     """Too much has changed to name it: read everything that is shown again."""
 
 
-class Store:
+class Store(Shelf):
     """The turns, verdicts, sessions and observations of one data folder.
 
     Opening checks the whole file (0.3 s for 100,000 turns). A damaged one is repaired from itself and its backups;
@@ -151,9 +143,6 @@ class Store:
             self._put(SETTINGS, 1, {"schema": SCHEMA, "made": now()})
             self._put(COUNTERS, 1, self.recount())
 
-    def _put(self, table: str, doc_id: int, record: Any) -> None:
-        self.db.storage.put(table, {doc_id: documents.encode(record)})
-
     def _counters(self) -> Counters | None:
         raw = self.db.storage.one(COUNTERS, 1)
         return _counters(raw) if raw else None
@@ -217,13 +206,7 @@ class Store:
         page = self.db.storage.recent(TURNS, limit, before)
         if len(page) < _PAGE:
             return [self._with_verdict(_turn(raw)) for _, raw in page]
-        rated = dict(self.db.storage.between(VERDICTS, page[-1][0], page[0][0]))
-        return [
-            msgspec.structs.replace(_turn(raw), verdict=_verdicts(rated[number]).latest)
-            if number in rated
-            else _turn(raw)
-            for number, raw in page
-        ]
+        return self._rated(page, page[-1][0], page[0][0])
 
     def turns(self) -> Iterator[Turn]:
         """All turns, oldest first, streamed. Time grows with their number, memory does not."""
@@ -237,12 +220,16 @@ class Store:
 
     def between(self, first: int, last: int) -> list[Turn]:
         """The turns with numbers from `first` to `last`, oldest first."""
+        return self._rated(self.db.storage.between(TURNS, first, last), first, last)
+
+    def _rated(self, page: Iterable[tuple[int, bytes]], first: int, last: int) -> list[Turn]:
+        """These turns, all of them with numbers from `first` to `last`, with their verdicts read in one go."""
         rated = dict(self.db.storage.between(VERDICTS, first, last))
         return [
             msgspec.structs.replace(_turn(raw), verdict=_verdicts(rated[number]).latest)
             if number in rated
             else _turn(raw)
-            for number, raw in self.db.storage.between(TURNS, first, last)
+            for number, raw in page
         ]
 
     def newest_number(self) -> int:
@@ -415,49 +402,7 @@ class Store:
         """Every time that the lead was given, oldest first."""
         return [_lead(raw) for _, raw in self.db.storage.scan(LEADS)]
 
-    # -- examples ----------------------------------------------------------------------------------------------
-    def keep_examples(self, examples: Iterable[Example]) -> int:
-        """Keep examples that no verdict made, all or none; returns how many. Those that are there already are left out."""
-        with self.db.transaction():
-            known = {_named(example) for example in self.examples()}
-            number = first = self.db.storage.head(EXAMPLES)[0]
-            for example in examples:
-                name = _named(example)
-                if name not in known:
-                    known.add(name)
-                    self._put(EXAMPLES, number, example)
-                    number += 1
-        return number - first
-
-    def examples(self) -> Iterator[Example]:
-        """All examples that no verdict made, in the order in which they came."""
-        return (_example(raw) for _, raw in self.db.storage.scan(EXAMPLES))
-
-    def keep_dialogues(self, dialogues: Iterable[Dialogue]) -> int:
-        """Keep conversations with tools, all or none; returns how many. Those that are there already are left out."""
-        with self.db.transaction():
-            known = {one.key for one in self.dialogues()}
-            number = first = self.db.storage.head(DIALOGUES)[0]
-            for one in dialogues:
-                if one.key not in known:
-                    known.add(one.key)
-                    self._put(DIALOGUES, number, one)
-                    number += 1
-        return number - first
-
-    def dialogues(self) -> Iterator[Dialogue]:
-        """All conversations with tools, in the order in which they came."""
-        return (_dialogue(raw) for _, raw in self.db.storage.scan(DIALOGUES))
-
-    def rule(self, ruling: Ruling) -> None:
-        """Keep what a person decided about an example."""
-        with self.db.transaction():
-            self._put(RULINGS, self.db.storage.head(RULINGS)[0], ruling)
-
-    def rulings(self) -> list[Ruling]:
-        """All that was decided about examples, in its order."""
-        return [_ruling(raw) for _, raw in self.db.storage.scan(RULINGS)]
-
+    # -- others ------------------------------------------------------------------------------------------------
     def keep_settings(self, what: dict[str, Any]) -> None:
         """Add the settings in force to their history, unless they are the ones kept last."""
         table = self.db.table(SETTINGS)
@@ -465,7 +410,6 @@ class Store:
         if not newest or newest[0].get("settings") != what:
             table.insert({"at": now(), "settings": what})
 
-    # -- others ------------------------------------------------------------------------------------------------
     def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
         """Be told of every change, this process's own too, by `poll`; returns how to stop it."""
         self._subscribers.append(on_change)
@@ -505,11 +449,6 @@ def _number(identity: str) -> int:
     """The number in `12-9f3ac1` or `12`; 0 when it is neither."""
     head = identity.partition("-")[0]
     return int(head) if head.isascii() and head.isdigit() and len(head) < 18 else 0
-
-
-def _named(example: Example) -> bytes:
-    """A request with its route, in as little memory as a hundred thousand of them deserve."""
-    return bytes.fromhex(example.key) + example.route.encode()
 
 
 def _time(record: Verdicts) -> str:
