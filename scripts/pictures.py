@@ -342,7 +342,7 @@ async def feed(pilot: Pilot[None]) -> None:
         "translate this into French: hello",
     ):
         await ask(pilot, text, ("y",))
-    await until(pilot, lambda: app.engine is not None and app.engine.watching.observed[0] > 0, "a remark", 40)
+    await until(pilot, lambda: app.engine is not None and app.engine.watching.cost[0] > 0, "a remark", 40)
     await pilot.press("escape")
     app.action_observer()
     await until(pilot, lambda: bool(getattr(app.screen, "seen", None)), "the feed")

@@ -67,7 +67,7 @@ async def test_active_remarks_on_every_turn_and_passive_on_every_fifth(world):
         await until(lambda: remarks(engine))
         (one,) = remarks(engine)
         assert (one.tag, one.text, one.turns) == ("edge_case", "Turn 1 is short.", (made.id,))
-        assert one.tokens > 0 and one.elapsed_ms > 0 and engine.watching.observed[0] == 1
+        assert one.tokens > 0 and one.elapsed_ms > 0 and engine.watching.cost[0] == 1
         assert engine.store.observations()[0] == one
         engine.watching.set_mode("passive")
         for n in range(2, 7):

@@ -10,15 +10,13 @@ from tui_router.cli_shared import DONE, UsageError, cleaned, configuration, emit
 
 _SHORT = 7
 """Days of a period that is read directly from a store that was never counted."""
-_OBSERVATIONS = 400
-"""Events that are looked through for the observer's remarks."""
 
 
 def analyze(given: dict[str, Any]) -> int:
     """Print the report. Raises StoreError."""
     from tui_router.insight.counted import FILE, Counted
-    from tui_router.insight.metrics import since
-    from tui_router.insight.report import markdown, period, read, report
+    from tui_router.insight.report import markdown
+    from tui_router.insight.reports import gathered
     from tui_router.store.store import Store
 
     days = given.get("days", 1)
@@ -31,18 +29,13 @@ def analyze(given: dict[str, Any]) -> int:
     try:
         whole = Counted(config.fleet, home / FILE)
         counts = whole if days > _SHORT or whole.known(store) else None
-        if counts is None:  # counting the whole store would take longer
-            turns = since(store, period(days)[0])
-        else:
+        if counts is not None:  # else counting the whole store would take longer than reading the period
             counts.refresh(store)
-            turns = read(store, days)
             with suppress(OSError):
                 counts.save()
-        told = store.observations(_OBSERVATIONS)
+        made = gathered(store, config.fleet, config.settings.confidence_threshold, days, counts=counts)()
     finally:
         store.close()
-    threshold = config.settings.confidence_threshold
-    made = report(turns, config.fleet, threshold, days, counts=counts, observations=told)
     if given.get("json"):
         emit(made.to_dict())
     else:

@@ -39,11 +39,9 @@ async def _generate(given: dict[str, Any], args: argparse.Namespace) -> int:
 
     as_json = bool(given.get("json"))
 
-    def tell(order: Order, tally: Tally) -> bool:
+    def tell(order: Order, kept: int, tally: Tally) -> bool:
         if not as_json:
-            print(
-                f"{order.kept}/{order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens", file=sys.stderr
-            )
+            print(f"{kept}/{order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens", file=sys.stderr)
         return True
 
     engine = await open_engine(given)

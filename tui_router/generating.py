@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from tui_router.backends.writer import Writer
 
@@ -41,7 +40,6 @@ class Order(Struct, frozen=True, kw_only=True):
     model: str
     tools: str = ""
     """A file with the tools that conversations use; empty: those that come with the program."""
-    kept: int = 0
     name: str = msgspec.field(default_factory=lambda: secrets.token_hex(4))
 
     @property
@@ -54,13 +52,15 @@ class Outcome(Struct, frozen=True):
     """What came of it."""
 
     order: Order
+    kept: int
+    """All that the order has brought, earlier starts included."""
     tally: Tally
     seconds: float
 
     @property
     def done(self) -> bool:
         """Whether there are as many as were wanted."""
-        return self.order.kept >= self.order.wanted
+        return self.kept >= self.order.wanted
 
 
 def open_order(folder: Path) -> Order | None:
@@ -83,13 +83,13 @@ def writer_of(engine: Engine) -> str:
     return max(ready, key=lambda m: (states[m.name].state == "loaded", m.size_bytes)).name
 
 
-async def carry_out(engine: Engine, order: Order, tell: Callable[[Order, Tally], bool]) -> Outcome:
+async def carry_out(engine: Engine, order: Order, tell: Callable[[Order, int, Tally], bool]) -> Outcome:
     """Have written what an order still wants.
 
     Args:
         engine: With its store open.
         order: New, or what `open_order` found.
-        tell: Hears how it goes after each batch; returns whether to go on.
+        tell: Hears after each batch what the order has brought so far, and how it goes; returns whether to go on.
 
     Raises:
         OrderError: the fleet has no such model, the tools cannot be used, or another process carries out an order.
@@ -107,39 +107,36 @@ async def carry_out(engine: Engine, order: Order, tell: Callable[[Order, Tally],
         raise OrderError("another tui-router has data written already; wait for it, or stop it there") from error
 
 
-async def _carry_out(engine: Engine, order: Order, tell: Callable[[Order, Tally], bool]) -> Outcome:
+async def _carry_out(engine: Engine, order: Order, tell: Callable[[Order, int, Tally], bool]) -> Outcome:
     from tui_router.datasets.writing import generate
 
-    store, path = engine.opened(), engine.folder / ORDER
+    store, path, kept = engine.opened(), engine.folder / ORDER, 0
 
     def count() -> int:
         there = store.examples() if order.kind == "routing" else store.dialogues()
         return sum(one.origin.endswith(f":{order.name}") for one in there)
 
-    def write_order() -> None:
-        part = path.with_suffix(".part")
-        part.write_bytes(msgspec.json.encode(held[-1]))
+    def begin() -> tuple[Any, int]:
+        work, part = _work(engine, order), path.with_suffix(".part")
+        part.write_bytes(msgspec.json.encode(order))
         part.replace(path)
+        return work, count()
 
     async def keep(found: list[Any]) -> None:
-        def work() -> None:
-            kept = store.keep_examples(found) if order.kind == "routing" else store.keep_dialogues(found)
-            held.append(replace(held[-1], kept=held[-1].kept + kept))
-            write_order()
+        nonlocal kept
+        kept += await engine.in_store(
+            lambda: store.keep_examples(found) if order.kind == "routing" else store.keep_dialogues(found)
+        )
 
-        await engine.in_store(work)
-
-    work = await engine.in_store(lambda: _work(engine, order))
-    held = [replace(order, kept=await engine.in_store(count))]
+    work, kept = await engine.in_store(begin)
     writer, start = Writer(engine.health, order.model), time.monotonic()
-    await engine.in_store(write_order)
     tally = await generate(
         lambda messages: writer.write(
             messages, work.schema, max_tokens=_TOKENS, temperature=_TEMPERATURE, deadline_s=_DEADLINE_S
         ),
-        work, order.wanted - held[-1].kept, keep, lambda tally: tell(held[-1], tally), f"{order.name} {held[-1].kept}",
+        work, order.wanted - kept, keep, lambda tally: tell(order, kept, tally), f"{order.name} {kept}",
     )  # fmt: skip
-    made = Outcome(held[-1], tally, time.monotonic() - start)
+    made = Outcome(order, kept, tally, time.monotonic() - start)
     if made.done:
         await engine.in_store(lambda: path.unlink(missing_ok=True))
     return made

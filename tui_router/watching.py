@@ -90,7 +90,7 @@ class Watching:
         self.mode: Mode = host.config.settings.observer if host.interactive else "off"
         self.model = host.config.settings.observer_model
         self.counted = Counted(host.config.fleet, host.folder / FILE)
-        self.observed = (0, 0.0, 0)
+        self.cost = (0, 0.0, 0)
         """(remarks, milliseconds, tokens) of the observer since the start."""
         self.dropped: dict[str, int] = {}
         """Why -> how many of its remarks were not shown."""
@@ -129,7 +129,7 @@ class Watching:
 
     async def _daily(self) -> None:
         """The report of the last day on which there was anything, when it is not written yet."""
-        from tui_router.insight.reports import Reports, daily
+        from tui_router.insight.reports import Reports, gathered
 
         host, reports = self._host, Reports(self._host.folder)
         today = local_day(now())
@@ -137,7 +137,7 @@ class Watching:
         if not day or reports.has(day):
             return
         store = host.opened()
-        made = await host.in_store(lambda: daily(store, host.config.fleet, host.threshold, day))
+        made = await host.in_store(lambda: gathered(store, host.config.fleet, host.threshold, 1, day, self.counted))
         await asyncio.to_thread(lambda: reports.keep(made()))
 
     async def stop(self) -> None:
@@ -177,20 +177,19 @@ class Watching:
             self._looking = self._begin(self._look())
             self._looking.add_done_callback(self._looked)
 
-    def _looked(self, task: asyncio.Task[None]) -> None:
+    def _looked(self, _: asyncio.Task[None]) -> None:
         self._looking = None
-        if not task.cancelled() and task.exception() is None:
-            self._since = 0
 
     async def _look(self) -> None:
         await asyncio.sleep(_QUIET_S)
         if self._host.live:
-            raise asyncio.CancelledError
+            return
         try:
             await self.count()
             turns, findings, drift = await self._seen()
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             return
+        self._since = 0
         for one in drift:
             self._tell_once("model_drift", one.says, one.turns)
         for found in findings:
@@ -251,8 +250,8 @@ class Watching:
             self._drop("no reply")
             return
         took = (time.monotonic() - start) * 1000
-        remarks, ms, tokens = self.observed
-        self.observed = (remarks + 1, ms + took, tokens + written.tokens)
+        remarks, ms, tokens = self.cost
+        self.cost = (remarks + 1, ms + took, tokens + written.tokens)
         self._spent = (self._spent[0], self._spent[1] + written.tokens)
         made = observer.read(written.text, seen)
         if isinstance(made, str):

@@ -2,6 +2,7 @@
 
 import random
 from math import ceil
+from threading import Thread
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -94,3 +95,37 @@ def test_joined_halves_are_the_whole():
     half, rest = measured(turns[:17], FLEET), measured(turns[17:], FLEET)
     half.join(rest)
     assert rounded(half) == rounded(measured(turns, FLEET)) and measured([], FLEET) == Metrics()
+
+
+class Interrupted(dict):
+    """Pieces of which another one comes while they are looked through, if nothing holds it off."""
+
+    meanwhile = staticmethod(lambda: None)
+
+    def __iter__(self):
+        places = super().__iter__()
+        yield next(places)
+        self.meanwhile()
+        yield from places
+
+
+def test_another_thread_may_count_while_it_is_asked(tmp_path):
+    store = filled(tmp_path / "store")
+    counted = Counted(FLEET, tmp_path / "none")
+    counted.refresh(store)
+    with store.db.transaction():
+        for _ in range(PIECE):
+            store.record(a_turn("hello"))
+    counting = Thread(target=lambda: counted.refresh(store))
+
+    def meanwhile():
+        if not counting.ident:
+            counting.start()
+            counting.join(0.5)
+
+    counted._kept.pieces = Interrupted(counted._kept.pieces)
+    counted._kept.pieces.meanwhile = meanwhile
+    assert counted.since("").turns == 3 * PIECE
+    counting.join()
+    assert counted.since("").turns == 4 * PIECE and list(counted.days())
+    store.close()

@@ -56,7 +56,7 @@ def export(
     parts = split(examples, stands_for)
     left_out: Counter[str] = Counter()
     count: dict[str, dict[str, int]] = {scenario: dict.fromkeys(map(str, PARTS), 0) for scenario in SCENARIOS}
-    masked, made = 0, hashlib.blake2b(digest_size=8)
+    changed, made = 0, hashlib.blake2b(digest_size=8)
     try:
         with whole(folder) as unfinished, ExitStack() as stack:
             files: dict[str, Any] = {}
@@ -64,11 +64,11 @@ def export(
                 if stands_for[place] != place:
                     left_out["nearly the same as another"] += 1
                     continue
-                clean = dialogue if private_data == "keep" else _masked(dialogue)
+                clean = dialogue if private_data == "keep" else masked(dialogue)
                 if clean != dialogue and private_data == "drop":
                     left_out["private data"] += 1
                     continue
-                masked += clean != dialogue
+                changed += clean != dialogue
                 if part not in files:
                     files[part] = stack.enter_context((unfinished / f"{part}.jsonl").open("w", encoding="utf-8"))
                 line = json.dumps(row_of(clean, fleet, form)) + "\n"
@@ -83,7 +83,7 @@ def export(
             result = Exported(
                 folder=str(folder), form=form, target="tool-use", parts={p: sum(n[p] for n in count.values()) for p in PARTS},
                 per_route=count, per_source={"generated": sum(sum(n.values()) for n in count.values())},
-                left_out=dict(left_out), masked=masked, hash=made.hexdigest(),
+                left_out=dict(left_out), masked=changed, hash=made.hexdigest(),
             )  # fmt: skip
             (unfinished / "README.md").write_text(_card(result, fleet, private_data), encoding="utf-8")
             stack.close()
@@ -93,7 +93,7 @@ def export(
     return result
 
 
-def _masked(dialogue: Dialogue) -> Dialogue:
+def masked(dialogue: Dialogue) -> Dialogue:
     """Without private data, in every text of it."""
     calls = tuple(
         Call(tool=c.tool, arguments=_without(c.arguments), result=private.mask(c.result), ok=c.ok)

@@ -7,8 +7,9 @@ takes the same few milliseconds whether the store is young or holds a hundred th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 from msgspec import Struct
@@ -38,7 +39,7 @@ class _Kept(Struct):
 
 
 class Counted:
-    """The metrics of a store, kept up to date by `refresh`.
+    """The metrics of a store, kept up to date by `refresh`, which may run in another thread than whoever asks.
 
     Args:
         fleet: Routes of today; other names are counted anew.
@@ -49,6 +50,8 @@ class Counted:
         self._fleet, self._path = fleet, path
         self._kept: _Kept | None = None
         self._saved = -1
+        self._changing = Lock()
+        """Held while pieces are put in their place, joined or written: never while the store is read."""
         self._groups: dict[tuple[str, str], dict[int, Metrics]] = {}
         """(first day, last day) -> group of pieces -> their joined metrics in that period, until one of them changes."""
 
@@ -61,8 +64,9 @@ class Counted:
         version, changed = store.changed_turns(kept.version)
         last = store.newest_number()
         if changed is None:
-            kept.pieces.clear()
-            self._groups.clear()
+            with self._changing:
+                kept.pieces.clear()
+                self._groups.clear()
             wanted = set(range(last // PIECE + 1)) if last else set()
         else:
             wanted = {number // PIECE for number in changed}
@@ -71,10 +75,11 @@ class Counted:
             days: dict[str, Metrics] = {}
             for turn in store.between(piece * PIECE, piece * PIECE + PIECE - 1):
                 days.setdefault(local_day(turn.at), Metrics()).add(turn, self._fleet)
-            kept.pieces[piece] = days
-            for groups in self._groups.values():
-                groups.pop(piece // _GROUP, None)
-                groups.pop(_WHOLE, None)
+            with self._changing:
+                kept.pieces[piece] = days
+                for groups in self._groups.values():
+                    groups.pop(piece // _GROUP, None)
+                    groups.pop(_WHOLE, None)
             yield done / len(wanted)
         kept.version = version
 
@@ -90,35 +95,35 @@ class Counted:
 
     def since(self, day: str, last: str = "9999") -> Metrics:
         """The metrics from a day on, `YYYY-MM-DD` (empty: from the first one), up to another. Not to be changed."""
-        groups = self._groups.setdefault((day, last), {})
-        made = groups.get(_WHOLE)
-        if made is None:
-            made, pieces = Metrics(), self._kept.pieces if self._kept else {}
-            for group in sorted({piece // _GROUP for piece in pieces}):
-                if group not in groups:
-                    groups[group] = joined = Metrics()
-                    for piece in range(group * _GROUP, group * _GROUP + _GROUP):
-                        for when, metrics in sorted(pieces.get(piece, {}).items()):
-                            if day <= when <= last:
-                                joined.join(metrics)
-                made.join(groups[group])
-            groups[_WHOLE] = made
-        return made
+        with self._changing:
+            groups = self._groups.setdefault((day, last), {})
+            if _WHOLE not in groups:
+                made, pieces = Metrics(), self._kept.pieces if self._kept else {}
+                for group in sorted({piece // _GROUP for piece in pieces}):
+                    if group not in groups:
+                        some = (pieces.get(piece, {}) for piece in range(group * _GROUP, group * _GROUP + _GROUP))
+                        groups[group] = _joined(some, day, last)
+                    made.join(groups[group])
+                groups[_WHOLE] = made
+            return groups[_WHOLE]
 
     def days(self) -> dict[str, Metrics]:
         """Day -> its metrics, oldest first."""
         made: dict[str, Metrics] = {}
-        pieces = self._kept.pieces if self._kept else {}
-        for piece in sorted(pieces):
-            for when, metrics in pieces[piece].items():
-                made.setdefault(when, Metrics()).join(metrics)
+        with self._changing:
+            pieces = self._kept.pieces if self._kept else {}
+            for piece in sorted(pieces):
+                for when, metrics in pieces[piece].items():
+                    made.setdefault(when, Metrics()).join(metrics)
         return dict(sorted(made.items()))
 
     def save(self) -> None:
         """Remember what is counted. Raises OSError."""
         if self._kept is not None and self._kept.version != self._saved:
             part = self._path.with_suffix(".part")
-            part.write_bytes(msgspec.msgpack.encode(self._kept))
+            with self._changing:
+                written = msgspec.msgpack.encode(self._kept)
+            part.write_bytes(written)
             part.replace(self._path)
             self._saved = self._kept.version
 
@@ -136,3 +141,13 @@ class Counted:
     def _name(self, store: Store) -> str:
         names = sorted(self._fleet.names.items())
         return hashlib.blake2b(msgspec.json.encode([names, store.made()]), digest_size=8).hexdigest()
+
+
+def _joined(pieces: Iterable[Mapping[str, Metrics]], first: str, last: str) -> Metrics:
+    """The metrics of these pieces, of the days from `first` to `last`."""
+    made = Metrics()
+    for days in pieces:
+        for day, metrics in sorted(days.items()):
+            if first <= day <= last:
+                made.join(metrics)
+    return made

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tui_router.core.fleet import Fleet
-from tui_router.insight.report import Report, markdown, read, report
+from tui_router.insight.counted import Counted
+from tui_router.insight.metrics import since
+from tui_router.insight.report import Report, markdown, period, read, report
 from tui_router.store.store import Store
 
 FOLDER = "reports"
 _OBSERVATIONS = 400
-"""Events that are looked through for the observer's remarks of a day."""
+"""Events that are looked through for the observer's remarks."""
 
 
 class Reports:
@@ -46,7 +48,22 @@ class Reports:
         return name
 
 
-def daily(store: Store, fleet: Fleet, threshold: float, day: str) -> Callable[[], Report]:
-    """Read what the report of a day needs; the result makes it, anywhere. Raises StoreError."""
-    turns, told = read(store, 1, day), store.observations(_OBSERVATIONS)
-    return lambda: report(turns, fleet, threshold, 1, day, observations=told)
+def gathered(
+    store: Store, fleet: Fleet, threshold: float, days: int, today: str = "", counts: Counted | None = None
+) -> Callable[[], Report]:
+    """Read what the report of the last so many days needs; the result makes it, in any thread.
+
+    Args:
+        store: Read here.
+        fleet: Routes of today.
+        threshold: Confidence below which the person is asked.
+        days: Of the period, `today` included.
+        today: A day; by default this one.
+        counts: Of the whole store, up to date. Without them all turns of the period and the one before it are read.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    turns = read(store, days, today) if counts is not None else since(store, period(days, today)[0])
+    told = store.observations(_OBSERVATIONS)
+    return lambda: report(turns, fleet, threshold, days, today, counts=counts, observations=told)

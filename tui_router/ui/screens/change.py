@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from tui_router.core.text import one_line
 from tui_router.ui.place import from_home
-from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.screens.room import Listing, Table
 from tui_router.ui.widgets.lines import line
 
 if TYPE_CHECKING:
@@ -23,17 +23,13 @@ if TYPE_CHECKING:
     from tui_router.insight.findings import Finding
     from tui_router.insight.replay import Move, Replayed
 
-_AROUND, _BEFORE = 24, 4
 _BY = "Replayed by the rules: the learned router takes them as one of its signs."
 
 
-class ChangeScreen(Room):
+class ChangeScreen(Listing):
     """One proposal."""
 
     BINDINGS: ClassVar = [
-        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
-        Binding("j,down", "move(1)", "next", id="change_next", priority=True),
-        Binding("k,up", "move(-1)", "before", id="change_before", priority=True),
         Binding("enter", "open", "the turn", id="change_open"),
         Binding("a", "apply", "apply", id="change_apply"),
     ]
@@ -45,7 +41,6 @@ class ChangeScreen(Room):
         self.finding = finding
         self.replayed: Replayed | None = None
         self.moves: list[Move] = []
-        self.at = 0
         self.listed, self.change = Table("Turns that would move", "change-moves"), Table("The change", "change-lines")
 
     def left(self) -> Iterable[Widget]:
@@ -109,12 +104,7 @@ class ChangeScreen(Room):
         self.say(
             f"fixes {found.fixes}, breaks {found.breaks}, unrated that would move: {found.unlabelled}; of {found.turns:,} turns"
         )
-        self.at = max(0, min(self.at, len(self.moves) - 1))
-        first = max(0, self.at - _BEFORE)
-        rows = [
-            self._row(move, here=place == self.at)
-            for place, move in enumerate(self.moves[first : first + _AROUND], first)
-        ]
+        rows = [self._row(move, here=here) for move, here in self.shown(self.moves)]
         self.listed.head.say(f"{len(self.moves):,}")
         self.listed.rows.put(*(rows or [line(("no turn would move", "$muted"))]))
 
@@ -127,18 +117,12 @@ class ChangeScreen(Room):
         )  # fmt: skip
 
     # -- acting --------------------------------------------------------------------------------------------------
-    def action_move(self, by: int) -> None:
-        """Another turn."""
-        self.at += by
-        self._show()
-
     def action_open(self) -> None:
-        """The turn in hand, among the others that would move."""
-        if self.moves:
+        """The turn in hand."""
+        if (move := self.in_hand(self.moves)) is not None:
             from tui_router.ui.screens.turns import TurnsScreen
 
-            ids = [move.turn for move in self.moves[self.at : self.at + 1]]
-            self.app.push_screen(TurnsScreen(self.engine, "would move", ids=ids))
+            self.app.push_screen(TurnsScreen(self.engine, "would move", ids=[move.turn]))
 
     def _path(self) -> Path:
         from tui_router import config

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from tui_router.core.clock import now
 from tui_router.core.example import GOAL
 from tui_router.core.text import one_line
-from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.screens.room import Listing, Table
 from tui_router.ui.widgets.lines import Part, bar, line
 
 if TYPE_CHECKING:
@@ -29,9 +29,6 @@ _KINDS: tuple[tuple[Trouble | None, str], ...] = (
     ("suspect", "perhaps the wrong route"), ("conflict", "the same request, two routes"),
     ("private", "private data"), ("duplicate", "repetitions"), (None, "all examples"),
 )  # fmt: skip
-_AROUND = 12
-"""Entries of the queue that are shown: the one in hand, some before it, the rest behind it."""
-_BEFORE = 3
 _SETTLED: tuple[Trouble, ...] = ("suspect", "conflict", "private")
 """Doubts that are over when a person says that the example is right."""
 
@@ -43,7 +40,7 @@ class Doubt:
         self.name, self.example, self.says, self.suggested, self.other = name, example, says, suggested, other
 
 
-class DataScreen(Room):
+class DataScreen(Listing):
     """Examples, their faults, and what a person says about them."""
 
     BINDINGS: ClassVar = [
@@ -53,9 +50,7 @@ class DataScreen(Room):
         Binding("3", "kind(2)", "private", id="data_private"),
         Binding("4", "kind(3)", "repetitions", id="data_repetitions"),
         Binding("5", "kind(4)", "all", id="data_all"),
-        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
-        Binding("j,down,n", "move(1)", "next", id="data_next", priority=True),
-        Binding("k,up", "move(-1)", "before", id="data_before", priority=True),
+        Binding("n", "move(1)", "next", id="data_next"),
         Binding("e", "keep", "keep", id="data_keep"),
         Binding("l", "relabel", "relabel", id="data_relabel"),
         Binding("d", "drop", "drop", id="data_drop"),
@@ -67,6 +62,7 @@ class DataScreen(Room):
     ]
 
     name_shown = "F4 Data"
+    around, before = 12, 3
     keys_shown = (
         ("1-5", "kind"), ("jk", "move"), ("e", "keep"), ("l", "relabel"), ("d", "drop"), ("u", "undo"), ("/", "search"),
         ("g", "generate"), ("G", "tool use"), ("x", "export"), ("esc", "chat"),
@@ -79,7 +75,7 @@ class DataScreen(Room):
         self.checkup: Checkup | None = None
         self.queues: list[list[Doubt]] = []
         """The doubts of each kind; the last is all examples that no seed gave and that hold what is looked for."""
-        self.kind, self.at, self.wanted = 0, 0, ""
+        self.kind, self.wanted = 0, ""
         self.dialogues = 0
         """Conversations with tools that there are."""
         self._there = True
@@ -151,7 +147,7 @@ class DataScreen(Room):
         self.queues[-1] = [
             Doubt(name, one) for name, one in self._own().items() if low in one.text.casefold() or wanted == one.route
         ]
-        self._show_queue()
+        self._show()
 
     # -- showing -------------------------------------------------------------------------------------------------
     def _show_sources(self) -> None:
@@ -178,7 +174,7 @@ class DataScreen(Room):
         )  # fmt: skip
         self.say(f"{len(self.examples):,} examples")
 
-    def _show_queue(self) -> None:
+    def _show(self) -> None:
         if not self.queues:
             self.queue.rows.put(line(("looking …", "$muted")))
             return
@@ -187,15 +183,14 @@ class DataScreen(Room):
             style = "$accent bold" if place == self.kind else "$muted"
             tabs.append(line((f"{place + 1} {says}", style), (f" {len(self.queues[place]):,}", "$strong")))
         doubts = self.queues[self.kind]
-        self.at = max(0, min(self.at, len(doubts) - 1))
+        around = self.shown(doubts)
         title = _KINDS[self.kind][1]
         self.queue.head.say(f"{title}: {self.at + 1} of {len(doubts):,}" if doubts else title)
         if self.kind == len(_KINDS) - 1 and self.wanted:
             tabs.append(line(("  holding ", "$muted"), self.wanted))
         rows: list[Content] = [*tabs, line("")]
-        first = max(0, self.at - _BEFORE)
-        for place, doubt in enumerate(doubts[first : first + _AROUND], first):
-            rows += self._entry(doubt, here=place == self.at)
+        for doubt, here in around:
+            rows += self._entry(doubt, here=here)
         if not doubts:
             rows.append(line(("none", "$muted")))
         self.queue.rows.put(*rows)
@@ -215,12 +210,7 @@ class DataScreen(Room):
     def action_kind(self, place: int) -> None:
         """Another kind of doubts."""
         self.kind, self.at = place, 0
-        self._show_queue()
-
-    def action_move(self, by: int) -> None:
-        """Another entry."""
-        self.at += by
-        self._show_queue()
+        self._show()
 
     def action_search(self) -> None:
         """Examples that hold a text."""
@@ -262,8 +252,8 @@ class DataScreen(Room):
         from tui_router.generating import Order, OrderError, carry_out, open_order, writer_of
         from tui_router.store.errors import StoreError
 
-        def tell(order: Order, tally: Tally) -> bool:
-            said = f"{order.model} writes: {order.kept} of {order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens; g stops"
+        def tell(order: Order, kept: int, tally: Tally) -> bool:
+            said = f"{order.model} writes: {kept} of {order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens; g stops"
             self.say(said)
             return self._writing
 
@@ -286,8 +276,7 @@ class DataScreen(Room):
 
     # -- settling ------------------------------------------------------------------------------------------------
     def _hand(self) -> Doubt | None:
-        doubts = self.queues[self.kind] if self.queues else []
-        return doubts[self.at] if self.at < len(doubts) else None
+        return self.in_hand(self.queues[self.kind]) if self.queues else None
 
     def action_keep(self) -> None:
         """The example is right; the doctor is silent about it from now on."""

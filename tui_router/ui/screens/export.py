@@ -187,12 +187,14 @@ class ExportScreen(Room):
 
     def _first_rows(self) -> Iterator[dict[str, Any]]:
         """What the first rows of the dataset would be."""
-        from tui_router.datasets import tool_use
+        from tui_router.datasets import export_tools, tool_use
         from tui_router.datasets.formats import row_of
 
         fleet = self.engine.config.fleet
         if self.with_tools:
-            yield from (tool_use.row_of(one, fleet, self.tools_form) for one in self.dialogues[:_PREVIEW])
+            for one in self.dialogues[:_PREVIEW]:
+                clean = one if self.tools_private == "keep" else export_tools.masked(one)
+                yield tool_use.row_of(clean, fleet, self.tools_form)
             return
         fitting = [
             e

@@ -13,7 +13,7 @@ from textual.widget import Widget
 from tui_router.core.clock import local
 from tui_router.core.text import one_line
 from tui_router.core.types import Observation
-from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.screens.room import Listing, Table
 from tui_router.ui.widgets.lines import line
 from tui_router.ui.widgets.panes import LEVELS
 
@@ -22,31 +22,27 @@ if TYPE_CHECKING:
     from tui_router.watching import Mode
 
 _MOST = 400
-_AROUND, _BEFORE = 14, 3
 _SHOWN_LEVELS = ("", "wrong", "caution", "good", "info")
 _MODES: tuple[Mode, ...] = ("off", "passive", "active")
 MODE_SAYS = {"off": "off", "passive": "looks at every fifth turn", "active": "looks at every turn"}
 
 
-class ObserverScreen(Room):
+class ObserverScreen(Listing):
     """Events, newest first, by level and tag."""
 
     BINDINGS: ClassVar = [
-        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
-        Binding("j,down", "move(1)", "next", id="observer_next", priority=True),
-        Binding("k,up", "move(-1)", "before", id="observer_before", priority=True),
         Binding("enter", "open", "its turns", id="observer_open"),
         Binding("t", "tag", "tag", id="observer_tag"),
         Binding("v", "level", "level", id="observer_level"),
         Binding("m", "mode", "off, passive, active", id="observer_mode"),
     ]
     name_shown = "Observer"
+    around, before = 14, 3
     keys_shown = (("jk", "move"), ("⏎", "its turns"), ("t", "tag"), ("v", "level"), ("m", "mode"), ("esc", "chat"))
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.seen: list[Observation] = []
-        self.at = 0
         self.tag = self.level = ""
         self.feed, self.state = Table("Feed", "observer-feed"), Table("Observer", "observer-state")
 
@@ -95,14 +91,12 @@ class ObserverScreen(Room):
 
     def _show(self) -> None:
         fitting = self._fitting()
-        self.at = max(0, min(self.at, len(fitting) - 1))
         only = " ".join(part for part in (self.level and f"level {self.level}", self.tag and f"tag {self.tag}") if part)
         self.say(f"{len(fitting):,} events{f', {only} only' if only else ''}")
         rows: list[Content] = []
         width = max(30, self.feed.size.width - 4)
-        first = max(0, self.at - _BEFORE)
-        for place, one in enumerate(fitting[first : first + _AROUND], first):
-            rows += self._entry(one, width, here=place == self.at)
+        for one, here in self.shown(fitting):
+            rows += self._entry(one, width, here=here)
         self.feed.rows.put(*(rows or [line(("none", "$muted"))]))
         self._show_state()
 
@@ -122,7 +116,7 @@ class ObserverScreen(Room):
 
     def _show_state(self) -> None:
         watching = self.engine.watching
-        remarks, ms, tokens = watching.observed
+        remarks, ms, tokens = watching.cost
         rows = [
             line(("mode     ", "$muted"), (watching.mode, "$accent bold"), (f"  {MODE_SAYS[watching.mode]}", "$muted")),
             line(("model    ", "$muted"), watching.model),
@@ -146,11 +140,6 @@ class ObserverScreen(Room):
         self.state.rows.put(*rows)
 
     # -- acting --------------------------------------------------------------------------------------------------
-    def action_move(self, by: int) -> None:
-        """Another event."""
-        self.at += by
-        self._show()
-
     def action_tag(self) -> None:
         """Only the next tag; after the last one, all."""
         tags = ["", *dict.fromkeys(one.tag for one in self.seen)]
@@ -170,9 +159,8 @@ class ObserverScreen(Room):
 
     def action_open(self) -> None:
         """The turns that it speaks of."""
-        fitting = self._fitting()
-        if self.at < len(fitting) and fitting[self.at].turns:
+        one = self.in_hand(self._fitting())
+        if one is not None and one.turns:
             from tui_router.ui.screens.turns import TurnsScreen
 
-            one = fitting[self.at]
             self.app.push_screen(TurnsScreen(self.engine, one_line(one.tag, 30), ids=one.turns))

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from tui_router.insight.findings import Finding
     from tui_router.insight.report import Report
 
-_OBSERVATIONS = 400
-
 
 class ReportScreen(Room):
     """What happened, what goes wrong, what to do next."""
@@ -66,24 +64,19 @@ class ReportScreen(Room):
         self.run_worker(self._make(), group="report", exclusive=True, exit_on_error=False)
 
     async def _make(self) -> None:
-        from tui_router.insight.report import markdown, read, report
-        from tui_router.insight.reports import Reports
+        from tui_router.insight.report import markdown
+        from tui_router.insight.reports import Reports, gathered
         from tui_router.store.errors import StoreError
 
-        engine, days = self.engine, self.days
+        engine = self.engine
         try:
             await engine.watching.count()
-            store = engine.opened()
-            turns, told = await engine.in_store(lambda: (read(store, days), store.observations(_OBSERVATIONS)))
+            store, fleet, counts = engine.opened(), engine.config.fleet, engine.watching.counted
+            make = await engine.in_store(lambda: gathered(store, fleet, engine.threshold, self.days, counts=counts))
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             await self.text.update("The store cannot be read.")
             return
-        fleet, threshold, counts = engine.config.fleet, engine.threshold, engine.watching.counted
-        made, self.names = await asyncio.to_thread(
-            lambda: (
-                report(turns, fleet, threshold, days, counts=counts, observations=told), Reports(engine.folder).names()
-            )
-        )  # fmt: skip
+        made, self.names = await asyncio.to_thread(lambda: (make(), Reports(engine.folder).names()))
         self.report, self.place = made, len(self.names)
         await self.text.update(clean(markdown(made)))
         self._show()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import date, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding
@@ -23,6 +23,7 @@ from tui_router.ui.widgets.panes import Pane
 if TYPE_CHECKING:
     from tui_router.engine import Engine
 
+T = TypeVar("T")
 _PAGE = 500
 
 
@@ -124,6 +125,40 @@ class Room(Screen[None]):
                 return
             before = page[-1].number
             await asyncio.sleep(0)
+
+
+class Listing(Room):
+    """A room with a list and one entry of it in hand. `_show` draws it again."""
+
+    BINDINGS: ClassVar = [
+        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
+        Binding("j,down", "move(1)", "next", id="list_next", priority=True),
+        Binding("k,up", "move(-1)", "before", id="list_before", priority=True),
+    ]
+    around, before = 24, 4
+    """Entries that are shown, and how many of them stand before the one in hand."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.at = 0
+
+    def shown(self, entries: Sequence[T]) -> list[tuple[T, bool]]:
+        """The entries around the one in hand, each with whether it is that one."""
+        self.at = max(0, min(self.at, len(entries) - 1))
+        first = max(0, self.at - self.before)
+        return [(entry, place == self.at) for place, entry in enumerate(entries[first : first + self.around], first)]
+
+    def in_hand(self, entries: Sequence[T]) -> T | None:
+        """The entry in hand; None of an empty list."""
+        return entries[self.at] if self.at < len(entries) else None
+
+    def action_move(self, by: int) -> None:
+        """Another entry."""
+        self.at += by
+        self._show()
+
+    def _show(self) -> None:
+        raise NotImplementedError
 
 
 def first_day(days: int) -> str:

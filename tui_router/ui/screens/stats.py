@@ -255,7 +255,7 @@ class StatsScreen(Room):
         cells = self.openings.begin()
         roomy = self.per_route.size.width >= _ROOMY
         self.per_route.rows.put(*routes(m, cells.of(self.per_route), roomy=roomy))
-        self.routers.rows.put(*routers(m, cells.of(self.routers), self.engine.watching.observed))
+        self.routers.rows.put(*routers(m, cells.of(self.routers), self.engine.watching.cost))
         self.calibration.head.say(f"ECE {m.ece:.3f}" if m.ece is not None else "no data")
         self.calibration.rows.put(*calibration(m, cells.of(self.calibration)))
         self.confusion.rows.put(*confusion(m, cells.of(self.confusion)))

@@ -245,13 +245,13 @@ def models(m: Metrics, cells: Openings) -> list[Content]:
     return rows
 
 
-def routers(m: Metrics, cells: Openings, observed: tuple[int, float, int]) -> list[Content]:
+def routers(m: Metrics, cells: Openings, cost: tuple[int, float, int]) -> list[Content]:
     """Each router's accuracy and what its decisions take; the observer's cost at the end.
 
     Args:
         m: Of the period.
         cells: Where the numbers stand.
-        observed: (remarks, milliseconds, tokens) of the observer since the start.
+        cost: (remarks, milliseconds, tokens) of the observer since the start.
     """
     from tui_router.insight.metrics import Rate
     from tui_router.routers.grading import grade
@@ -269,7 +269,7 @@ def routers(m: Metrics, cells: Openings, observed: tuple[int, float, int]) -> li
         rows.append(
             line(f"{name[:12]:<13}", right, f"{half:.1f} ms", (f"  95% {most:.1f} ms  n={spread.n:,}", "$muted"))
         )
-    remarks, ms, tokens = observed
+    remarks, ms, tokens = cost
     if remarks:
         said = f"{remarks:,} remarks, {ms / remarks / 1000:.1f} s and {tokens / remarks:,.0f} tokens each"
         rows.append(line(f"{'observer':<13}", (said, "$muted")))

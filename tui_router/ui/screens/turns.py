@@ -13,7 +13,7 @@ from tui_router.core.clock import local, now
 from tui_router.core.statistics import wilson
 from tui_router.core.text import clean, one_line
 from tui_router.core.types import Turn, Verdict
-from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.screens.room import Listing, Table
 from tui_router.ui.widgets.lines import Part, accuracy, line, percent
 
 if TYPE_CHECKING:
@@ -21,10 +21,9 @@ if TYPE_CHECKING:
 
 MOST = 200
 """Turns that are shown; the newest."""
-_AROUND, _BEFORE = 30, 6
 
 
-class TurnsScreen(Room):
+class TurnsScreen(Listing):
     """A list of turns, newest first, and the one in hand beside it.
 
     Args:
@@ -34,15 +33,13 @@ class TurnsScreen(Room):
     """
 
     BINDINGS: ClassVar = [
-        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
-        Binding("j,down", "move(1)", "next", id="turns_next", priority=True),
-        Binding("k,up", "move(-1)", "before", id="turns_before", priority=True),
         Binding("y", "right", "right", id="turns_right"),
         Binding("n", "wrong", "wrong", id="turns_wrong"),
         Binding("u", "undo", "undo", id="turns_undo"),
         Binding("h", "value", "high value", id="turns_value"),
     ]
     name_shown = "Turns"
+    around, before = 30, 6
     keys_shown = (("jk", "move"), ("y", "right"), ("n", "wrong"), ("u", "undo"), ("h", "high value"), ("esc", "back"))
 
     def __init__(
@@ -51,7 +48,7 @@ class TurnsScreen(Room):
         super().__init__(engine)
         self.title_shown, self._ids, self._wanted, self._days = title, ids, wanted, days
         self.turns: list[Turn] = []
-        self.at = 0
+        self._done = False
         self.listed, self.detail = Table("Turns", "turns-list"), Table("Turn", "turns-detail")
 
     def left(self) -> Iterable[Widget]:
@@ -74,7 +71,8 @@ class TurnsScreen(Room):
             self.say("the store cannot be read")
             return
         del self.turns[MOST:]
-        self._show(done=True)
+        self._done = True
+        self._show()
 
     async def _look_for(self, wanted: Callable[[Turn], bool]) -> None:
         async for page in self.pages_since(self._days):
@@ -90,22 +88,17 @@ class TurnsScreen(Room):
         self.turns = [turn for turn in found if turn is not None]
 
     # -- showing -------------------------------------------------------------------------------------------------
-    def _show(self, *, done: bool = False) -> None:
+    def _show(self) -> None:
         rated = [turn for turn in self.turns if turn.verdict is not None and turn.verdict.counts]
         right = sum(turn.verdict is not None and turn.verdict.rating == "right" for turn in rated)
-        count = f"{len(self.turns):,}{'' if done else ' …'} turns"
+        count = f"{len(self.turns):,}{'' if self._done else ' …'} turns"
         if len(self.turns) == MOST:
             count = f"the newest {MOST}"
         self.say(f"{self.title_shown}: {count}")
         self.listed.head.say(line(*accuracy(right, len(rated), *wilson(right, len(rated)))))
-        self.at = max(0, min(self.at, len(self.turns) - 1))
-        first = max(0, self.at - _BEFORE)
-        rows = [
-            self._row(turn, here=place == self.at)
-            for place, turn in enumerate(self.turns[first : first + _AROUND], first)
-        ]
-        self.listed.rows.put(*(rows or [line(("none" if done else "looking …", "$muted"))]))
-        self.detail.rows.put(*(self._details(self.turns[self.at]) if self.turns else ()))
+        rows = [self._row(turn, here=here) for turn, here in self.shown(self.turns)]
+        self.listed.rows.put(*(rows or [line(("none" if self._done else "looking …", "$muted"))]))
+        self.detail.rows.put(*(self._details(turn) if (turn := self.in_hand(self.turns)) else ()))
 
     def _row(self, turn: Turn, *, here: bool) -> Content:
         sign, style = _mark(turn)
@@ -144,22 +137,14 @@ class TurnsScreen(Room):
         return rows
 
     # -- acting --------------------------------------------------------------------------------------------------
-    def action_move(self, by: int) -> None:
-        """Another turn."""
-        self.at += by
-        self._show()
-
-    def _hand(self) -> Turn | None:
-        return self.turns[self.at] if self.at < len(self.turns) else None
-
     def action_right(self) -> None:
         """The decided route was right."""
-        if (turn := self._hand()) is not None:
+        if (turn := self.in_hand(self.turns)) is not None:
             self._rate(turn, Verdict(kind="route", at=now(), rating="right", route=turn.decision.route))
 
     def action_wrong(self) -> None:
         """Another route would have been right."""
-        if (turn := self._hand()) is None:
+        if (turn := self.in_hand(self.turns)) is None:
             return
         from tui_router.ui.screens.route_pick import RoutePickScreen
 
@@ -171,7 +156,7 @@ class TurnsScreen(Room):
 
     def action_undo(self) -> None:
         """Take the latest verdict back."""
-        if (turn := self._hand()) is not None and turn.verdict is not None:
+        if (turn := self.in_hand(self.turns)) is not None and turn.verdict is not None:
             self._rate(turn, None)
 
     def _rate(self, turn: Turn, verdict: Verdict | None) -> None:
@@ -189,11 +174,11 @@ class TurnsScreen(Room):
             return
         if found is not None:
             self.turns = [found if one.id == found.id else one for one in self.turns]
-        self._show(done=True)
+        self._show()
 
     def action_value(self) -> None:
         """Its example is worth more than others."""
-        if (turn := self._hand()) is not None:
+        if (turn := self.in_hand(self.turns)) is not None:
             self.run_worker(self._value(turn), group="rating", exit_on_error=False)
 
     async def _value(self, turn: Turn) -> None:
