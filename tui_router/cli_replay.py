@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tui_router.cli_shared import DONE, ROUTERS, UsageError, cleaned, configuration, emit, folder
+from tui_router.core.text import plural
 
 if TYPE_CHECKING:
     from tui_router.core.types import Turn
@@ -60,7 +61,7 @@ def replay(given: dict[str, Any], args: argparse.Namespace) -> int:
         )  # fmt: skip
         return DONE
     print(
-        f"{found.turns:,} turns, {len(found.moves):,} would go elsewhere: fixes {found.fixes:,}, breaks {found.breaks:,}, "
+        f"{plural(found.turns, 'turn')}, {len(found.moves):,} would go elsewhere: fixes {found.fixes:,}, breaks {found.breaks:,}, "
         f"without a verdict {found.unlabelled:,}"
     )
     if found.labelled:

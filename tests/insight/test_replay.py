@@ -74,7 +74,7 @@ def test_the_command(store, tmp_path, capsys):
     assert (found["turns"], found["changed"], found["fixes"], found["breaks"]) == (1, 1, 1, 0)
     assert found["moves"][0] | {"turn": turn.id, "after": "code", "right_route": "code"} == found["moves"][0]
     assert cli.run(["replay", "--days", "1", *place]) == 0
-    assert "1 turns" in capsys.readouterr().out
+    assert "1 turn" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
     own.write_text('# mine\n[settings]\ntheme = "router-dark" # dark\n')
     async with face() as f:
         await filled(f)
+        await f.ask("write a haiku about rain")
+        session = f.chat.session
         monkeypatch.setattr(config, "config_dir", lambda: tmp_path)
         await f.type("/analyze")
         await f.pilot.press("enter")
@@ -73,7 +75,7 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
             await f.pilot.press("j")
         await f.pilot.press("t")
         await f.see(
-            "fixes 12, breaks 0, unrated that would move: 0; of 32 turns",
+            "fixes 12, breaks 0, unrated that would move: 0; of 33 turns",
             "general_chat → reasoning",
             'words = ["summarise"]',
         )
@@ -85,6 +87,8 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
         changed = config.load(own).fleet
         assert any(t.name == "summarise" for t in changed.route("reasoning").triggers)
         await another_engine(f, old)
+        await f.see("write a haiku about rain")  # the conversation is still there, and goes on
+        assert f.chat.session == session
         await f.type("/analyze")
         await f.pilot.press("enter")
         await f.see("Router report, ")
@@ -121,7 +125,7 @@ async def test_yesterdays_report_is_written_on_the_first_use_of_a_day(face):  # 
         await f.app.engine.in_store(lambda: f.store.record(a_turn("hello", at="2026-03-05T12:00:00.000Z")))
         await f.until(lambda: Reports(f.folder).names() == ["2026-03-05"], "the report")
         text = Reports(f.folder).text("2026-03-05")
-        assert "# Router report, 2026-03-05" in text and "1 turns, 0 rated" in text
+        assert "# Router report, 2026-03-05" in text and "1 turn, 0 rated" in text
         assert (f.folder / "reports" / "2026-03-05.json").is_file()
 
 
@@ -139,7 +143,7 @@ async def test_the_feed_filters_opens_turns_and_switches_the_observer(face):  # 
         await f.pilot.press("enter")
         await f.see("4 events", "about server", "mode     passive", "looks at every fifth turn", "no remark")
         await f.pilot.press("v")
-        await f.see("1 events, level wrong only")
+        await f.see("1 event, level wrong only")
         await f.pilot.press("v", "v", "v")
         await f.see("level info only", "about edge_case")
         await f.pilot.press("enter")

@@ -51,6 +51,11 @@ def one_line(text: str, limit: int = 400) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def plural(count: int, noun: str) -> str:
+    """`1 turn`, `1,200 turns`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 class StreamCleaner:
     """`clean` for text in pieces: holds back a control sequence that is not complete yet."""
 

@@ -10,7 +10,7 @@ from msgspec import Struct, to_builtins
 
 from tui_router.core.clock import local_day, now
 from tui_router.core.fleet import Fleet
-from tui_router.core.text import one_line
+from tui_router.core.text import one_line, plural
 from tui_router.core.types import Observation, Turn
 from tui_router.insight.counted import Counted
 from tui_router.insight.drift import Drift, drifts
@@ -171,9 +171,9 @@ def said(rate: Rate) -> str:
 
 def _summary(made: Report) -> list[str]:
     m, before = made.metrics, made.before
-    lines = [f"{m.turns:,} turns, {m.verdicts.hits:,} rated. Right route: {said(m.accuracy)}."]
+    lines = [f"{plural(m.turns, 'turn')}, {m.verdicts.hits:,} rated. Right route: {said(m.accuracy)}."]
     if before.turns:
-        lines.append(f"The period before: {before.turns:,} turns, right route {said(before.accuracy)}.")
+        lines.append(f"The period before: {plural(before.turns, 'turn')}, right route {said(before.accuracy)}.")
     if m.biased:
         lines.append(
             "Few turns are rated and most of those wrong: it looks as if only bad ones were; the accuracy says little."

@@ -178,7 +178,7 @@ class RouterApp(App[None]):
             settings = replace(settings, observer=self.options.observer)
         return replace(config, settings=settings)
 
-    async def _run_engine(self, config: Config, demo: bool) -> None:
+    async def _run_engine(self, config: Config, demo: bool, session: str = "") -> None:
         from tui_router.demo.place import with_demo
         from tui_router.engine import Engine
         from tui_router.ui.place import store_folder
@@ -207,7 +207,7 @@ class RouterApp(App[None]):
             self.notify(f"run {running.id} is training; F5 shows it", title="training", markup=False)
         if note:
             self.notify(note, title="another data folder", severity="warning", markup=False, timeout=15)
-        await self.chat.attach(engine, demo=demo)
+        await self.chat.attach(engine, demo=demo, session=session)
         engine.start_health()
         engine.watching.start()
         self.call_after_refresh(_spare_the_collector)
@@ -308,11 +308,12 @@ class RouterApp(App[None]):
 
         demo = self.demo is not None
         config = await asyncio.to_thread(self._load)
+        session = self.chat.session
         self.action_chat()
         await self._stop_engine()
         await self.chat.detach()
         try:
-            await self._run_engine(config, demo)
+            await self._run_engine(config, demo, session)
         except (StoreError, OSError) as error:
             self.chat.trouble(one_line(str(error), 300))
 

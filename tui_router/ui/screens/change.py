@@ -12,7 +12,7 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.widget import Widget
 
-from tui_router.core.text import one_line
+from tui_router.core.text import one_line, plural
 from tui_router.ui.place import from_home
 from tui_router.ui.screens.room import Listing, Table
 from tui_router.ui.widgets.lines import line
@@ -102,7 +102,7 @@ class ChangeScreen(Listing):
         if found is None:
             return
         self.say(
-            f"fixes {found.fixes}, breaks {found.breaks}, unrated that would move: {found.unlabelled}; of {found.turns:,} turns"
+            f"fixes {found.fixes}, breaks {found.breaks}, unrated that would move: {found.unlabelled}; of {plural(found.turns, 'turn')}"
         )
         rows = [self._row(move, here=here) for move, here in self.shown(self.moves)]
         self.listed.head.say(f"{len(self.moves):,}")

@@ -11,7 +11,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import Screen
 
 from tui_router.core.statistics import wilson
-from tui_router.core.text import one_line
+from tui_router.core.text import one_line, plural
 from tui_router.core.types import Turn
 from tui_router.ui.rating import Desk
 from tui_router.ui.widgets import bars
@@ -255,7 +255,7 @@ class ChatBase(Screen[None]):
             mark = "● " if session.id == self.session else "  "
             title = one_line(session.title, 24) or "(no text)"
             rows.append(line((mark, "$accent"), (title, "$strong bold" if session.id == self.session else "$text")))
-            rows.append(line((f"  {session.turns} turns, {session.rated} rated", "$muted")))
+            rows.append(line((f"  {plural(session.turns, 'turn')}, {session.rated} rated", "$muted")))
         self.session_list.put(*(rows or [line(("none yet", "$muted"))]))
 
     def refresh_keys(self) -> None:

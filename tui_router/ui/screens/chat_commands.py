@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
 
 from textual import work
 
 from tui_router.core.text import one_line
-from tui_router.ui.rating import Desk
+from tui_router.ui.screens.chat_rating import ChatRating
 from tui_router.ui.screens.help import COMMANDS
 from tui_router.ui.widgets.prompt import HINT
-
-if TYPE_CHECKING:
-    pass
-
-from tui_router.ui.screens.chat_base import MOST_CARDS
-from tui_router.ui.screens.chat_rating import ChatRating
 
 
 class ChatCommands(ChatRating):
@@ -99,7 +92,7 @@ class ChatCommands(ChatRating):
 
     def new_session(self) -> None:
         """A new conversation: later requests do not see the earlier ones."""
-        self.run_worker(self._open_session(""), group="session", exit_on_error=False)
+        self.run_worker(self._go_on(""), group="session", exit_on_error=False)
 
     @work(group="session", exit_on_error=False)
     async def open_sessions(self) -> None:
@@ -111,18 +104,8 @@ class ChatCommands(ChatRating):
             return
         chosen = await self.app.push_screen_wait(SessionsScreen(sessions, self.session))
         if chosen:
-            await self._open_session("" if chosen == NEW else chosen)
+            await self._go_on("" if chosen == NEW else chosen)
 
-    async def _open_session(self, session: str) -> None:
-        turns = await self.read_store(lambda store: store.conversation(session, MOST_CARDS)) if session else []
-        if turns is None:
-            return
-        self.session, self.newest, self.selected = session, "", ""
-        self.desk = Desk(feedback=self.feedback)
-        self.cards.clear()
-        await self.column.remove_children()
-        self._show_talk(bool(turns))
-        for turn in turns:
-            self._show_turn(turn)
+    async def _go_on(self, session: str) -> None:
+        await self.open_session(session)
         self.write()
-        await self.refresh_sessions()

@@ -18,8 +18,8 @@ from tui_router.ui.screens.chat_base import MOST_CARDS, ChatBase
 class ChatTurns(ChatBase):
     """Shows what the engine tells, and asks the engine to act."""
 
-    async def attach(self, engine: Engine, *, demo: bool) -> None:
-        """The engine is there: show what the store holds, and send what was typed meanwhile."""
+    async def attach(self, engine: Engine, *, demo: bool, session: str = "") -> None:
+        """The engine is there: show what the store holds, go on with a conversation, and send what was typed meanwhile."""
         self.engine, self.demo, self._trouble = engine, demo, ""
         store = engine.store
         assert store is not None
@@ -28,7 +28,7 @@ class ChatTurns(ChatBase):
         self.observer.fill(await self.read_store(lambda store: store.observations(30)) or [])
         self.models.put(engine.health.models, engine.config.fleet, engine.health.checked)
         await self.refresh_numbers()
-        await self.refresh_sessions()
+        await (self.open_session(session) if session else self.refresh_sessions())
         self.refresh_keys()
         queued, self._queued = self._queued, []
         for text in queued:
@@ -44,6 +44,20 @@ class ChatTurns(ChatBase):
         self.welcome.ready()
         self.observer.fill([])
         self.refresh_strips()
+
+    async def open_session(self, session: str) -> None:
+        """Show a conversation and go on with it; an empty name: a new one."""
+        turns = await self.read_store(lambda store: store.conversation(session, MOST_CARDS)) if session else []
+        if turns is None:
+            return
+        self.session, self.newest, self.selected = session if turns else "", "", ""
+        self.desk = Desk(feedback=self.feedback)
+        self.cards.clear()
+        await self.column.remove_children()
+        self._show_talk(bool(turns))
+        for turn in turns:
+            self._show_turn(turn)
+        await self.refresh_sessions()
 
     def trouble(self, message: str) -> None:
         """Something that stops the work: shown until it is over."""

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from tui_router.core.clock import local
-from tui_router.core.text import one_line
+from tui_router.core.text import one_line, plural
 from tui_router.core.types import Observation
 from tui_router.ui.screens.room import Listing, Table
 from tui_router.ui.widgets.lines import line
@@ -60,10 +60,6 @@ class ObserverScreen(Listing):
     def on_unmount(self) -> None:
         self._stop()
 
-    def on_resize(self) -> None:
-        """Lines are folded to the width."""
-        self.call_after_refresh(self._show)
-
     def _told(self, event: object) -> None:
         from tui_router.events import NoticeEvent
 
@@ -92,7 +88,7 @@ class ObserverScreen(Listing):
     def _show(self) -> None:
         fitting = self._fitting()
         only = " ".join(part for part in (self.level and f"level {self.level}", self.tag and f"tag {self.tag}") if part)
-        self.say(f"{len(fitting):,} events{f', {only} only' if only else ''}")
+        self.say(f"{plural(len(fitting), 'event')}{f', {only} only' if only else ''}")
         rows: list[Content] = []
         width = max(30, self.feed.size.width - 4)
         for one, here in self.shown(fitting):
@@ -127,11 +123,11 @@ class ObserverScreen(Listing):
             rows.append(
                 line(
                     ("cost     ", "$muted"),
-                    f"{remarks:,} looks, {ms / remarks / 1000:.1f} s, {tokens / remarks:,.0f} tokens each",
+                    f"{plural(remarks, 'look')}, {ms / remarks / 1000:.1f} s, {tokens / remarks:,.0f} tokens each",
                 )
             )
         dropped = sum(watching.dropped.values())
-        rows.append(line(("dropped  ", "$muted"), f"{dropped:,} remarks" if dropped else "no remark"))
+        rows.append(line(("dropped  ", "$muted"), plural(dropped, "remark") if dropped else "no remark"))
         rows += [line((f"         {why} {count}", "$muted")) for why, count in sorted(watching.dropped.items())]
         rows += [line("")] + [
             line((part, "$muted"))

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Markdown
 
-from tui_router.core.text import clean, one_line
+from tui_router.core.text import clean, one_line, plural
 from tui_router.ui.place import from_home
 from tui_router.ui.screens.room import Room, Table
 from tui_router.ui.widgets.lines import line
@@ -90,7 +90,7 @@ class ReportScreen(Room):
         if self.place < len(self.names):
             of = f"{self.names[self.place]}, kept; {self.place + 1} of {len(self.names)}"
         findings = self.report.findings
-        self.say(f"{of}; {len(findings)} findings" if findings else of)
+        self.say(f"{of}; {plural(len(findings), 'finding')}" if findings else of)
         self.at = max(0, min(self.at, len(findings) - 1))
         self.found.head.say(f"{len(findings)} now")
         rows: list[Content] = []

@@ -142,6 +142,10 @@ class Listing(Room):
         super().__init__(engine)
         self.at = 0
 
+    def on_resize(self) -> None:
+        """Lines are folded to the width."""
+        self.call_after_refresh(self._show)
+
     def shown(self, entries: Sequence[T]) -> list[tuple[T, bool]]:
         """The entries around the one in hand, each with whether it is that one."""
         self.at = max(0, min(self.at, len(entries) - 1))

@@ -14,7 +14,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tui_router.core.clock import local
-from tui_router.core.text import one_line
+from tui_router.core.text import one_line, plural
 from tui_router.core.types import Session
 from tui_router.ui.widgets.lines import Rows, Split, keys, line
 
@@ -61,5 +61,5 @@ def session_line(session: Session, current: str, width: int) -> Content:
     when = local(session.last or session.started)
     return line(
         ("● " if session.id == current else "  ", "$accent"), (f"{title:<{width}}", "$text"),
-        (f"{session.turns:>4} turns, {session.rated} rated  {when:%d %b %H:%M}", "$muted"),
+        (f"{plural(session.turns, 'turn'):>10}, {session.rated} rated  {when:%d %b %H:%M}", "$muted"),
     )  # fmt: skip

@@ -12,6 +12,7 @@ from textual.binding import Binding
 from textual.widget import Widget
 
 from tui_router.core.statistics import wilson
+from tui_router.core.text import plural
 from tui_router.ui.screens.room import Room, Table, first_day
 from tui_router.ui.screens.stats_rows import Openings, calibration, confusion, models, rate_parts, routers, routes
 from tui_router.ui.widgets.chart import Scale, Series
@@ -246,7 +247,7 @@ class StatsScreen(Room):
         if m is None or not self.is_mounted:
             return
         warned = "   only bad turns seem to be rated: the accuracy says little" if m.biased else ""
-        self._title(f"{m.turns:,} turns, {m.verdicts.hits:,} rated{warned}{more}")
+        self._title(f"{plural(m.turns, 'turn')}, {m.verdicts.hits:,} rated{warned}{more}")
         self.over_time.put(m, self.engine.racing.leader)
         self.over_time.head.say(line(*rate_parts(m.accuracy)))
         self._show_numbers(m)

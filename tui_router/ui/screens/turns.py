@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from tui_router.core.clock import local, now
 from tui_router.core.statistics import wilson
-from tui_router.core.text import clean, one_line
+from tui_router.core.text import clean, one_line, plural
 from tui_router.core.types import Turn, Verdict
 from tui_router.ui.screens.room import Listing, Table
 from tui_router.ui.widgets.lines import Part, accuracy, line, percent
@@ -91,7 +91,7 @@ class TurnsScreen(Listing):
     def _show(self) -> None:
         rated = [turn for turn in self.turns if turn.verdict is not None and turn.verdict.counts]
         right = sum(turn.verdict is not None and turn.verdict.rating == "right" for turn in rated)
-        count = f"{len(self.turns):,}{'' if self._done else ' …'} turns"
+        count = plural(len(self.turns), "turn") + ("" if self._done else " …")
         if len(self.turns) == MOST:
             count = f"the newest {MOST}"
         self.say(f"{self.title_shown}: {count}")
