@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tui_router import config
 from tui_router.core.types import Message, Request
-from tui_router.routers import patterns
+from tui_router.routers import patterns, shape
 from tui_router.routers.patterns import PatternSet
 from tui_router.routers.rules import RulesRouter
 
@@ -142,12 +142,30 @@ def test_the_short_cuts_find_what_a_plain_search_finds(parts, glue):
 
 @pytest.mark.parametrize(
     "pattern",
-    [r"\b(?:my|the)\s+cat", r"\W*foo", r"a|\bb", r"\b\d+x", r"(?:ab)*c", r"\bu\b", r"\A\s*(?:x )*go"],
-)
-@given(st.text(alphabet="abcfotgxu my\n1", max_size=20))
+    [
+        r"\b(?:my|the)\s+cat", r"\W*foo", r"a|\bb", r"\b\d+x", r"(?:ab)*c", r"\bu\b", r"\A\s*(?:x )*go", r"\d\s*x|\bmy cat",
+        r"(?:fo|gx)+t|\ba:b", r"\b(?:toy|1-1)", r"k|s1", r"ς", r"[ab]{2}\.(?:f|g)o", "", r"x*", r"\bmy(?!o)|(?<=a)-\d",
+    ],
+)  # fmt: skip
+@given(st.text(alphabet="abcfotgxu my\n1\u017f\u212a\u0130\u0663\u03c3.:-kst", max_size=20))
 @settings(max_examples=100, deadline=None)
 def test_short_cuts_of_odd_patterns(pattern, text):
     assert bool(PatternSet([pattern]).search(text)) == bool(re.compile(pattern, patterns.FLAGS).search(text))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["Error", "E", "at", " ", "\xa0", "\n", "\t", "(x)", "a.b(", "Value", ":", "panic: ", "error[E", "0"]
+        ),
+        max_size=8,
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_the_short_cut_to_a_stack_trace_finds_what_a_plain_search_finds(parts):
+    text = "".join(parts)
+    plain = shape._STACK.search(text)
+    assert shape.SHAPES["stack_trace"](shape.Look(Request(text=text))) == (plain and plain[0].strip())
 
 
 def test_a_long_text_is_looked_at_from_both_ends():

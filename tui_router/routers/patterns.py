@@ -5,9 +5,9 @@ Both walk the tree of Python's own parser, so they never disagree with what `re`
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from re import _constants as c  # type: ignore[attr-defined]  # the parser that `re` itself uses
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, Literal, NamedTuple
@@ -62,11 +62,23 @@ _Where = Literal["word", "text", "start"]
 """Where a pattern is tried: at the words with its stem only, on the whole text, or at the start of the text only."""
 
 
-class _Pattern(NamedTuple):
+class _Tried(NamedTuple):
+    where: _Where
     place: int
     compiled: re.Pattern[str]
-    needs: frozenset[str]
-    """Characters of which the text must have one; empty: none."""
+
+
+class _Everywhere(NamedTuple):
+    place: int
+    compiled: re.Pattern[str]
+    pieces: tuple[str, ...]
+    """Of which one must stand in the text, in lower case."""
+
+
+_MOST_WORDS = 60_000
+"""Words whose patterns are kept; then it is begun anew."""
+_LOOKALIKE = re.compile(r"[\u0130\u0131\u017f\u212a]|(?![0-9])\d")
+"""What a pattern takes for an ASCII letter or a digit, and a comparison does not: dotted and dotless i, long s, Kelvin."""
 
 
 class PatternSet:
@@ -77,55 +89,103 @@ class PatternSet:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._all = [re.compile(pattern, FLAGS) for pattern in patterns]
-        self._anywhere: list[_Pattern] = []
+        self._always: list[int] = []
         """Tried on every text."""
-        self._by_stem: dict[str, list[tuple[_Where, _Pattern]]] = {}
+        self._with_sign: list[tuple[int, re.Pattern[str], frozenset[str]]] = []
+        """Tried on a text with one of these characters."""
+        self._with_piece: list[_Everywhere] = []
+        self._by_stem: dict[str, list[_Tried]] = {}
         """By a stem of a word that the text must have for the pattern to match."""
+        self._by_word: dict[str, tuple[_Tried, ...]] = {}
+        """The same by whole words, as they are met."""
         for place, pattern in enumerate(patterns):
-            self._sort_in(place, pattern)
+            if any(map(_has_lookalikes, pattern)):
+                self._always.append(place)
+            else:
+                self._sort_in(place, pattern)
 
     def _sort_in(self, place: int, pattern: str) -> None:
-        made = _Pattern(place, self._all[place], needed_characters(pattern) or frozenset())
-        starts = first_stems(pattern)
-        at_start = pattern.startswith(r"\A") and "|" not in re.sub(r"\((?:[^()]|\([^()]*\))*\)", "", pattern)
-        if starts is None:
-            self._anywhere.append(made)
+        tree = parser.parse(pattern, FLAGS)
+        starts = _first_stems(tree)
+        if starts is not None:
+            at_start = pattern.startswith(r"\A") and "|" not in re.sub(r"\((?:[^()]|\([^()]*\))*\)", "", pattern)
+            self._try_at(starts, "start" if at_start else "word" if starts.exactly else "text", place)
             return
-        where: _Where = "start" if at_start else "word" if starts.exactly else "text"
+        ways = [(_first_stems(branch), _needed(branch)) for branch in _branches(tree)]
+        if not all(starts or pieces for starts, pieces in ways):
+            self._always.append(place)
+            return
+        for starts, _ in ways:
+            if starts is not None:
+                self._try_at(starts, "text", place)
+        pieces = frozenset[str]().union(*(pieces for starts, pieces in ways if starts is None))
+        if all(len(piece) == 1 for piece in pieces):
+            self._with_sign.append((place, self._all[place], pieces))
+        else:
+            self._with_piece.append(_Everywhere(place, self._all[place], tuple(pieces)))
+
+    def _try_at(self, starts: Starts, where: _Where, place: int) -> None:
         for stem in starts.stems:
-            self._by_stem.setdefault(stem, []).append((where, made))
+            self._by_stem.setdefault(stem, []).append(_Tried(where, place, self._all[place]))
 
     def search(self, text: str) -> list[tuple[int, re.Match[str]]]:
         """(place of the pattern, its first match) of every pattern that matches, in the order of the patterns."""
-        if not text.isascii():  # letters that only look alike would slip past the quick looks
-            return [(i, match) for i, one in enumerate(self._all) if (match := one.search(text))]
-        characters = set(text)
-        found: dict[int, re.Match[str] | None] = {}
-        for one in self._anywhere:
-            if not (one.needs and one.needs.isdisjoint(characters)):
-                found[one.place] = one.compiled.search(text)
-        by_stem = self._by_stem
-        for word in _WORD.finditer(text.lower()):
+        if not text.isascii() and _LOOKALIKE.search(text):
+            return [(place, match) for place, one in enumerate(self._all) if (match := one.search(text))]
+        lowered = text.lower()
+        characters = set(lowered)
+        found = {place: self._all[place].search(text) for place in self._always}
+        for place, compiled, signs in self._with_sign:
+            if not signs.isdisjoint(characters):
+                found[place] = compiled.search(text)
+        for place, compiled, pieces in self._with_piece:
+            for piece in pieces:
+                if piece in lowered:
+                    found[place] = compiled.search(text)
+                    break
+        by_word = self._by_word
+        for word in _WORD.finditer(lowered):
             spelled = word[0]
-            for stem in (spelled[:STEM], spelled[:2] + "*"):
-                for where, one in by_stem.get(stem, ()):
-                    if where == "word":
-                        if found.get(one.place) is None:
-                            found[one.place] = one.compiled.match(text, word.start())
-                    elif one.place not in found:
-                        compiled = one.compiled
-                        found[one.place] = compiled.search(text) if where == "text" else compiled.match(text)
+            if (tried := by_word.get(spelled)) is None:
+                tried = self._of_word(spelled)
+            for where, place, compiled in tried:
+                if where == "word":
+                    if found.get(place) is None:
+                        found[place] = compiled.match(text, word.start())
+                elif place not in found:
+                    found[place] = compiled.search(text) if where == "text" else compiled.match(text)
         return sorted((place, match) for place, match in found.items() if match is not None)
 
+    def _of_word(self, word: str) -> tuple[_Tried, ...]:
+        """What is tried where a word stands."""
+        if len(self._by_word) >= _MOST_WORDS:
+            self._by_word.clear()
+        tried = (*self._by_stem.get(word[:STEM], ()), *self._by_stem.get(f"{word[:2]}*", ()))
+        self._by_word[word] = tried
+        return tried
 
-@lru_cache(2000)
-def first_stems(pattern: str) -> Starts | None:
-    """The words of which an ASCII text must have one for the pattern to match; None when no such set is known.
 
-    Only for patterns whose every match starts at the start of a word, such as `\\b(?:set|cancel) ...`: only those
-    places of a text need to be tried.
+def _has_lookalikes(char: str) -> bool:
+    """Whether a letter of a pattern may match one that is not merely the same in another case, as sigma does."""
+    return char in "\xb5\u0130\u0131" or (char > "\u017e" and char.lower() != char.upper())
+
+
+def _branches(tree: Any) -> list[Any]:
+    """The alternatives that a pattern is made of; the pattern itself when it is one."""
+    items = list(tree)
+    *before, (op, value) = items or [(c.ANY, None)]
+    if op is c.BRANCH and all(kind is c.AT for kind, _ in before):
+        return [[*before, *branch] for branch in value[1]]
+    return [items]
+
+
+def _first_stems(items: Any) -> Starts | None:
+    """The words of which a text must have one for these items to match; None when no such set is known.
+
+    Only where every match starts at the start of a word, such as `\\b(?:set|cancel) ...`: only those places of a text
+    need to be tried.
     """
-    starts = _starts(parser.parse(pattern, FLAGS))
+    starts = _starts(items)
     keys = set()
     for start in starts or ():
         if not start.startswith((_BOUNDARY, _GAP)):
@@ -200,42 +260,78 @@ def _pieces(op: Any, value: Any) -> set[str] | None:
     return {""} if op in (c.ASSERT, c.ASSERT_NOT) else {_ANYTHING}
 
 
-@lru_cache(2000)
-def needed_characters(pattern: str) -> frozenset[str] | None:
-    """Characters of which an ASCII text must have one for the pattern to match; None when none are needed.
+_MOST_PIECES = 12
+_PROSE = frozenset(".,?!'-:")
+"""Signs that most prose has."""
 
-    The rarest kind that the pattern insists on: digits and signs, never letters or spaces.
+
+def _needed(items: Any) -> frozenset[str]:
+    """Pieces of text, in lower case, of which a text must have one for these items to match; empty when none are known.
+
+    Of all that the items insist on, what the fewest texts are likely to have.
     """
-    found = _needed(parser.parse(pattern, FLAGS))
-    return frozenset(found) if found else None
-
-
-_DIGITS = set("0123456789")
-
-
-def _needed(items: Any) -> set[str]:
-    best: set[str] = set()
-    for op, value in items:
-        need: set[str] = set()
-        if op is c.LITERAL:
-            need = {chr(value)}
-        elif op is c.IN:
-            if all(kind is c.LITERAL for kind, _ in value):
-                need = {chr(char) for _, char in value}
-            elif value == [(c.CATEGORY, c.CATEGORY_DIGIT)]:
-                need = _DIGITS
-        elif op in _REPEATS and value[0] > 0:
-            need = _needed(value[2])
-        elif op is c.SUBPATTERN:
-            need = _needed(value[-1])
-        elif op is c.BRANCH:
-            parts = [_needed(branch) for branch in value[1]]
-            need = set[str]().union(*parts) if all(parts) else set()
-        if any(char.isalpha() or char.isspace() for char in need):
+    best: frozenset[str] = frozenset()
+    run = frozenset([""])
+    for op, value in [*items, (c.ANY, None)]:
+        exact = _spellings(op, value)
+        longer = frozenset(a + b for a in run for b in exact)
+        if exact and len(longer) <= _MOST_PIECES:
+            run = longer
             continue
-        if need and (not best or len(need) < len(best)):
-            best = need
+        best = min(best, run, exact or _inner_needs(op, value), key=_chance)
+        run = exact or frozenset([""])
     return best
+
+
+def _spellings(op: Any, value: Any) -> frozenset[str]:
+    """All that an item can stand for, in lower case; empty when that is too much to say."""
+    if op is c.LITERAL:
+        return frozenset([chr(value).lower()])
+    if op is c.IN:
+        if value == [(c.CATEGORY, c.CATEGORY_DIGIT)]:
+            return frozenset("0123456789")
+        literal = all(kind is c.LITERAL for kind, _ in value) and len(value) <= _MOST_PIECES
+        return frozenset(chr(char).lower() for _, char in value) if literal else frozenset()
+    if op is c.SUBPATTERN:
+        return _sequence(value[-1])
+    if op is c.BRANCH:
+        ways = [_sequence(branch) for branch in value[1]]
+        return frozenset().union(*ways) if all(ways) and sum(map(len, ways)) <= _MOST_PIECES else frozenset()
+    return frozenset([""]) if op in (c.AT, c.ASSERT, c.ASSERT_NOT) else frozenset()
+
+
+def _sequence(items: Any) -> frozenset[str]:
+    run = frozenset([""])
+    for op, value in items:
+        exact = _spellings(op, value)
+        if not exact or len(run) * len(exact) > _MOST_PIECES:
+            return frozenset()
+        run = frozenset(a + b for a in run for b in exact)
+    return run
+
+
+def _inner_needs(op: Any, value: Any) -> frozenset[str]:
+    if op in _REPEATS and value[0] > 0:
+        return _needed(value[2])
+    if op is c.SUBPATTERN:
+        return _needed(value[-1])
+    if op is c.BRANCH:
+        ways = [_needed(branch) for branch in value[1]]
+        return frozenset().union(*ways) if all(ways) and sum(map(len, ways)) <= _MOST_PIECES else frozenset()
+    return frozenset()
+
+
+def _chance(pieces: frozenset[str]) -> float:
+    """Roughly how likely a text is to have one of these pieces, and a little for each look; 2 when nothing is needed."""
+    if not pieces or "" in pieces:
+        return 2.0
+    return sum(math.prod(map(_share, piece)) + 0.01 for piece in pieces)
+
+
+def _share(char: str) -> float:
+    if char.isalnum():
+        return 0.5 if char.isalpha() else 0.03
+    return 0.9 if char == " " else 0.3 if char in _PROSE else 0.1
 
 
 def _between_words(members: Any) -> bool:

@@ -23,6 +23,10 @@ _STACK = re.compile(
     r"\bundefined reference to|\bsegmentation fault|\bpanic: |\bfatal: |\bnpm ERR!|^E\s{2,}",
     re.MULTILINE,
 )
+_STACK_MARKS = (
+    "Error", "Exception", "Traceback (", "error[E", "undefined ref", "segmentation", "panic: ", "fatal: ", "npm ERR", "\nE",
+)  # fmt: skip
+"""Every form of `_STACK` has one of these, but for lines with `at name(` and an E at the very start."""
 _IMAGE_WORD = re.compile(r"(?:^|(?<=\s))@image\b")
 
 
@@ -81,9 +85,8 @@ def _code_fence(look: Look) -> str | None:
 
 def _stack_trace(look: Look) -> str | None:
     text = look.text
-    if not ("(" in text or ":" in text or "E" in text or "undefined" in text or "egmentation" in text):
-        return None  # none of the forms can be there
-    found = _STACK.search(text)
+    possible = any(mark in text for mark in _STACK_MARKS) or text.startswith("E") or ("at " in text and "(" in text)
+    found = _STACK.search(text) if possible else None
     return found[0].strip() if found else None
 
 
