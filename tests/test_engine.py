@@ -267,7 +267,7 @@ async def test_a_served_encoder_joins_when_the_seeds_are_embedded(world, monkeyp
     world.racing.look_for_embeddings()
     await world.racing._warming
     learned = world.racing.learning.learned
-    assert learned.head.encoder == world.server.embedding and learned.version != before
+    assert learned.reader.head.encoder == world.server.embedding and learned.version != before
     plain = learned.decide(Request(text="compare the two mortgage offers I got"))
     turn = await world.begin(Request(text="compare the two mortgage offers I got"), ask=False)
     assert turn.decision.ranking != plain.ranking
@@ -275,5 +275,5 @@ async def test_a_served_encoder_joins_when_the_seeds_are_embedded(world, monkeyp
     assert (await world.begin(Request(text="another one that nobody waits for"), ask=False)).decision.elapsed_ms < 100
     again = Engine(world.config, world.folder)
     await again.open()
-    assert again.racing.learning.learned.head.encoder == world.server.embedding
+    assert again.racing.learning.learned.reader.head.encoder == world.server.embedding
     await again.close()

@@ -73,7 +73,7 @@ def rows(seeds: list[Seed], bench: Bench) -> list[Row]:
     """The examples of a fit."""
     found = []
     for seed in seeds:
-        found.append(Row(reader(bench)._read(seed.request).features, seed.route))
+        found.append(Row(reader(bench).reader.read_anew(seed.request).features, seed.route))
     return found
 
 
@@ -139,13 +139,13 @@ def logistic_weights(found: np.ndarray, target: np.ndarray, weight: np.ndarray, 
 def fit_scope(router: LearnedRouter, seeds: list[Seed]) -> np.ndarray:
     """Weights that tell seeds, unknown to the router, from text that nobody would send on purpose."""
     dice = random.Random(5)
-    entries = [w for w in router.words._entries if w.isascii() and w.isalpha() and len(w) > 3]
+    entries = [w for w in router.reader.words._entries if w.isascii() and w.isalpha() and len(w) > 3]
     out = [junk(dice, entries) for _ in range(len(seeds) // 6)]
     found = []
     for text in [s.request.text for s in seeds] + out:
         evidence = router.rules.evidence(Request(text=text))
-        reading = router._read(Request(text=text))
-        found.append(router.scope_features(reading.scored.known, float(reading.chances.max()), evidence))
+        reading = router.reader.read_anew(Request(text=text))
+        found.append(router.reader.scope_features(reading.scored.known, float(reading.chances.max()), evidence))
     target = np.array([1.0] * len(seeds) + [0.0] * len(out))
     return logistic_weights(np.array(found), target, np.ones(len(target)), 1.0)
 
@@ -220,28 +220,13 @@ def fit_gate(router: LearnedRouter, follow: list[Seed], seeds: list[Seed]) -> np
         router.prior = router.prior._replace(context=weights)
         found, held = [], []
         for request, route in cases:
-            signs, shared = signs_of(router, request)
-            found.append(context.features(signs))
-            held.append(router._routes[int(shared.argmax())] == route)
+            signs = router.signs(request)
+            assert signs is not None
+            shared, place = context.lent(signs.past)
+            found.append(context.features(signs, shared, place)[0])
+            held.append(router.fleet.routes[int(shared[0].argmax())].name == route)
         weights = logistic_weights(np.array(found), np.array(held, float), np.array(weight), 1.0)
     return weights
-
-
-def signs_of(router: LearnedRouter, request: Request) -> tuple[context.Signs, np.ndarray]:
-    """What the gate would look at, and what the conversation lends."""
-    caught: list[context.Signs] = []
-    original = context.gate
-
-    def gate(weights: np.ndarray, signs: context.Signs) -> float:
-        caught.append(signs)
-        return original(weights, signs)
-
-    context.gate = gate
-    try:
-        router.consider(request)
-    finally:
-        context.gate = original
-    return caught[-1], context.lent(caught[-1].past)[0]
 
 
 if __name__ == "__main__":

@@ -249,7 +249,7 @@ class Learning:
 
     def sketch(self, request: Request) -> NDArray[np.float32]:
         """A request, as it is compared with others."""
-        return self.learned.read(request).sketch
+        return self.learned.reader.read(request).sketch
 
     def worth_asking(self, request: Request, raced: Raced) -> bool:
         """Whether to ask although the decision is sure enough; counts as asked when it is."""
@@ -300,11 +300,11 @@ class Learning:
     def load_own(self) -> LearnedRouter | None:
         """A learned router with the fitted model that lies on the disk, and nothing else in it yet."""
         own = self._read_own()
-        return None if own is None else LearnedRouter(self.fleet, self.rules, own=own, text=self.learned.text)
+        return None if own is None else LearnedRouter(self.fleet, self.rules, own=own, text=self.learned.reader.text)
 
     def use(self, fresh: LearnedRouter) -> None:
         """Let a router take the place of the learned one, with all that was learned so far."""
-        fresh.use_head(self.learned.head)
+        fresh.use_head(self.learned.reader.head)
         for one, sketch in self.learned.memory.taught():
             fresh.recall(one, sketch)
         self.learned = fresh

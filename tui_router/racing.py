@@ -174,7 +174,7 @@ class Racing:
         """Begin to listen to an embedding model that a server has, if that is not done or under way."""
         idle = self._warming is None or self._warming.done()
         if idle and self._host.interactive and self.learning is not None:
-            encoder, head = self._encoder(), self.learning.learned.head
+            encoder, head = self._encoder(), self.learning.learned.reader.head
             if encoder and (head is None or head.encoder != encoder):
                 self._warming = asyncio.create_task(self._warm_up(self.learning, encoder), name="embeddings")
 
@@ -207,12 +207,12 @@ class Racing:
 
     async def _hear(self, learning: Learning, request: Request) -> None:
         """Bring the request's vector to the learned router, if it comes in time."""
-        head = learning.learned.head
+        head = learning.learned.reader.head
         if head is None or self._embedder is None or head.encoder != self._encoder():
             return
         vector = await self._embedder.vector(request.text, EMBEDDING_BUDGET_S)
         if vector is not None and len(vector) == len(head.weights):
-            learning.learned.hear(replace(request, history=()), vector)
+            learning.learned.reader.hear(replace(request, history=()), vector)
 
     # -- learning ------------------------------------------------------------------------------------------------
     async def learn(self, turn: Turn) -> None:

@@ -177,8 +177,7 @@ def test_a_long_text_is_looked_at_from_both_ends():
     assert len(decision.classified) < 2000
 
 
-def test_choices_are_what_the_decisions_choose():
+def test_rankings_are_what_the_decisions_choose():
     past = (Message("user", "write a quicksort in python"), Message("assistant", "def ..."))
     requests = [Request(text=t, history=h) for t in ("hello", "now in Rust", "goto amazon.com") for h in ((), past)]
-    decided = [(made.route, made.confidence) for made in ROUTER.decide_many(requests)]
-    assert list(ROUTER.choices(requests)) == decided
+    assert list(ROUTER.rankings(requests)) == [made.ranking for made in ROUTER.decide_many(requests)]

@@ -74,7 +74,7 @@ def test_spoken_keeps_the_human_words(text, kept, gone):
 
 
 def read(text: str):
-    return ROUTER.read(Request(text=text)).features
+    return ROUTER.reader.read(Request(text=text)).features
 
 
 WORDS = {
@@ -91,12 +91,12 @@ WORDS = {
 
 def test_a_fit_learns_its_examples_and_its_file_gives_the_same_scores(tmp_path):
     examples = [Row(read(text), route) for route, texts in WORDS.items() for text in texts]
-    made = fit(examples, ROUTER.words, routes=tuple(WORDS), triggers=RULES.trigger_names)
-    model = TextModel(made.weights, ROUTER.words)
+    made = fit(examples, ROUTER.reader.words, routes=tuple(WORDS), triggers=RULES.trigger_names)
+    model = TextModel(made.weights, ROUTER.reader.words)
     for row in examples:
         assert model.routes[int(model.score(row.features).scores.argmax())] == row.route
     save(shipped()._replace(weights=made.weights), tmp_path / "p.npz", (), np.zeros((0, 6)))
-    again = TextModel(load(tmp_path / "p.npz").weights, ROUTER.words)
+    again = TextModel(load(tmp_path / "p.npz").weights, ROUTER.reader.words)
     assert again.score(read("fix it in rust")).scores == pytest.approx(
         model.score(read("fix it in rust")).scores, abs=0.02
     )
@@ -117,7 +117,7 @@ def test_memory_replaces_by_key_and_keeps_the_newest():
     assert len(memory) == MOST_LESSONS
     taught = {lesson.key: lesson.route for lesson, _ in memory.taught()}
     assert set(taught) == set(range(3, MOST_LESSONS + 3)) and taught[5] == "reasoning"
-    near = memory.near(sketch)
+    near = memory.near(memory.likeness(sketch[None])[0])
     assert len(near) == MOST_NEAR and near[0].likeness == pytest.approx(1, abs=1e-3)
 
 

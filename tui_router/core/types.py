@@ -81,11 +81,14 @@ class Reason(Struct, frozen=True):
     """Signed; negative evidence speaks against its route. Unit: the router's own score."""
 
 
+Ranking = tuple[tuple[str, float], ...]
+"""(route, probability), likeliest first; the probabilities sum to 1."""
+
+
 class Decision(Struct, frozen=True, kw_only=True):
     """Probabilities over all routes, made without calling the target model."""
 
-    ranking: tuple[tuple[str, float], ...]
-    """(route, probability), likeliest first; the probabilities sum to 1."""
+    ranking: Ranking
     model: str
     """The primary model of the likeliest route."""
     reasons: tuple[Reason, ...]

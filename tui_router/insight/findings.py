@@ -350,7 +350,7 @@ def _touched(toml: str, whole: Sequence[Turn], fleet: Fleet) -> list[tuple[Turn,
         turn for turn in whole
         if speaks.evidence(turn.request).hits or any(heard(m.content) for m in turn.request.history if m.role == "user")
     ]  # fmt: skip
-    routes = (route for route, _ in today.choices(turn.request for turn in touched))
+    routes = (ranking[0][0] for ranking in today.rankings(turn.request for turn in touched))
     return list(zip(touched, routes, strict=True))
 
 

@@ -41,7 +41,7 @@ def choices(
     if len(first) < CHUNK or count < 2:
         router = make()
         for chunk in _chunks(rest, first):
-            yield from router.choices(chunk)
+            yield from _chosen(router, chunk)
         return
     with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(make,)) as pool:
         waiting: list[Future[list[tuple[str, float]]]] = []
@@ -76,7 +76,11 @@ def _begin(make: MakeRouter) -> None:
 
 def _decide(job: bytes) -> list[tuple[str, float]]:
     assert _router is not None
-    return list(_router.choices(msgspec.json.decode(job, type=list[Request])))
+    return _chosen(_router, msgspec.json.decode(job, type=list[Request]))
+
+
+def _chosen(router: Router, requests: list[Request]) -> list[tuple[str, float]]:
+    return [ranking[0] for ranking in router.rankings(requests)]
 
 
 def by_rules(fleet: Fleet) -> MakeRouter:

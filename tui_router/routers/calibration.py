@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from tui_router.core.types import Decision
+from tui_router.core.types import Decision, Ranking
 from tui_router.routers.grading import Grade
 
 STOCK = 60.0
@@ -67,9 +67,13 @@ def temperature(rows: Sequence[Row]) -> float:
 
 def tempered(decision: Decision, t: float) -> Decision:
     """The decision at a temperature: the same order, more or less sure."""
+    return decision if t == 1.0 else replace(decision, ranking=lifted(decision.ranking, t), temperature=t)
+
+
+def lifted(ranking: Ranking, t: float) -> Ranking:
+    """A ranking at a temperature."""
     if t == 1.0:
-        return decision
-    lifted = [max(_LEAST_P, p) ** (1 / t) for _, p in decision.ranking]
-    total = sum(lifted)
-    ranking = tuple((name, p / total) for (name, _), p in zip(decision.ranking, lifted, strict=True))
-    return replace(decision, ranking=ranking, temperature=t)
+        return ranking
+    powers = [max(_LEAST_P, p) ** (1 / t) for _, p in ranking]
+    total = sum(powers)
+    return tuple((name, p / total) for (name, _), p in zip(ranking, powers, strict=True))

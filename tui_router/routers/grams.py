@@ -29,7 +29,7 @@ class Pieces(NamedTuple):
 def pieces(text: str) -> Pieces:
     """The words and pairs of a text. Case is dropped, and every digit counts as 0."""
     tokens = _TOKEN.findall(text.lower().translate(_DIGITS))
-    pairs = [f"{a} {b}" for a, b in itertools.pairwise(tokens)]
+    pairs = [*map(" ".join, itertools.pairwise(tokens))]
     if tokens:
         pairs += [f"^ {tokens[0]}", f"^ {' '.join(tokens[:2])}"]
     return Pieces(tuple(dict.fromkeys(tokens)), tuple(dict.fromkeys(pairs)))

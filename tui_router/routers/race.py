@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from tui_router.core.types import Decision, Lead, Request
-from tui_router.routers.base import Router, choices_of
-from tui_router.routers.calibration import NEWEST, Row, row_of, temperature, tempered
+from tui_router.core.types import Decision, Lead, Ranking, Request
+from tui_router.routers.base import Router
+from tui_router.routers.calibration import NEWEST, Row, lifted, row_of, temperature, tempered
 from tui_router.routers.grading import Grade
 from tui_router.routers.promotion import TUNED, Change, Standing, first_leader
 
@@ -34,9 +34,9 @@ class Runner:
         """Decisions in the order of the requests."""
         return map(self.decide, requests)
 
-    def choices(self, requests: Iterable[Request]) -> Iterator[tuple[str, float]]:
-        """(route, confidence) of each request."""
-        return choices_of(self.decide_many(requests))
+    def rankings(self, requests: Iterable[Request]) -> Iterator[Ranking]:
+        """The ranking of each decision."""
+        return self._race.rankings_by(self.name, requests)
 
 
 class Raced(Struct, frozen=True):
@@ -123,6 +123,11 @@ class Race:
     def decide_by(self, name: str, request: Request) -> Decision:
         """One router's calibrated decision."""
         return self.calibrated(self.routers[name].decide(request))
+
+    def rankings_by(self, name: str, requests: Iterable[Request]) -> Iterator[Ranking]:
+        """The rankings of one router's calibrated decisions."""
+        at = self._temperatures[name]
+        return (lifted(ranking, at) for ranking in self.routers[name].rankings(requests))
 
     def calibrated(self, decision: Decision) -> Decision:
         """A decision at its router's temperature."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from tui_router.core.fleet import Fleet, Trigger
 from tui_router.core.text import one_line
-from tui_router.core.types import Decision, Reason, Request
+from tui_router.core.types import Decision, Ranking, Reason, Request
 from tui_router.routers.base import ranked
 from tui_router.routers.patterns import PatternSet
 from tui_router.routers.shape import SHAPES, Look
@@ -39,6 +39,8 @@ _POINTS_BACK = re.compile(
 )
 _HOLD_FOLLOW_UP, _HOLD_POINTING, _HOLD_PLAIN = 0.9, 0.7, 0.15
 _EARLIER_KEPT = 256
+_MOST_TOKENS = 60_000
+"""Tokens whose phrases are kept; then it is begun anew."""
 _DECAY = 0.5
 _CLEAR = 3.0
 """A lead over the second route, in score, from which on a request speaks for itself."""
@@ -85,6 +87,7 @@ class RulesRouter:
         self._bias = [route.bias for route in fleet.routes]
         self._words: dict[str, list[_Phrase]] = {}
         self._prefixes: dict[str, list[tuple[str, int]]] = {}
+        self._by_token: dict[str, tuple[_Phrase, ...]] = {}
         self._shapes = [(SHAPES[t.shape], i) for i, (_, t) in enumerate(self._triggers) if t.shape]
         for index, (_, trigger) in enumerate(self._triggers):
             for phrase in trigger.words:
@@ -128,12 +131,12 @@ class RulesRouter:
         """Decisions in the order of the requests."""
         return map(self.decide, requests)
 
-    def choices(self, requests: Iterable[Request]) -> Iterator[tuple[str, float]]:
-        """(route, confidence) of each request, a sixth faster than its decision."""
+    def rankings(self, requests: Iterable[Request]) -> Iterator[Ranking]:
+        """The ranking of each decision, a sixth faster than the decision."""
         for request in requests:
             scores = list(self.evidence(request).scores)
             self._hold(request, scores)
-            yield ranked(self.fleet, scores, self.fleet.temperature)[0]
+            yield ranked(self.fleet, scores, self.fleet.temperature)
 
     def evidence(self, request: Request) -> Evidence:
         """What the rules find in the text of a request. Kept for the newest one: several routers ask for the same."""
@@ -168,19 +171,25 @@ class RulesRouter:
         hits: list[Hit] = []
         seen: set[int] = set()
         tokens = look.tokens
-        words, prefixes = self._words, self._prefixes
+        by_token = self._by_token
         for at, token in enumerate(tokens):
-            for phrase in words.get(token, ()):
-                if phrase.trigger not in seen and _continues(tokens, at + 1, phrase):
+            if (begun := by_token.get(token)) is None:
+                begun = self._begun_by(token)
+            for phrase in begun:
+                if phrase.trigger not in seen and (not phrase.rest or _continues(tokens, at + 1, phrase)):
                     seen.add(phrase.trigger)
                     hits.append(Hit(phrase.trigger, _spell(tokens, at, len(phrase.rest) + 1)))
-            for stem, index in prefixes.get(token[:_PREFIX], ()):
-                if index not in seen and token.startswith(stem):
-                    seen.add(index)
-                    hits.append(Hit(index, token))
         hits += [Hit(self._patterned[place], match[0].strip()) for place, match in self.patterns.search(look.text)]
         hits += [Hit(i, shown) for shape, i in self._shapes if (shown := shape(look)) is not None]
         return hits
+
+    def _begun_by(self, token: str) -> tuple[_Phrase, ...]:
+        """The phrases that a token may begin; kept, because the same words come again and again."""
+        if len(self._by_token) >= _MOST_TOKENS:
+            self._by_token.clear()
+        alone = (_Phrase((), False, i) for stem, i in self._prefixes.get(token[:_PREFIX], ()) if token.startswith(stem))
+        begun = self._by_token[token] = (*self._words.get(token, ()), *alone)
+        return begun
 
     def _scores(self, hits: list[Hit]) -> list[float]:
         scores = list(self._bias)
@@ -242,8 +251,6 @@ class RulesRouter:
 
 def _continues(tokens: list[str], at: int, phrase: _Phrase) -> bool:
     rest = phrase.rest
-    if not rest:
-        return True
     end = at + len(rest)
     if end > len(tokens):
         return False

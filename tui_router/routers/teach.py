@@ -40,16 +40,20 @@ def fit_own(router: LearnedRouter, lessons: Sequence[Lesson]) -> Own | None:
         return None
     mine = _balanced(mine)
     known = [
-        Row(router.read(s.request).features, route) for s in seeds.load() if (route := _route_of(router, s)) is not None
+        Row(router.reader.read(s.request).features, route)
+        for s in seeds.load()
+        if (route := _route_of(router, s)) is not None
     ]
-    triggers = router.trigger_names
+    triggers = router.reader.trigger_names
     random.Random(len(mine)).shuffle(mine)
     held = mine[: int(len(mine) * _HELD_OUT)] if len(mine) >= 100 else []
     temperature = router.prior.temperature
     if held:
-        first = fit([*known, *mine[len(held) :]], router.words, routes=router.names_then, triggers=triggers)
-        temperature = _temperature(TextModel(first.weights, router.words), first.form, held, temperature)
-    made = fit([*known, *mine], router.words, routes=router.names_then, triggers=triggers)
+        first = fit(
+            [*known, *mine[len(held) :]], router.reader.words, routes=router.reader.names_then, triggers=triggers
+        )
+        temperature = _temperature(TextModel(first.weights, router.reader.words), first.form, held, temperature)
+    made = fit([*known, *mine], router.reader.words, routes=router.reader.names_then, triggers=triggers)
     told = hashlib.blake2b(repr([(x.key, x.route) for x in lessons]).encode(), digest_size=4)
     used = [lesson for lesson in lessons if _row(router, lesson) is not None][-owns.MOST_ROWS :]
     libraries = _libraries(router, [lesson.request for lesson in used])
@@ -70,8 +74,8 @@ def taught(fleet: Fleet, rules: RulesRouter, lessons: Sequence[Lesson]) -> Learn
 
 def _libraries(router: LearnedRouter, mine: Sequence[Request]) -> tuple[Library, Library]:
     """The newest of the person's requests, and the seeds."""
-    own = [router.read(request) for request in mine]
-    others = [router.read(s.request) for s in seeds.load() if _route_of(router, s) is not None]
+    own = [router.reader.read(request) for request in mine]
+    others = [router.reader.read(s.request) for s in seeds.load() if _route_of(router, s) is not None]
     forms = np.array([form_features(reading.evidence.look.text) for reading in (*own, *others)])
     middle, spread = forms.mean(axis=0), forms.std(axis=0) + np.float32(0.1)
     sketches = np.array([reading.sketch for reading in (*own, *others)])
@@ -88,9 +92,9 @@ def _row(router: LearnedRouter, lesson: Lesson) -> Row | None:
         return None
     if request.history and router.consider(request).held >= 0.5:
         return None
-    reading = router.read(request)
+    reading = router.reader.read(request)
     form = form_features(reading.evidence.look.text)
-    route = router.names_then[router.fleet.digit(lesson.route) - 1]
+    route = router.reader.names_then[router.fleet.digit(lesson.route) - 1]
     return Row(reading.features, route, owns.ROW_WEIGHT * lesson.weight, form)
 
 
@@ -106,7 +110,7 @@ def _route_of(router: LearnedRouter, seed: seeds.Seed) -> str | None:
     if seed.request.history or seed.request.has_image:
         return None
     now = router.fleet.names.get(seed.route)
-    return None if now is None else router.names_then[router.fleet.digit(now) - 1]
+    return None if now is None else router.reader.names_then[router.fleet.digit(now) - 1]
 
 
 def _temperature(model: TextModel, form: owns.Floats, held: Sequence[Row], usual: float) -> float:

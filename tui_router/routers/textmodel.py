@@ -7,8 +7,9 @@ to the scores does not depend on its neighbours, so it is worked out once and ke
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,9 +109,10 @@ class TextModel:
         self._begin()
 
     def _begin(self) -> None:
-        self._rows: dict[str, int] = {}
-        self._shares = np.zeros((6144, 2 * self._k + 5), np.float32)
-        """What a word or pair brings as itself, then what its groups bring, as in `_table`; and how many groups it has."""
+        self._rows: dict[str, int] = {"": 0}
+        self._shares = np.zeros((6144, 2 * self._k + 7), np.float32)
+        """What a word or pair brings as itself, then what its groups bring, as in `_table`; how many groups it has, whether
+        it is a sign, and its letters (a pair has none of the last three)."""
         self._kept = 1
         """Rows of `_shares` that are in use; the first stays empty, for what is unknown."""
         self._add(Pieces(self.weights.vocabulary, ()))
@@ -130,18 +132,66 @@ class TextModel:
             scores += w.trigger.take(hits, axis=0).sum(axis=0)
         by_rules = (features.rules.get(route, 0.0) for route in self.routes)
         rules = np.array([min(RULE_CEILING, max(RULE_FLOOR, score)) for score in by_rules], np.float32)
-        signs = sum(not word[0].isalpha() for word in found.words)
-        known_words, known_groups, all_groups = (
-            float(of_words[k + 1]),
-            float(of_words[2 * k + 3]),
-            float(of_words[2 * k + 4]),
-        )
-        known = Known(
-            words=len(found.words) - signs, known_words=max(0, int(known_words) - signs), pairs=len(found.pairs),
-            known_pairs=int(float(total[k + 1]) - known_words), groups=known_groups / max(1.0, all_groups),
-            length=sum(map(len, found.words)),
-        )  # fmt: skip
+        known = self._known(found, of_words.tolist(), float(total[k + 1]))
         return Scored(scores + rules @ self._rule, known, shares)
+
+    def score_many(
+        self, found: Sequence[Pieces], triggers: Sequence[tuple[str, ...]], names: Sequence[str], rules: Floats
+    ) -> tuple[Floats, list[Known]]:
+        """The scores of n requests (n, k), and how much of each is known.
+
+        Args:
+            found: The pieces of each.
+            triggers: The triggers that matched in each, as in `Features`.
+            names: Of the routes that the rules score.
+            rules: The rules' score of each of these. Shape (n, routes).
+        """
+        w, k, n = self.weights, self._k, len(found)
+        sums = self._sums(found)
+        of_words, total = sums[:, 0], sums.sum(axis=1)
+        own, grouped = _inverses(total[:, k]), _inverses(total[:, 2 * k + 2])
+        scores = w.bias + total[:, :k] * own[:, None] + total[:, k + 2 : 2 * k + 2] * grouped[:, None]
+        meanings = self._meanings
+        scores += self.words.means([[row for word in one.words for row in meanings(word)] for one in found]) @ w.vector
+        hit = np.zeros((n, len(w.triggers)), np.float32)
+        for line, matched in enumerate(triggers):
+            hit[line, [row for name in matched if (row := self._trigger.get(name)) is not None]] = 1
+        scores += hit @ w.trigger
+        place = {name: column for column, name in enumerate(names)}
+        by_rules = np.zeros((n, k), np.float32)
+        for column, route in enumerate(self.routes):
+            if route in place:
+                by_rules[:, column] = rules[:, place[route]]
+        scores += by_rules.clip(RULE_FLOOR, RULE_CEILING) @ self._rule
+        of_pieces = zip(found, of_words.tolist(), total[:, k + 1].tolist(), strict=True)
+        return scores, [self._known(*one) for one in of_pieces]
+
+    def _sums(self, found: Sequence[Pieces]) -> Floats:
+        """What all words, and all pairs, of each text bring. Shape (texts, 2, 2 k + 7)."""
+        names: list[str] = []
+        starts: list[int] = []
+        for part in chain.from_iterable(found):
+            starts.append(len(names))
+            names.append("")  # a row of zeros, so that no part is empty
+            names += part
+        unknown = [name for name in names if name not in self._rows]
+        if len(self._rows) + len(unknown) > MOST_KEPT:
+            self._begin()
+            unknown = [name for name in names if name not in self._rows]
+        self._add(Pieces(tuple(n for n in unknown if " " not in n), tuple(n for n in unknown if " " in n)))
+        places = list(map(self._rows.__getitem__, names))
+        result: Floats = np.add.reduceat(self._shares.take(places, axis=0), starts).reshape(len(found), 2, -1)
+        return result
+
+    def _known(self, found: Pieces, of_words: list[float], pieces: float) -> Known:
+        """How much of a text is known, from what its words bring and how many of its pieces are known."""
+        k = self._k
+        known_words, signs = of_words[k + 1], int(of_words[2 * k + 5])
+        return Known(
+            words=len(found.words) - signs, known_words=max(0, int(known_words) - signs), pairs=len(found.pairs),
+            known_pairs=int(pieces - known_words), groups=of_words[2 * k + 3] / max(1.0, of_words[2 * k + 4]),
+            length=int(of_words[2 * k + 6]),
+        )  # fmt: skip
 
     def rarity(self, word: str) -> float:
         """Inverse document frequency of a word in the examples; that of a word seen once for an unknown one."""
@@ -162,7 +212,7 @@ class TextModel:
         return _distinct([(names[i], float(gains[i])) for i in order], most)
 
     def _shares_of(self, found: Pieces) -> Floats:
-        """What each word and pair brings. Shape (words + pairs, 2 k + 5)."""
+        """What each word and pair brings. Shape (words + pairs, 2 k + 7)."""
         rows = self._rows
         if len(rows) + len(found.words) + len(found.pairs) > MOST_KEPT:
             self._begin()
@@ -178,7 +228,7 @@ class TextModel:
     def _add(self, found: Pieces) -> None:
         """Work out what new pieces bring and keep it."""
         k, first, kept = self._k, self._kept, self._rows
-        words = [word for word in found.words if word not in kept]
+        words = list(dict.fromkeys(word for word in found.words if word not in kept))
         new = words + self._unseen_pairs(found.pairs)
         if not new:
             return
@@ -197,15 +247,17 @@ class TextModel:
             starts = [len(new)]
             for size in sizes[:-1]:
                 starts.append(starts[-1] + size)
-            rows[: len(words), k + 2 : -1] = np.add.reduceat(brought, starts)
-            rows[: len(words), -1] = sizes
+            rows[: len(words), k + 2 : 2 * k + 4] = np.add.reduceat(brought, starts)
+            rows[: len(words), 2 * k + 4] = sizes
+            rows[: len(words), 2 * k + 5] = [not word[0].isalpha() for word in words]
+            rows[: len(words), 2 * k + 6] = [len(word) for word in words]
         kept.update(zip(new, range(first, first + len(new)), strict=True))
         self._kept = first + len(new)
 
     def _unseen_pairs(self, pairs: tuple[str, ...]) -> list[str]:
         """The pairs that are not kept yet and may be known; those that cannot be get the empty row."""
         kept, marks, found = self._rows, self._marks, []
-        for pair in pairs:
+        for pair in dict.fromkeys(pairs):
             if pair not in kept:
                 if marks[name_of(pair) & (_MARKS - 1)]:
                     found.append(pair)
@@ -226,6 +278,12 @@ class TextModel:
 def _inverse(square: float) -> float:
     """1 over the length of a vector; 0 for none."""
     return float(square**-0.5) if square > 0 else 0.0
+
+
+def _inverses(squares: Floats) -> Floats:
+    """`_inverse` of each."""
+    result: Floats = np.where(squares > 0, np.maximum(squares, 1e-30) ** -0.5, 0.0).astype(np.float32)
+    return result
 
 
 def _distinct(found: list[tuple[str, float]], most: int) -> list[tuple[str, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,14 @@ class WordVectors:
         """Whether a word is an entry by itself."""
         return word in self._entries
 
+    def mean_of(self, word: str) -> Vector:
+        """The mean vector of a word's pieces, at its own length; zeros when it cannot be put together."""
+        rows = self.rows(word)
+        if not rows:
+            return np.zeros(self.dimensions, np.float32)
+        mean: Vector = self.table[list(rows)].sum(axis=0, dtype=np.float32) / np.float32(len(rows))
+        return mean
+
     def mean(self, rows: Sequence[int]) -> Vector:
         """The mean of these rows, of length 1; zeros for none."""
         if not rows:
@@ -61,6 +70,17 @@ class WordVectors:
         square = float(total @ total)
         mean: Vector = total * np.float32(square**-0.5) if square else total
         return mean
+
+    def means(self, texts: Sequence[Sequence[int]]) -> Vector:
+        """The mean of each of these lists of rows, as `mean` gives it. Shape (texts, dimensions)."""
+        found = np.zeros((len(texts), self.dimensions), np.float32)
+        some = [line for line, rows in enumerate(texts) if rows]
+        if some:
+            lengths = np.array([len(texts[line]) for line in some])
+            rows = self.table.take(list(chain.from_iterable(texts)), axis=0)
+            total = np.add.reduceat(rows, lengths.cumsum() - lengths, dtype=np.float32)
+            found[some] = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
+        return found
 
     def of(self, words: Iterable[str]) -> Vector:
         """The mean vector of words, of length 1."""

@@ -1,0 +1,127 @@
+"""Many requests decided by the learned router at once: the probabilities of `LearnedRouter.decide`, without the reasons.
+
+One decision is a hundred small calls of numpy, and most of its time is their overhead; here each call is made once for
+hundreds of requests. A conversation is a path in a tree: every request on it is decided once, whichever later requests
+look back at it, level by level from the conversations' beginnings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tui_router.core.types import Message, Request
+from tui_router.routers import context
+from tui_router.routers.reading import alone
+
+if TYPE_CHECKING:
+    from tui_router.routers.learned import LearnedRouter
+
+Floats = NDArray[np.floating]
+
+_ROOT = -1
+
+
+class _Said(NamedTuple):
+    """A request in its conversation."""
+
+    before: int
+    """The place of the one before it; `_ROOT` for none."""
+    text: int
+    """The place of its text among the different ones."""
+    asked: bool
+    """The answer before it ended with a question."""
+
+
+class _Tree:
+    """The conversations of some requests, every shared beginning once."""
+
+    def __init__(self) -> None:
+        self.texts: list[Request] = []
+        """The different requests, without their conversations."""
+        self._text: dict[tuple[str, bool, bool], int] = {}
+        self._place: dict[_Said, int] = {}
+        self.depth: list[int] = []
+
+    def add(self, request: Request) -> int:
+        """The place of a request at the end of its conversation."""
+        at, asked = _ROOT, False
+        for message in context.window(request.history):
+            if message.role == "assistant":
+                asked = context.asks(message)
+            else:
+                at, asked = self._said(at, self._known(_asked_then(message)), asked), False
+        return self._said(at, self._known(request), asked)
+
+    def _known(self, request: Request) -> int:
+        key = (request.text, request.has_image or bool(request.attachments), request.has_code)
+        place = self._text.setdefault(key, len(self.texts))
+        if place == len(self.texts):
+            self.texts.append(alone(request))
+        return place
+
+    def _said(self, before: int, text: int, asked: bool) -> int:
+        place = self._place.setdefault(_Said(before, text, asked), len(self.depth))
+        if place == len(self.depth):
+            self.depth.append(self.depth[before] + 1 if before != _ROOT else 0)
+        return place
+
+    def table(self) -> NDArray[np.intp]:
+        """Shape (requests of all conversations, 3): rows of `_Said`."""
+        return np.array(list(self._place), np.intp)
+
+
+def chances(router: LearnedRouter, requests: Sequence[Request]) -> Floats:
+    """The probability of each route for each request, priorities included. Shape (requests, routes)."""
+    tree = _Tree()
+    ends = [tree.add(request) for request in requests]
+    return router.by_priority(_Levels(router, tree).decided[ends])
+
+
+class _Levels:
+    """All requests of a tree, decided level by level."""
+
+    def __init__(self, router: LearnedRouter, tree: _Tree) -> None:
+        self._router = router
+        self._said, depth = tree.table(), np.array(tree.depth)
+        self._read = read = router.reader.read_many(tree.texts)
+        self._shown = np.array([request.has_image or bool(request.attachments) for request in tree.texts])
+        self._sketches: Floats = np.zeros((0, 0))
+        self._words: Floats = np.zeros((0, 0))
+        if (talks := bool(depth.any())) or len(router.memory):
+            self._sketches = router.reader.sketcher.sketches(read.pieces)
+        if talks:
+            self._words = np.array([context.said(one.look.text) for one in read.evidence])
+        self.decided = np.zeros((len(depth), read.chances.shape[1]))
+        """The probabilities of each request of the tree. Shape (requests of all conversations, routes)."""
+        for level in range(int(depth.max(initial=0)) + 1):
+            here = np.flatnonzero(depth == level)
+            texts = self._said[here, 1]
+            signs = self._signs(here, level) if level else None
+            sketches = self._sketches[texts] if len(router.memory) else None
+            self.decided[here] = router.mixed(read.chances[texts], read.scope[texts], signs, sketches).chances
+
+    def _signs(self, here: NDArray[np.intp], level: int) -> context.Signs:
+        """What the gate looks at, of the requests in these places, each with `level` others before it."""
+        before = np.empty((len(here), level), np.intp)
+        at = here
+        for age in range(level):
+            at = before[:, age] = self._said[at, 0]
+        texts, earlier = self._said[here, 1], self._said[before, 1]
+        decided, small_talk = self.decided[before], self._router.small_talk
+        past = context.Past(
+            decided,
+            np.einsum("ntd,nd->nt", self._sketches[earlier], self._sketches[texts]),
+            small_talk(decided) > context.IDLE,
+            self._shown[earlier],
+            self._words[earlier][..., context.Said._fields.index("role")] > 0,
+        )
+        own = self._read.chances[texts]
+        return context.Signs(self._words[texts], own, past, self._said[here, 2].astype(float), small_talk(own))
+
+
+def _asked_then(message: Message) -> Request:
+    return Request(text=message.content, has_image=message.shows_image)
