@@ -41,9 +41,33 @@ def run(turns: int) -> None:
         try:
             _streaming(f"while an answer streams at 200 tokens/s, {turns:,} turns stored", [
                 *PROGRAM, "--data-dir", str(path / "store"), "--config", str(fleet)], path / "home")  # fmt: skip
+            _memory(path, fleet)
             _training(path, fleet)
         finally:
             server.kill()
+
+
+def _memory(path: Path, fleet: Path) -> None:
+    """What the program holds when the person's own model is fitted, at once and after every room was seen."""
+    from tui_router.learning import OWN_FILE
+
+    own = path / "store" / "learned" / OWN_FILE
+    command = [*PROGRAM, "--data-dir", str(path / "store"), "--config", str(fleet)]
+    terminal = opened(command, path / "home")
+    terminal.until(own.exists, "the fit of the own model", 300)
+    terminal.settle_for(20)  # the verdicts that a start left for later are learned bit by bit
+    terminal.kill()
+    terminal = opened(command, path / "home")
+    terminal.see("6/6 models", seconds=60)
+    terminal.settle_for(10)
+    print("  tui-router with as many turns, 2,000 lessons and a model of one's own")
+    print(f"    RSS {_rss_mb(terminal.pid):.0f} MB", end="")
+    for room in ("f3", "f4", "f5", "f6"):
+        terminal.press(room)
+        terminal.settle_for(8)
+    terminal.press("f2")
+    print(f", after every room {_rss_mb(terminal.pid):.0f} MB")
+    terminal.kill()
 
 
 def _training(path: Path, fleet: Path) -> None:

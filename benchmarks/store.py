@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import replace
 from tinydb import TinyDB
 
-from tests.worlds import a_turn, right
+from tests.worlds import a_turn, right, wrong
+from tui_router.routers import seeds
 from tui_router.store.store import Store
 
 
@@ -61,24 +63,20 @@ def run(turns: int) -> None:
 
 
 def fill(folder: Path, turns: int) -> None:
-    """A store with that many turns, every fourth of them rated."""
-    store = Store(folder)
-    turn = a_turn("write a python function that parses dates", answer=None)
+    """A store with that many turns on the seeds' texts, in conversations of four, the first of each rated."""
+    dice, store = random.Random(0), Store(folder)
+    plain = [seed for seed in seeds.load() if not seed.request.history and not seed.request.has_image]
+    known = [(a_turn(seed.request.text, answer=None), seed.route) for seed in plain]
     session = ""
     for start in range(0, turns, 5000):
         with store.db.transaction():
             for i in range(start, min(turns, start + 5000)):
-                made = store.record(a_turn_again(turn, session))
+                turn, route = dice.choice(known)
+                made = store.record(replace(turn, session=session if i % 4 else ""))
                 session = made.session
                 if i % 4 == 0:
-                    store.rate(made.id, right())
+                    store.rate(made.id, right(route) if made.decision.route == route else wrong(route))
     store.close()
-
-
-def a_turn_again(turn: object, session: str) -> object:
-    from msgspec.structs import replace
-
-    return replace(turn, session=session)  # type: ignore[type-var]
 
 
 def _raw(path: Path) -> sqlite3.Connection:

@@ -162,6 +162,10 @@ class Engine:
         """Run something that talks to the store in the store's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
 
+    def at_store(self, work: Callable[[], T]) -> T:
+        """The same for a thread of its own, which waits for it."""
+        return self._writer.submit(work).result()
+
     def opened(self) -> Store:
         """The store; StoreError when it is not open."""
         if self.store is None:

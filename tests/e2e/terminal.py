@@ -28,6 +28,8 @@ KEYS = {
     "f2": "\x1bOQ",
     "f3": "\x1bOR",
     "f4": "\x1bOS",
+    "f5": "\x1b[15~",
+    "f6": "\x1b[17~",
 }
 _QUERY = re.compile(rb"\x1b\[(?P<da>[>=]?0?c)|\x1b\[(?P<cpr>\??6n)|\x1b\[\?(?P<mode>\d+)\$p|\x1b\[>0?(?P<version>q)")
 _NOT_FOR_PYTE = re.compile(rb"\x1bP.*?\x1b\\|\x1b_.*?\x1b\\|\x1b\[[<>=][0-9;]*[a-zA-Z]|\x1b\[\?\d+\$p|\x1b\[\d+ q")

@@ -7,11 +7,13 @@ do is not guessed but replayed on the turns.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 from msgspec import Struct
@@ -37,6 +39,8 @@ _LEAST_TURNS, _LEAST_WRONG, _LEAST_CONFUSED = 5, 3, 5
 _USUALLY_LOST = 0.25
 """Share of wrong decisions that people usually mark without naming the right route."""
 _SAFE = 0.95
+_HEARD = 4096
+"""Texts of conversations of which it is remembered whether a change bears on them."""
 """How often a low confidence must be right for a lower threshold to be proposed."""
 _WORD = re.compile(r"[a-z][a-z'-]{2,}")
 _COMMON = frozenset(
@@ -320,15 +324,18 @@ def _newest(turns: Sequence[Turn]) -> tuple[str, ...]:
 
 
 # -- what a change would do ----------------------------------------------------------------------------------------
-def tried(toml: str, turns: Sequence[Turn], fleet: Fleet) -> Replayed | None:
+def tried(toml: str, turns: Iterable[Turn], fleet: Fleet) -> Replayed | None:
     """A change, replayed on turns: what the rules decide before it and would decide after it.
 
-    None for a change that does not touch what the rules decide by.
+    None for a change that does not touch what the rules decide by. The turns are not held.
     """
-    return _replayed(toml, _touched(toml, list(with_histories(turns)), fleet), fleet, len(turns))
+    number = itertools.count()
+    counted = (turn for turn, _ in zip(turns, number, strict=False))
+    touched = _touched(toml, with_histories(counted), fleet)
+    return _replayed(toml, touched, fleet, next(number))
 
 
-def _touched(toml: str, whole: Sequence[Turn], fleet: Fleet) -> list[tuple[Turn, str]]:
+def _touched(toml: str, whole: Iterable[Turn], fleet: Fleet) -> list[tuple[Turn, str]]:
     """The turns on which the change bears, each with what the rules of today decide.
 
     Those are the turns in whose request, or in the requests before it that lend it evidence, a changed trigger speaks.
@@ -339,12 +346,10 @@ def _touched(toml: str, whole: Sequence[Turn], fleet: Fleet) -> list[tuple[Turn,
     names = tomllib.loads(toml)["routes"]
     only = replace(changed, routes=tuple(_only(route, names.get(route.name, {})) for route in changed.routes))
     speaks, today = RulesRouter(only), RulesRouter(fleet)
-    known: dict[str, bool] = {}
 
+    @lru_cache(_HEARD)
     def heard(text: str) -> bool:
-        if text not in known:
-            known[text] = bool(speaks.evidence(Request(text=text)).hits)
-        return known[text]
+        return bool(speaks.evidence(Request(text=text)).hits)
 
     touched = [
         turn for turn in whole

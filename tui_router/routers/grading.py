@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from sys import intern
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -48,8 +49,9 @@ def grade(turn: Turn, fleet: Fleet) -> Grade | None:
 
 
 def _renamed(decision: Decision, fleet: Fleet) -> Decision:
-    """A decision in the names that the routes have now, without its reasons: thousands of grades are kept at hand."""
-    if all(fleet.names.get(route) == route for route, _ in decision.ranking):
-        return replace(decision, reasons=(), classified="")
-    ranking = tuple((fleet.names.get(route, route), p) for route, p in decision.ranking)
-    return replace(decision, ranking=ranking, reasons=(), classified="")
+    """A decision in the names that the routes have now, small: thousands of grades are kept at hand."""
+    names = fleet.names
+    return replace(
+        decision, ranking=tuple([(names.get(route, route), p) for route, p in decision.ranking]), model=intern(decision.model),
+        reasons=(), router=intern(decision.router), version=intern(decision.version), classified="",
+    )  # fmt: skip

@@ -100,10 +100,10 @@ class Sketcher:
 
 
 @lru_cache
-def _sign_table() -> Floats:
+def _sign_table() -> NDArray[np.int8]:
     """Random but fixed rows of +1 and -1, from which the vector of a token is put together. Shape (4096, SPELLING)."""
     bits = np.unpackbits(np.frombuffer(hashlib.shake_256(b"tui-router").digest(4096 * SPELLING // 8), np.uint8))
-    return bits.reshape(4096, SPELLING).astype(np.float32) * 2 - 1
+    return bits.reshape(4096, SPELLING).astype(np.int8) * 2 - 1
 
 
 def _signs(token: str) -> Floats:

@@ -82,8 +82,10 @@ class Own(NamedTuple):
 class Library(NamedTuple):
     """Requests as they are compared."""
 
-    sketches: NDArray[np.float16]
-    """Shape (rows, dimensions)."""
+    sketches: NDArray[np.int8]
+    """Each of them at a scale of its own, so that its greatest number is 127. Shape (rows, dimensions)."""
+    scales: Floats
+    """Shape (rows,)."""
     forms: Floats
     """Form features, each of the mean and spread that it has over all requests taken away. Shape (rows, FORM_FEATURES)."""
     middle: Floats
@@ -92,7 +94,9 @@ class Library(NamedTuple):
     @classmethod
     def of(cls, sketches: Floats, forms: Floats, middle: Floats, spread: Floats) -> Library:
         """A library of these requests."""
-        return cls(sketches.astype(np.float16), ((forms - middle) / spread).astype(np.float32), middle, spread)
+        scales = (np.maximum(np.abs(sketches).max(axis=1), 1e-9) / 127).astype(np.float32)
+        forms = ((forms - middle) / spread).astype(np.float32)
+        return cls(np.rint(sketches / scales[:, None]).astype(np.int8), scales, forms, middle, spread)
 
     def alike(self, sketch: Floats, form: Floats) -> Floats:
         """The likeness of each request, 0 to 1. Shape (rows,)."""
@@ -100,7 +104,7 @@ class Library(NamedTuple):
         alike: Floats = FORM_SHARE * np.exp(-apart)
         for start in range(0, len(alike), _BLOCK):
             part = self.sketches[start : start + _BLOCK].astype(np.float32)
-            alike[start : start + _BLOCK] += (1 - FORM_SHARE) * (part @ sketch)
+            alike[start : start + _BLOCK] += (1 - FORM_SHARE) * (part @ sketch) * self.scales[start : start + _BLOCK]
         return alike
 
 
@@ -127,21 +131,22 @@ def pack_own(own: Own) -> dict[str, NDArray[Any]]:
     return {
         "own_name": np.array(own.name), "own_form": own.form_weights, "own_temperature": np.array(own.temperature),
         "own_labels": np.array(own.labels), "own_middle": own.mine.middle, "own_spread": own.mine.spread,
-        "own_mine": own.mine.sketches, "own_mine_routes": own.mine_routes, "own_mine_forms": own.mine.forms, "own_seeds": own.seeds.sketches,
+        "own_mine": own.mine.sketches, "own_mine_scales": own.mine.scales, "own_mine_routes": own.mine_routes,
+        "own_mine_forms": own.mine.forms, "own_seeds": own.seeds.sketches, "own_seeds_scales": own.seeds.scales,
         "own_seeds_forms": own.seeds.forms, **{f"own_{name}": array for name, array in pack(own.weights).items()},
     }  # fmt: skip
 
 
 def unpack_own(file: Mapping[str, NDArray[Any]]) -> Own | None:
-    """The model of `pack_own`; None when there is none in the file."""
-    if "own_name" not in file:
+    """The model of `pack_own`; None when there is none in the file, or one in the form of an earlier version."""
+    if "own_name" not in file or "own_seeds_scales" not in file:
         return None
     middle, spread = file["own_middle"], file["own_spread"]
     return Own(
         name=str(file["own_name"]), form_weights=file["own_form"], temperature=float(file["own_temperature"]),
         labels=int(file["own_labels"]),
         mine_routes=file["own_mine_routes"],
-        mine=Library(file["own_mine"], file["own_mine_forms"], middle, spread),
-        seeds=Library(file["own_seeds"], file["own_seeds_forms"], middle, spread),
-        weights=unpack({name.removeprefix("own_"): file[name] for name in file if name.startswith("own_")}),
+        mine=Library(file["own_mine"], file["own_mine_scales"], file["own_mine_forms"], middle, spread),
+        seeds=Library(file["own_seeds"], file["own_seeds_scales"], file["own_seeds_forms"], middle, spread),
+        weights=unpack({name: file[f"own_{name}"] for name in Weights._fields}),
     )  # fmt: skip

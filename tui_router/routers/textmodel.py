@@ -21,8 +21,10 @@ from tui_router.routers.words import WordVectors
 
 Floats = NDArray[np.float32]
 
-MOST_KEPT = 60_000
+MOST_KEPT = 30_000
 """Words and pairs whose share is kept; then it is begun anew."""
+_AT_A_TIME = 128
+"""Words of the vocabulary that are worked out together: many more would need much memory for a moment."""
 _MARKS = 1 << 20
 RULE_FLOOR, RULE_CEILING = -5.0, 12.0
 """A route's score by the rules is held within these before it becomes a feature."""
@@ -60,8 +62,8 @@ class Weights(NamedTuple):
     """Shape (n,), ascending: the hashes of the pieces and groups."""
     rarity: Floats
     """Shape (n,): inverse document frequency."""
-    text: Floats
-    """Shape (n, k)."""
+    text: NDArray[np.floating]
+    """Shape (n, k). 16 bits when it was read from a file."""
     vector: Floats
     """Shape (d, k)."""
     trigger: Floats
@@ -95,27 +97,22 @@ class TextModel:
         self._trigger = {name: row for row, name in enumerate(weights.triggers)}
         self._rule = weights.rule + weights.scales.late * np.eye(self._k, dtype=np.float32)
         self._meanings = lru_cache(MOST_KEPT)(words.rows)
-        brought = [
-            weights.rarity[:, None] * weights.text,
-            weights.rarity[:, None] ** 2,
-            np.ones((len(weights.keys), 1)),
-        ]
-        self._table = np.vstack([np.hstack(brought), np.zeros((1, self._k + 2))]).astype(np.float32)
-        """What a known piece or group brings: a score of each route, its squared length, 1. The last row: unknown."""
-        marks = np.zeros(_MARKS, np.uint8)
-        marks[weights.keys & (_MARKS - 1)] = 1
-        self._marks = marks.tobytes()
-        """Not 0 where a known hash may stand: most pairs of a new text are unknown, and this tells it at once."""
+        marks = np.zeros(_MARKS, np.bool_)
+        marks[weights.keys & (_MARKS - 1)] = True
+        self._marks = np.packbits(marks, bitorder="little").tobytes()
+        """A bit for each hash that may be known: most pairs of a new text are unknown, and this tells it at once."""
         self._begin()
 
     def _begin(self) -> None:
         self._rows: dict[str, int] = {"": 0}
         self._shares = np.zeros((6144, 2 * self._k + 7), np.float32)
-        """What a word or pair brings as itself, then what its groups bring, as in `_table`; how many groups it has, whether
+        """What a word or pair brings as itself, then what its groups bring, as in `_brought`; how many groups it has, whether
         it is a sign, and its letters (a pair has none of the last three)."""
         self._kept = 1
         """Rows of `_shares` that are in use; the first stays empty, for what is unknown."""
-        self._add(Pieces(self.weights.vocabulary, ()))
+        known = self.weights.vocabulary
+        for first in range(0, len(known), _AT_A_TIME):
+            self._add(Pieces(known[first : first + _AT_A_TIME], ()))
 
     def score(self, features: Features) -> Scored:
         """The scores of a request; their softmax, tempered, is the decision."""
@@ -259,20 +256,24 @@ class TextModel:
         kept, marks, found = self._rows, self._marks, []
         for pair in dict.fromkeys(pairs):
             if pair not in kept:
-                if marks[name_of(pair) & (_MARKS - 1)]:
+                name = name_of(pair) & (_MARKS - 1)
+                if marks[name >> 3] >> (name & 7) & 1:
                     found.append(pair)
                 else:
                     kept[pair] = 0
         return found
 
     def _brought(self, hashes: list[int]) -> Floats:
-        """The rows of `_table` for these pieces and groups."""
-        keys = self.weights.keys
-        wanted = np.array(hashes, np.uint32)
+        """What pieces and groups bring: a score of each route, the squared length, 1; zeros for an unknown one."""
+        keys, wanted = self.weights.keys, np.array(hashes, np.uint32)
         places = keys.searchsorted(wanted)
-        places[keys.take(places, mode="clip") != wanted] = len(keys)
-        result: Floats = self._table.take(places, axis=0)
-        return result
+        known = keys.take(places, mode="clip") == wanted
+        rarity = np.where(known, self.weights.rarity.take(places, mode="clip"), 0)
+        brought = np.empty((len(hashes), self._k + 2), np.float32)
+        np.multiply(self.weights.text.take(places, axis=0, mode="clip"), rarity[:, None], out=brought[:, : self._k])
+        brought[:, -2] = rarity**2
+        brought[:, -1] = known
+        return brought
 
 
 def _inverse(square: float) -> float:
@@ -317,7 +318,7 @@ def unpack(file: Mapping[str, NDArray[Any]]) -> Weights:
 
     return Weights(
         routes=tuple(map(str, file["routes"])), triggers=tuple(map(str, file["triggers"])), keys=file["keys"],
-        rarity=floats("rarity"), text=floats("text"), vector=floats("vector"), trigger=floats("trigger"),
+        rarity=floats("rarity"), text=file["text"], vector=floats("vector"), trigger=floats("trigger"),
         rule=floats("rule"), bias=floats("bias"), scales=Scales(*map(float, file["scales"])),
         vocabulary=tuple(file["vocabulary"].tobytes().decode().split("\n")) if len(file["vocabulary"]) else (),
     )  # fmt: skip

@@ -9,7 +9,7 @@ from pathlib import Path
 from tui_router.config import Config
 from tui_router.core.example import Source
 from tui_router.datasets.export import Choice, export
-from tui_router.datasets.sources import collected
+from tui_router.datasets.sources import of_seeds, streamed
 from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.race import Race
 from tui_router.store.store import STORE_FILE, Store
@@ -24,20 +24,22 @@ def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[
 
     Raises ExportError, StoreError.
     """
-    turns, kept, rulings = [], [], []
-    if (folder / STORE_FILE).exists():
-        store = Store(folder)
-        try:
-            turns, kept, rulings = list(store.turns()), list(store.examples()), store.rulings()
-        finally:
-            store.close()
     target = "letter" if recipe.label == "letter" else "route"
     out = folder / RUNS / f".dataset-{target}"  # a run keeps a copy of its own
     shutil.rmtree(out, ignore_errors=True)
     choice = Choice(form="messages", target=target, sources=tuple(sources))  # type: ignore[arg-type]
     fleet = config.fleet
-    examples = collected(turns, kept, fleet, rulings)
-    export(lambda: examples, fleet, choice, out, LearnedRouter.as_shipped(fleet).sketcher)
+    sketcher = LearnedRouter.as_shipped(fleet).sketcher
+    if not (folder / STORE_FILE).exists():
+        export(lambda: of_seeds(fleet), fleet, choice, out, sketcher)
+        return out
+    store = Store(folder)
+    try:
+        with store.db.transaction(write=False):  # read twice, and the same both times
+            rulings = store.rulings()
+            export(lambda: streamed(store.turns(), store.examples(), fleet, rulings), fleet, choice, out, sketcher)
+    finally:
+        store.close()
     return out
 
 

@@ -18,7 +18,6 @@ from tui_router.ui.screens.room import Listing, Table
 from tui_router.ui.widgets.lines import line
 
 if TYPE_CHECKING:
-    from tui_router.core.types import Turn
     from tui_router.engine import Engine
     from tui_router.insight.findings import Finding
     from tui_router.insight.replay import Move, Replayed
@@ -56,30 +55,32 @@ class ChangeScreen(Listing):
 
     async def _try(self) -> None:
         from tui_router.insight.findings import tried
+        from tui_router.store.errors import StoreError
 
         self.say("replaying all turns …")
-        turns = await self.turns_since(0)
-        if turns is None:
+        fleet, toml = self.engine.config.fleet, self.finding.toml
+        try:
+            self.replayed = found = await asyncio.to_thread(lambda: tried(toml, self.all_turns(), fleet))
+            otherwise = await asyncio.to_thread(self._without_rules) if found is None else ""
+        except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             self.say("the store cannot be read")
             return
-        fleet, toml = self.engine.config.fleet, self.finding.toml
-        self.replayed = found = await asyncio.to_thread(tried, toml, turns, fleet)
         if found is None:
-            self.say(await asyncio.to_thread(self._without_rules, turns))
+            self.say(otherwise)
             self.listed.rows.put(line(("It changes nothing that the rules decide by.", "$muted")))
             return
         self.moves = sorted(found.moves, key=lambda move: (not move.fixes, not move.breaks))
         self._show()
 
-    def _without_rules(self, turns: list[Turn]) -> str:
+    def _without_rules(self) -> str:
         """What a change does that does not touch the rules."""
         if self.finding.kind == "threshold_too_high":
             import tomllib
 
             lower = float(tomllib.loads(self.finding.toml)["settings"]["confidence_threshold"])
-            spared = sum(t.asked == "unsure" and t.decision.confidence >= lower for t in turns)
-            asked = sum(t.asked == "unsure" for t in turns)
-            return f"{spared} of {asked} questions would not have been asked"
+            asked = [turn.decision.confidence for turn in self.all_turns() if turn.asked == "unsure"]
+            spared = sum(confidence >= lower for confidence in asked)
+            return f"{spared} of {len(asked)} questions would not have been asked"
         return f"{self.finding.n} times it was tried; others of the chain would be tried instead"
 
     # -- showing -------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from tui_router.ui.widgets.lines import Part, bar, line
 
 if TYPE_CHECKING:
     from tui_router.core.example import Example
-    from tui_router.core.ruling import Kind
+    from tui_router.core.ruling import Kind, Ruling
     from tui_router.datasets.doctor import Checkup, Trouble
     from tui_router.datasets.writing import Tally
     from tui_router.engine import Engine
@@ -109,23 +109,25 @@ class DataScreen(Listing):
         """All examples, and what the doctor says of those that no seed gave."""
         from tui_router.core.ruling import in_force, name_of
         from tui_router.datasets.doctor import check
-        from tui_router.datasets.sources import collected, ruled
+        from tui_router.datasets.sources import ruled, streamed
         from tui_router.routers.learned import LearnedRouter
+        from tui_router.store.errors import StoreError
 
-        turns = await self.turns_since(0)
-        store = self.engine.store
-        if turns is None or store is None:
+        fleet = self.engine.config.fleet
+
+        def read() -> tuple[dict[str, Example], Mapping[str, Ruling]]:
+            store = self.engine.opened()
+            kept, rulings = self.engine.at_store(lambda: (list(store.examples()), store.rulings()))
+            self.dialogues = self.engine.at_store(lambda: sum(1 for _ in store.dialogues()))
+            held = in_force(rulings)
+            raw = streamed(self.all_turns(), kept, fleet)
+            return {name_of(one): made for one in raw for made in ruled([one], held, fleet)}, held
+
+        try:
+            self.examples, held = await asyncio.to_thread(read)
+        except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             self.say("the store cannot be read")
             return
-        kept, rulings = await self.engine.in_store(lambda: (list(store.examples()), store.rulings()))
-        self.dialogues = await self.engine.in_store(lambda: sum(1 for _ in store.dialogues()))
-        fleet, held = self.engine.config.fleet, in_force(rulings)
-
-        def read() -> dict[str, Example]:
-            raw = collected(turns, kept, fleet)
-            return {name_of(one): made for one in raw for made in ruled([one], held, fleet)}
-
-        self.examples = await asyncio.to_thread(read)
         self._show_sources()
         own = self._own()
         self.checkup = checkup = await asyncio.to_thread(

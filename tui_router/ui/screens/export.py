@@ -92,18 +92,23 @@ class ExportScreen(Room):
 
     async def _read(self) -> None:
         from tui_router.datasets.sources import collected
+        from tui_router.store.errors import StoreError
         from tui_router.training.runs import all_runs
 
         self.finished = await asyncio.to_thread(lambda: [run for run in all_runs(self.engine.folder) if run.finished])
         self._show()
-        turns = await self.turns_since(0)
-        store = self.engine.store
-        if turns is None or store is None:
+
+        def read() -> None:
+            store = self.engine.opened()
+            kept, rulings = self.engine.at_store(lambda: (list(store.examples()), store.rulings()))
+            self.dialogues = self.engine.at_store(lambda: list(store.dialogues()))
+            self.examples = collected(self.all_turns(), kept, self.engine.config.fleet, rulings)
+
+        try:
+            await asyncio.to_thread(read)
+        except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             self.say("the store cannot be read")
             return
-        kept, rulings = await self.engine.in_store(lambda: (list(store.examples()), store.rulings()))
-        self.dialogues = await self.engine.in_store(lambda: list(store.dialogues()))
-        self.examples = await asyncio.to_thread(collected, turns, kept, self.engine.config.fleet, rulings)
         self._show()
 
     # -- showing -------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -97,15 +97,15 @@ class Room(Screen[None]):
         elif isinstance(self.focused, Pane):
             self.maximize(self.focused)
 
-    async def turns_since(self, days: int) -> list[Turn] | None:
-        """The turns of the last so many days (0: all), oldest first; None when the store cannot be read."""
-        from tui_router.store.errors import StoreError
+    def all_turns(self) -> Iterator[Turn]:
+        """All turns, oldest first, for work in a thread of its own; verdicts can be written while it reads.
 
-        try:
-            found = [turn async for page in self.pages_since(days) for turn in page]
-        except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
-            return None
-        return found[::-1]
+        Raises StoreError, and RuntimeError when the store's thread has ended.
+        """
+        store = self.engine.opened()
+        newest = self.engine.at_store(store.newest_number)
+        for first in range(1, newest + 1, _PAGE):
+            yield from self.engine.at_store(partial(store.between, first, min(newest, first + _PAGE - 1)))
 
     async def pages_since(self, days: int) -> AsyncIterator[list[Turn]]:
         """The turns of the last so many days (0: all), newest first, page by page, so that verdicts can be written in between.

@@ -142,14 +142,18 @@ class TrainScreen(Room):
         from tui_router.core.conversation import with_histories
         from tui_router.core.example import GOAL
         from tui_router.datasets.sources import of_turns
+        from tui_router.store.errors import StoreError
 
-        turns = await self.turns_since(0)
-        if turns is None:
-            return
         fleet = self.engine.config.fleet
-        examples = await asyncio.to_thread(lambda: list(of_turns(with_histories(turns), fleet)))
-        counts = Counter(example.route for example in examples)
-        done, most = len(examples), max(counts.values(), default=1)
+
+        def read() -> Counter[str]:
+            return Counter(example.route for example in of_turns(with_histories(self.all_turns()), fleet))
+
+        try:
+            counts = await asyncio.to_thread(read)
+        except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
+            return
+        done, most = counts.total(), max(counts.values(), default=1)
         self.readiness.head.say(f"{done} of {GOAL} validated examples")
         rows = [
             line(
