@@ -21,10 +21,12 @@ def run(turns: int) -> None:
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         store = Store(Path(folder) / "store")
         dice, texts = random.Random(0), [s.request.text for s in seeds.load() if not s.request.history]
+        words = [word for text in texts for word in text.split() if word.isalpha()]
         with store.db.transaction():
             session = ""
-            for i in range(turns):  # conversations of five, no request twice
-                session = store.record(a_turn(f"{dice.choice(texts)} ({i})", session if i % 5 else "")).session
+            for i in range(turns):  # conversations of five, hardly a request twice
+                text = f"{dice.choice(texts)} {dice.choice(words)} {dice.choice(words)}"
+                session = store.record(a_turn(text, session if i % 5 else "")).session
         ways: dict[str, MakeRouter] = {
             "rules": by_rules(SHIPPED.fleet), "learned": partial(as_taught, SHIPPED, Path(folder) / "none", "learned"),
         }  # fmt: skip

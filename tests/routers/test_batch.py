@@ -9,7 +9,7 @@ from tests.sets import rows
 from tests.worlds import RULES, SHIPPED
 from tui_router import config
 from tui_router.core.types import Attachment, Message, Request
-from tui_router.routers import seeds
+from tui_router.routers import memory, seeds, textmodel
 from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.lessons import Lesson
 from tui_router.routers.race import Race, Runner
@@ -91,6 +91,19 @@ def test_many_are_decided_at_the_temperature_of_the_race():
     race._temperatures["learned"] = 1.7
     same(Runner(race, "learned"))
     same(Runner(race, "rules"))
+
+
+def test_what_is_forgotten_to_save_memory_is_worked_out_again(monkeypatch):
+    wanted = [dict(ranking) for ranking in LearnedRouter(SHIPPED.fleet, RULES).rankings(requests())]
+    monkeypatch.setattr(textmodel, "MOST_KEPT", 5000)
+    monkeypatch.setattr(textmodel, "MOST_UNKNOWN", 20)
+    monkeypatch.setattr(memory, "MOST_WORDS", 100)
+    forgetful = LearnedRouter(SHIPPED.fleet, RULES)
+    for one, made in zip(wanted, forgetful.rankings(requests()), strict=True):
+        assert dict(made) == pytest.approx(one, abs=2e-5)
+    for one, made in zip(wanted, forgetful.decide_many(requests()), strict=True):
+        assert dict(made.ranking) == pytest.approx(one, abs=2e-5)
+    assert len(forgetful.reader.text._rows) < 6000
 
 
 def test_nothing_is_decided_of_nothing():

@@ -21,8 +21,8 @@ from tui_router.routers.words import WordVectors
 
 Floats = NDArray[np.float32]
 
-MOST_KEPT = 30_000
-"""Words and pairs whose share is kept; then it is begun anew."""
+MOST_KEPT, MOST_UNKNOWN = 60_000, 20_000
+"""Words and pairs whose share is kept, and pairs of which is kept that they are unknown; beyond that, they are forgotten."""
 _AT_A_TIME = 128
 """Words of the vocabulary that are worked out together: many more would need much memory for a moment."""
 _MARKS = 1 << 20
@@ -172,8 +172,7 @@ class TextModel:
             names.append("")  # a row of zeros, so that no part is empty
             names += part
         unknown = [name for name in names if name not in self._rows]
-        if len(self._rows) + len(unknown) > MOST_KEPT:
-            self._begin()
+        if unknown and self._make_room(len(unknown)):
             unknown = [name for name in names if name not in self._rows]
         self._add(Pieces(tuple(n for n in unknown if " " not in n), tuple(n for n in unknown if " " in n)))
         places = list(map(self._rows.__getitem__, names))
@@ -210,17 +209,26 @@ class TextModel:
 
     def _shares_of(self, found: Pieces) -> Floats:
         """What each word and pair brings. Shape (words + pairs, 2 k + 7)."""
-        rows = self._rows
-        if len(rows) + len(found.words) + len(found.pairs) > MOST_KEPT:
-            self._begin()
-            rows = self._rows
+        names = (*found.words, *found.pairs)
         try:
-            known = [rows[piece] for piece in (*found.words, *found.pairs)]
+            known = [self._rows[name] for name in names]
         except KeyError:
+            self._make_room(len(names))
             self._add(found)
-            known = [rows[piece] for piece in (*found.words, *found.pairs)]
+            known = [self._rows[name] for name in names]
         result: Floats = self._shares.take(known, axis=0)
         return result
+
+    def _make_room(self, new: int) -> bool:
+        """Forget something where so many new pieces would be too many; returns whether anything was forgotten."""
+        known = self._kept
+        if known + new > MOST_KEPT:
+            self._begin()
+            return True
+        if len(self._rows) - known > MOST_UNKNOWN:
+            self._rows = {name: row for name, row in self._rows.items() if row or not name}
+            return True
+        return False
 
     def _add(self, found: Pieces) -> None:
         """Work out what new pieces bring and keep it."""
