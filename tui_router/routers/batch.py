@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_router.core.types import Message, Request
+from tui_router.core.types import Request
 from tui_router.routers import context
-from tui_router.routers.reading import alone
+from tui_router.routers.reading import alone, earlier
 
 if TYPE_CHECKING:
     from tui_router.routers.learned import LearnedRouter
@@ -53,7 +53,7 @@ class _Tree:
             if message.role == "assistant":
                 asked = context.asks(message)
             else:
-                at, asked = self._said(at, self._known(_asked_then(message)), asked), False
+                at, asked = self._said(at, self._known(earlier(message)), asked), False
         return self._said(at, self._known(request), asked)
 
     def _known(self, request: Request) -> int:
@@ -121,7 +121,3 @@ class _Levels:
         )
         own = self._read.chances[texts]
         return context.Signs(self._words[texts], own, past, self._said[here, 2].astype(float), small_talk(own))
-
-
-def _asked_then(message: Message) -> Request:
-    return Request(text=message.content, has_image=message.shows_image)

@@ -29,7 +29,7 @@ from tui_router.routers.memory import Kept, Memory, Near
 from tui_router.routers.own import Own
 from tui_router.routers.prior import Prior
 from tui_router.routers.prior import shipped as shipped_prior
-from tui_router.routers.reading import Reader, Reading
+from tui_router.routers.reading import Reader, Reading, earlier
 from tui_router.routers.rules import RulesRouter
 from tui_router.routers.textmodel import TextModel
 
@@ -162,7 +162,10 @@ class LearnedRouter:
         return map(self.decide, requests)
 
     def rankings(self, requests: Iterable[Request]) -> Iterator[Ranking]:
-        """The ranking of each decision, in the order of the requests; three times as fast as the decisions."""
+        """The ranking of each decision, in the order of the requests; three times as fast as the decisions.
+
+        A served encoder has no say in them: it is asked for one request at a time.
+        """
         rest = iter(requests)
         while some := list(islice(rest, _AT_A_TIME)):
             yield from map(self._ranking, batch.chances(self, some).tolist())
@@ -197,7 +200,7 @@ class LearnedRouter:
             if message.role == "assistant":
                 asked = context.asks(message)
                 continue
-            before = self.reader.read(Request(text=message.content, has_image=message.shows_image))
+            before = self.reader.read(earlier(message))
             past.append(Before(before, self._mixed_one(before, past, asked).chances, message))
             asked = False
         return self.reader.read(request), past, asked

@@ -71,7 +71,7 @@ class _Tried(NamedTuple):
 class _Everywhere(NamedTuple):
     place: int
     compiled: re.Pattern[str]
-    pieces: tuple[str, ...]
+    pieces: frozenset[str]
     """Of which one must stand in the text, in lower case."""
 
 
@@ -91,9 +91,10 @@ class PatternSet:
         self._all = [re.compile(pattern, FLAGS) for pattern in patterns]
         self._always: list[int] = []
         """Tried on every text."""
-        self._with_sign: list[tuple[int, re.Pattern[str], frozenset[str]]] = []
-        """Tried on a text with one of these characters."""
+        self._with_sign: list[_Everywhere] = []
+        """Tried on a text that has one of their pieces, each of them a single character."""
         self._with_piece: list[_Everywhere] = []
+        """The same, with longer pieces."""
         self._by_stem: dict[str, list[_Tried]] = {}
         """By a stem of a word that the text must have for the pattern to match."""
         self._by_word: dict[str, tuple[_Tried, ...]] = {}
@@ -119,10 +120,8 @@ class PatternSet:
             if starts is not None:
                 self._try_at(starts, "text", place)
         pieces = frozenset[str]().union(*(pieces for starts, pieces in ways if starts is None))
-        if all(len(piece) == 1 for piece in pieces):
-            self._with_sign.append((place, self._all[place], pieces))
-        else:
-            self._with_piece.append(_Everywhere(place, self._all[place], tuple(pieces)))
+        signs = all(len(piece) == 1 for piece in pieces)
+        (self._with_sign if signs else self._with_piece).append(_Everywhere(place, self._all[place], pieces))
 
     def _try_at(self, starts: Starts, where: _Where, place: int) -> None:
         for stem in starts.stems:

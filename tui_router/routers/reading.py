@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_router.core.fleet import Fleet
-from tui_router.core.types import Request
+from tui_router.core.types import Message, Request
 from tui_router.routers import context, scope
 from tui_router.routers.embedded import Head, pooled
 from tui_router.routers.grams import Pieces, pieces
@@ -265,6 +265,11 @@ def alone(request: Request) -> Request:
         text=request.text, typed=request.typed, attachments=request.attachments, has_image=request.has_image,
         has_code=request.has_code,
     )  # fmt: skip
+
+
+def earlier(message: Message) -> Request:
+    """An earlier request of a conversation, by itself."""
+    return Request(text=message.content, has_image=message.shows_image)
 
 
 def _shows(request: Request) -> bool:

@@ -8,7 +8,6 @@ to the scores does not depend on its neighbours, so it is worked out once and ke
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -96,7 +95,6 @@ class TextModel:
         self._k = len(weights.routes)
         self._trigger = {name: row for row, name in enumerate(weights.triggers)}
         self._rule = weights.rule + weights.scales.late * np.eye(self._k, dtype=np.float32)
-        self._meanings = lru_cache(MOST_KEPT)(words.rows)
         marks = np.zeros(_MARKS, np.bool_)
         marks[weights.keys & (_MARKS - 1)] = True
         self._marks = np.packbits(marks, bitorder="little").tobytes()
@@ -121,8 +119,8 @@ class TextModel:
         shares = self._shares_of(found)
         total, of_words = shares.sum(axis=0), shares[: len(found.words)].sum(axis=0)
         scores = w.bias + total[:k] * _inverse(total[k]) + total[k + 2 : 2 * k + 2] * _inverse(total[2 * k + 2])
-        meanings = self._meanings
-        mean = self.words.mean([row for word in found.words for row in meanings(word)])
+        rows_of = self.words.rows
+        mean = self.words.mean([row for word in found.words for row in rows_of(word)])
         scores += mean @ w.vector
         hits = [row for name in features.triggers if (row := self._trigger.get(name)) is not None]
         if hits:
@@ -148,8 +146,8 @@ class TextModel:
         of_words, total = sums[:, 0], sums.sum(axis=1)
         own, grouped = _inverses(total[:, k]), _inverses(total[:, 2 * k + 2])
         scores = w.bias + total[:, :k] * own[:, None] + total[:, k + 2 : 2 * k + 2] * grouped[:, None]
-        meanings = self._meanings
-        scores += self.words.means([[row for word in one.words for row in meanings(word)] for one in found]) @ w.vector
+        rows_of = self.words.rows
+        scores += self.words.means([[row for word in one.words for row in rows_of(word)] for one in found]) @ w.vector
         hit = np.zeros((n, len(w.triggers)), np.float32)
         for line, matched in enumerate(triggers):
             hit[line, [row for name in matched if (row := self._trigger.get(name)) is not None]] = 1

@@ -15,6 +15,7 @@ Vector = NDArray[np.float32]
 
 
 _LONGEST_WORD = 24
+_MOST_KEPT = 20_000
 _NEXT = "##"
 """Marks a piece that goes on a word: the vocabulary and the way of cutting are those of WordPiece (Wu et al. 2016)."""
 
@@ -30,9 +31,10 @@ class WordVectors:
         self._entries = {entry: row for row, entry in enumerate(entries)}
         self.table = table
         self.dimensions = int(table.shape[1])
+        self.rows = lru_cache(_MOST_KEPT)(self._rows)
+        """The rows of a word's pieces, longest first; empty when it cannot be put together. Kept, as words come again."""
 
-    def rows(self, word: str) -> tuple[int, ...]:
-        """The rows of a word's pieces, longest first; empty when it cannot be put together."""
+    def _rows(self, word: str) -> tuple[int, ...]:
         entries, word = self._entries, word[:_LONGEST_WORD]
         whole = entries.get(word)
         if whole is not None:
