@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import tempfile
@@ -30,6 +31,7 @@ def run(turns: int) -> None:
         ways: dict[str, MakeRouter] = {
             "rules": by_rules(SHIPPED.fleet), "learned": partial(as_taught, SHIPPED, Path(folder) / "none", "learned"),
         }  # fmt: skip
+        gc.disable()  # as the command does
         for name, make in ways.items():
             start = time.perf_counter()
             found = replay(store.turns(), make, SHIPPED.fleet)
@@ -37,4 +39,5 @@ def run(turns: int) -> None:
             print(
                 f"  {found.turns:,} turns by {name} on {os.cpu_count()} cores: {took:.1f} s, {turns / took:,.0f} a second"
             )
+        gc.enable()
         store.close()
