@@ -39,9 +39,9 @@ _LEAST_TURNS, _LEAST_WRONG, _LEAST_CONFUSED = 5, 3, 5
 _USUALLY_LOST = 0.25
 """Share of wrong decisions that people usually mark without naming the right route."""
 _SAFE = 0.95
+"""How often a low confidence must be right for a lower threshold to be proposed."""
 _HEARD = 4096
 """Texts of conversations of which it is remembered whether a change bears on them."""
-"""How often a low confidence must be right for a lower threshold to be proposed."""
 _WORD = re.compile(r"[a-z][a-z'-]{2,}")
 _COMMON = frozenset(
     re.findall(

@@ -25,7 +25,7 @@ Floats = NDArray[np.floating]
 _ROOT = -1
 
 
-class _Said(NamedTuple):
+class _Step(NamedTuple):
     """A request in its conversation."""
 
     before: int
@@ -43,7 +43,7 @@ class _Tree:
         self.texts: list[Request] = []
         """The different requests, without their conversations."""
         self._text: dict[tuple[str, bool, bool], int] = {}
-        self._place: dict[_Said, int] = {}
+        self._place: dict[_Step, int] = {}
         self.depth: list[int] = []
 
     def add(self, request: Request) -> int:
@@ -53,8 +53,8 @@ class _Tree:
             if message.role == "assistant":
                 asked = context.asks(message)
             else:
-                at, asked = self._said(at, self._known(earlier(message)), asked), False
-        return self._said(at, self._known(request), asked)
+                at, asked = self._step(at, self._known(earlier(message)), asked), False
+        return self._step(at, self._known(request), asked)
 
     def _known(self, request: Request) -> int:
         key = (request.text, request.has_image or bool(request.attachments), request.has_code)
@@ -63,14 +63,14 @@ class _Tree:
             self.texts.append(alone(request))
         return place
 
-    def _said(self, before: int, text: int, asked: bool) -> int:
-        place = self._place.setdefault(_Said(before, text, asked), len(self.depth))
+    def _step(self, before: int, text: int, asked: bool) -> int:
+        place = self._place.setdefault(_Step(before, text, asked), len(self.depth))
         if place == len(self.depth):
             self.depth.append(self.depth[before] + 1 if before != _ROOT else 0)
         return place
 
     def table(self) -> NDArray[np.intp]:
-        """Shape (requests of all conversations, 3): rows of `_Said`."""
+        """Shape (requests of all conversations, 3): rows of `_Step`."""
         return np.array(list(self._place), np.intp)
 
 
@@ -86,7 +86,7 @@ class _Levels:
 
     def __init__(self, router: LearnedRouter, tree: _Tree) -> None:
         self._router = router
-        self._said, depth = tree.table(), np.array(tree.depth)
+        self._steps, depth = tree.table(), np.array(tree.depth)
         self._read = read = router.reader.read_many(tree.texts)
         self._shown = np.array([request.has_image or bool(request.attachments) for request in tree.texts])
         self._sketches: Floats = np.zeros((0, 0))
@@ -99,7 +99,7 @@ class _Levels:
         """The probabilities of each request of the tree. Shape (requests of all conversations, routes)."""
         for level in range(int(depth.max(initial=0)) + 1):
             here = np.flatnonzero(depth == level)
-            texts = self._said[here, 1]
+            texts = self._steps[here, 1]
             signs = self._signs(here, level) if level else None
             sketches = self._sketches[texts] if len(router.memory) else None
             self.decided[here] = router.mixed(read.chances[texts], read.scope[texts], signs, sketches).chances
@@ -109,8 +109,8 @@ class _Levels:
         before = np.empty((len(here), level), np.intp)
         at = here
         for age in range(level):
-            at = before[:, age] = self._said[at, 0]
-        texts, earlier = self._said[here, 1], self._said[before, 1]
+            at = before[:, age] = self._steps[at, 0]
+        texts, earlier = self._steps[here, 1], self._steps[before, 1]
         decided, small_talk = self.decided[before], self._router.small_talk
         past = context.Past(
             decided,
@@ -120,4 +120,4 @@ class _Levels:
             self._words[earlier][..., context.Said._fields.index("role")] > 0,
         )
         own = self._read.chances[texts]
-        return context.Signs(self._words[texts], own, past, self._said[here, 2].astype(float), small_talk(own))
+        return context.Signs(self._words[texts], own, past, self._steps[here, 2].astype(float), small_talk(own))

@@ -81,14 +81,12 @@ class Sketcher:
         return one
 
     def sketches(self, texts: Sequence[Pieces]) -> Floats:
-        """The sketches of several texts, several times as fast as one by one. Shape: (texts, dimensions)."""
+        """The sketches of several texts. Shape: (texts, dimensions)."""
         found = np.zeros((len(texts), self.dimensions), np.float32)
         some = [line for line, text in enumerate(texts) if text.words]
         if not some:
             return found
-        words = {word: 0 for text in texts for word in text.words}
-        for place, word in enumerate(words):
-            words[word] = place
+        words = {word: place for place, word in enumerate(dict.fromkeys(w for text in texts for w in text.words))}
         rows = [words[word] for text in texts for word in text.words]
         lengths = np.array([len(texts[line].words) for line in some])
         total = np.add.reduceat(self._rows_of(words).take(rows, axis=0), lengths.cumsum() - lengths)

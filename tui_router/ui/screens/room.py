@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from functools import partial
@@ -161,8 +162,9 @@ class Listing(Room):
         self.at += by
         self._show()
 
+    @abstractmethod
     def _show(self) -> None:
-        raise NotImplementedError
+        """Draw the list, and the entry in hand."""
 
 
 def first_day(days: int) -> str:
