@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tui_router import config
 from tui_router.core.types import Request
-from tui_router.routers import patterns
+from tui_router.routers.pattern_tree import FLAGS
+from tui_router.routers.patterns import of_phrase
 from tui_router.routers.rules import RulesRouter
 
 
@@ -23,13 +24,8 @@ def run(file: Path | None) -> None:
         router.decide(request)
     times = sorted(router.decide(request).elapsed_ms for request in requests)
     _show(f"rules, {len(requests):,} requests", times)
-    plain = [re.compile(t.pattern, patterns.FLAGS) for r in fleet.routes for t in r.triggers if t.pattern]
-    plain += [
-        re.compile("|".join(rf"\b{re.escape(w.rstrip('*'))}" for w in t.words), patterns.FLAGS)
-        for r in fleet.routes
-        for t in r.triggers
-        if t.words
-    ]
+    triggers = [t for route in fleet.routes for t in route.triggers if not t.shape]
+    plain = [re.compile(t.pattern or "|".join(map(of_phrase, t.words)), FLAGS) for t in triggers]
     peer = []
     for request in requests:
         start = time.perf_counter()
@@ -40,8 +36,8 @@ def run(file: Path | None) -> None:
     for name, piece in ADVERSARIAL.items():
         row = []
         for size in (2_000, 20_000, 200_000):
-            request = Request(text=(piece * (size // len(piece) + 1))[:size])
-            row.append(statistics.median(router.decide(request).elapsed_ms for _ in range(20)))
+            text = (piece * (size // len(piece) + 1))[:size]
+            row.append(statistics.median(router.decide(Request(text=text)).elapsed_ms for _ in range(20)))
         print(f"  {name:<22} 2 kB {row[0]:.2f} ms   20 kB {row[1]:.2f} ms   200 kB {row[2]:.2f} ms")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tui_router.checks import Checker, Key
 from tui_router.core.fleet import Fleet, Model, Needs, Route, Trigger
-from tui_router.routers.patterns import dangerous
+from tui_router.routers.pattern_tree import dangerous
 from tui_router.routers.shape import SHAPES
 
 _MODEL_KEYS = ("aliases", "backend", "size_bytes", "context", "vision", "tools", "max_tokens", "system")

@@ -9,12 +9,34 @@ from hypothesis import strategies as st
 
 from tui_router import config
 from tui_router.core.types import Message, Request
-from tui_router.routers import patterns, shape
+from tui_router.routers import shape
+from tui_router.routers.pattern_tree import FLAGS, has_lookalikes
 from tui_router.routers.patterns import PatternSet
 from tui_router.routers.rules import RulesRouter
 
 ROUTER = RulesRouter(config.parse("", None, {}).fleet)
-COMPILED = [re.compile(t.pattern, patterns.FLAGS) for route in ROUTER.fleet.routes for t in route.triggers if t.pattern]
+SOURCES = [t.pattern or t.words for route in ROUTER.fleet.routes for t in route.triggers if not t.shape]
+
+
+def searched(source: str, text: str) -> str | None:
+    """What `re` finds of a pattern."""
+    found = re.compile(source, FLAGS).search(text)
+    return found and found[0]
+
+
+def tokens(text: str) -> list[str]:
+    """Words and single signs, in small letters."""
+    return re.findall(r"\w+|[^\w\s]", text.lower())
+
+
+def stands_in(phrase: str, text: str) -> bool:
+    """Whether a text has a phrase of the fleet, compared word by word."""
+    said, wanted = tokens(text), tokens(phrase.removesuffix("*"))
+    for at in range(len(said) - len(wanted) + 1):
+        *before, last = said[at : at + len(wanted)]
+        if [*before, last if not phrase.endswith("*") else last[: len(wanted[-1])]] == wanted:
+            return True
+    return False
 
 
 @pytest.mark.parametrize(
@@ -135,9 +157,17 @@ _ALPHABET = st.sampled_from(
 @settings(max_examples=300, deadline=None)
 def test_the_short_cuts_find_what_a_plain_search_finds(parts, glue):
     text = glue.join(parts)
-    quick = [(place, match.span()) for place, match in ROUTER.patterns.search(text)]
-    plain = [(place, match.span()) for place, one in enumerate(COMPILED) if (match := one.search(text))]
-    assert quick == plain
+    quick = ROUTER.patterns.search(text)
+    assert [one for one in quick if isinstance(SOURCES[one.place], str)] == [
+        (place, match)
+        for place, one in enumerate(SOURCES)
+        if isinstance(one, str) and (match := searched(one, text)) is not None
+    ]
+    assert [one.place for one in quick if not isinstance(SOURCES[one.place], str)] == [
+        place
+        for place, one in enumerate(SOURCES)
+        if not isinstance(one, str) and any(stands_in(phrase, text) for phrase in one)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -145,12 +175,51 @@ def test_the_short_cuts_find_what_a_plain_search_finds(parts, glue):
     [
         r"\b(?:my|the)\s+cat", r"\W*foo", r"a|\bb", r"\b\d+x", r"(?:ab)*c", r"\bu\b", r"\A\s*(?:x )*go", r"\d\s*x|\bmy cat",
         r"(?:fo|gx)+t|\ba:b", r"\b(?:toy|1-1)", r"k|s1", r"ς", r"[ab]{2}\.(?:f|g)o", "", r"x*", r"\bmy(?!o)|(?<=a)-\d",
+        r"MY", r"(?-i:\b[A-C]u)", r"[A-C]\b", r"[^a-f]o", r"(?i:Go)", r"\b(?>to|t)y", r"x++y", r"(?a)\bé\w", r"(?s:a.b)", r"(?m:^c)",
+        r"(a)(?(1)b|c)", r"(t)o\1", r"É", r"[à-ö]", r"я\b", r"^\s*(?:my |at \w|#go|#!)", r"(?:to|at)(?:my|go)?\b:",
     ],
 )  # fmt: skip
-@given(st.text(alphabet="abcfotgxu my\n1\u017f\u212a\u0130\u0663\u03c3.:-kst", max_size=20))
+@given(st.text(alphabet="aAbBcCfotgGxu myMY\n1\u017f\u212a\u0130\u0663\u03c3\u03a3.:-#!kstéÉяЯ", max_size=20))
 @settings(max_examples=100, deadline=None)
 def test_short_cuts_of_odd_patterns(pattern, text):
-    assert bool(PatternSet([pattern]).search(text)) == bool(re.compile(pattern, patterns.FLAGS).search(text))
+    assert [one.matched for one in PatternSet([pattern]).search(text)] == [
+        m for m in [searched(pattern, text)] if m is not None
+    ]
+
+
+@pytest.mark.parametrize(
+    "phrases",
+    [
+        ("go",), ("go*",), ("go to",), ("go t*",), ("to", "to go"), ("to go", "to"), (".net", "#!"), ("c++", "c"), ("don't",), ("é*", "я"),
+        ("GO TO",), ("a-b", "b:*"), ("k",), ("",), ("1*",),
+    ],
+)  # fmt: skip
+@given(
+    st.lists(
+        st.sampled_from([*"goGOtoTac+.#!-:bkKя Éé\n'", "net", "go", "to", "\u212a", "\u0130", "don", "13"]), max_size=14
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_words_and_phrases_are_found_word_by_word(phrases, parts):
+    text = "".join(parts)
+    assert bool(PatternSet([phrases]).search(text)) == any(phrase and stands_in(phrase, text) for phrase in phrases)
+
+
+def test_what_the_short_cuts_believe_of_letters_holds_of_all_of_them():
+    every = [chr(code) for code in range(0x110000) if chr(code) != "\u0130"]
+    kinds = [re.compile(kind) for kind in (r"\w", r"\s", r"\d")]
+    changed = [(char, char.lower()) for char in every if char != char.lower()]
+    assert len(changed) > 1000
+    for char, lower in changed:
+        assert len(lower) == 1
+        assert all(bool(kind.match(char)) == bool(kind.match(lower)) for kind in kinds)
+    cased = "".join({char for pair in changed for char in pair} | {char for char in every if char != char.upper()})
+    for char in filter(str.islower, cased):
+        if not has_lookalikes(char):
+            alike = {
+                one for one in re.findall(re.escape(char), cased, re.IGNORECASE) if one not in "\u0131\u017f\u212a"
+            }
+            assert alike == {one for one in cased if one.lower() == char and one not in "\u0131\u017f\u212a"}
 
 
 @given(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
@@ -36,14 +35,17 @@ class Router(Protocol):
         ...
 
 
-def ranked(fleet: Fleet, scores: Sequence[float], temperature: float) -> Ranking:
-    """Softmax of scores / temperature, weighted by the routes' priorities, likeliest first.
+def ties(fleet: Fleet) -> list[int]:
+    """The places of the routes in the order in which equal ones are ranked: by priority, then by digit."""
+    return sorted(range(len(fleet.routes)), key=lambda i: (-fleet.routes[i].priority, i))
 
-    Scores stand in the order of `fleet.routes`. Equal probabilities are ordered by priority, then by digit.
+
+def ranked(routes: Sequence[str], chances: Sequence[float], ties: Sequence[int]) -> Ranking:
+    """The routes with their probabilities, likeliest first.
+
+    Args:
+        routes: Their names.
+        chances: The probability of each.
+        ties: As `ties` gives them.
     """
-    logits = [s / temperature + math.log(r.priority) for s, r in zip(scores, fleet.routes, strict=True)]
-    top = max(logits)
-    weights = [math.exp(logit - top) for logit in logits]
-    total = sum(weights)
-    order = sorted(range(len(weights)), key=lambda i: (-weights[i], -fleet.routes[i].priority, i))
-    return tuple((fleet.routes[i].name, weights[i] / total) for i in order)
+    return tuple([(routes[i], chances[i]) for i in sorted(ties, key=chances.__getitem__, reverse=True)])

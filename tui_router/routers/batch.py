@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tui_router.core.types import Request
 from tui_router.routers import context
-from tui_router.routers.reading import alone, earlier
+from tui_router.routers.reading import Key, alone, earlier, key_of
 
 if TYPE_CHECKING:
     from tui_router.routers.learned import LearnedRouter
@@ -42,7 +42,7 @@ class _Tree:
     def __init__(self) -> None:
         self.texts: list[Request] = []
         """The different requests, without their conversations."""
-        self._text: dict[tuple[str, bool, bool], int] = {}
+        self._text: dict[Key, int] = {}
         self._place: dict[_Step, int] = {}
         self.depth: list[int] = []
 
@@ -57,8 +57,7 @@ class _Tree:
         return self._step(at, self._known(request), asked)
 
     def _known(self, request: Request) -> int:
-        key = (request.text, request.has_image or bool(request.attachments), request.has_code)
-        place = self._text.setdefault(key, len(self.texts))
+        place = self._text.setdefault(key_of(request), len(self.texts))
         if place == len(self.texts):
             self.texts.append(alone(request))
         return place

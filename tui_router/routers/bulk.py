@@ -21,6 +21,8 @@ MakeRouter = Callable[[], Router]
 """Makes the router anew in whichever process it is needed; must be picklable."""
 
 CHUNK = 2000
+_END = 200
+"""Characters of an answer that are sent to another process."""
 
 
 def choices(
@@ -47,7 +49,7 @@ def choices(
         waiting: list[Future[list[tuple[str, float]]]] = []
         try:
             for chunk in _chunks(rest, first):
-                waiting.append(pool.submit(_decide, msgspec.json.encode([replace(one, typed="") for one in chunk])))
+                waiting.append(pool.submit(_decide, msgspec.json.encode([*map(_light, chunk)])))
                 while len(waiting) > 2 * count:
                     yield from waiting.pop(0).result()
             for one in waiting:
@@ -61,6 +63,17 @@ def _chunks(rest: Iterator[Request], first: list[Request]) -> Iterator[list[Requ
     while chunk:
         yield chunk
         chunk = list(islice(rest, CHUNK))
+
+
+def _light(request: Request) -> Request:
+    """The request with the ends of the answers before it: no router looks at more of them."""
+    history = tuple(
+        [
+            m if len(m.content) <= _END or m.role == "user" else replace(m, content=m.content[-_END:])
+            for m in request.history
+        ]
+    )
+    return replace(request, history=history)
 
 
 _router: Router | None = None

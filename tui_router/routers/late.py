@@ -19,6 +19,7 @@ from msgspec import Struct
 from tui_router.core.choice import Chooser, Chosen
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Decision, Message, Reason, Request
+from tui_router.routers.base import ranked, ties
 from tui_router.routers.shape import Look
 
 LateName = Literal["llm", "tuned"]
@@ -121,13 +122,13 @@ class LateRouter:
             return None
         p = self._by_route(_spread(chosen, letters, self._temperature))
         untold = "; its server tells no probability" if chosen.probabilities is None else ""
-        order = sorted(range(len(p)), key=lambda i: (-p[i], i))
-        first = self.fleet.routes[order[0]]
+        ranking = ranked([route.name for route in self.fleet.routes], p, ties(self.fleet))
+        first = self.fleet.route(ranking[0][0])
         return Decision(
-            ranking=tuple((self.fleet.routes[i].name, p[i]) for i in order),
+            ranking=ranking,
             model=first.model,
             reasons=(
-                Reason(f"{self.model} {self._says}{untold}", first.name, round(math.log(p[order[0]] * len(p)), 1)),
+                Reason(f"{self.model} {self._says}{untold}", first.name, round(math.log(ranking[0][1] * len(p)), 1)),
             ),
             router=self.name,
             version=self.version,

@@ -21,6 +21,7 @@ from tui_router.core.text import one_line
 from tui_router.core.types import Decision, Message, Ranking, Reason, Request
 from tui_router.routers import batch, context
 from tui_router.routers import memory as memories
+from tui_router.routers.base import ranked, ties
 from tui_router.routers.embedded import Head
 from tui_router.routers.grams import pieces
 from tui_router.routers.lessons import Lesson
@@ -112,6 +113,7 @@ class LearnedRouter:
         self.memory = Memory(self.sketcher)
         self._routes = self.reader.routes
         self._priority = np.log(np.array([route.priority for route in fleet.routes]))
+        self._ties = ties(fleet)
         self._plain = not self._priority.any()
         self._small_talk = next((i for i, r in enumerate(fleet.routes) if _SMALL_TALK in (r.name, *r.was)), -1)
         self._taught = hashlib.blake2b(digest_size=4)
@@ -171,8 +173,7 @@ class LearnedRouter:
             yield from map(self._ranking, batch.chances(self, some).tolist())
 
     def _ranking(self, p: list[float]) -> Ranking:
-        order = sorted(range(len(p)), key=lambda i: (-p[i], -self.fleet.routes[i].priority, i))
-        return tuple((self._routes[i], p[i]) for i in order)
+        return ranked(self._routes, p, self._ties)
 
     def by_priority(self, chances: Floats) -> Floats:
         """Probabilities after the routes' priorities; they sum to 1."""

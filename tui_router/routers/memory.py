@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_router.routers.grams import Pieces
+from tui_router.routers.sparse import sums
 from tui_router.routers.words import WordVectors
 
 Floats = NDArray[np.float32]
@@ -82,19 +83,12 @@ class Sketcher:
 
     def sketches(self, texts: Sequence[Pieces]) -> Floats:
         """The sketches of several texts. Shape: (texts, dimensions)."""
-        found = np.zeros((len(texts), self.dimensions), np.float32)
-        some = [line for line, text in enumerate(texts) if text.words]
-        if not some:
-            return found
         words = {word: place for place, word in enumerate(dict.fromkeys(w for text in texts for w in text.words))}
-        rows = [words[word] for text in texts for word in text.words]
-        lengths = np.array([len(texts[line].words) for line in some])
-        total = np.add.reduceat(self._rows_of(words).take(rows, axis=0), lengths.cumsum() - lengths)
+        total = sums(self._rows_of(words), [[words[word] for word in text.words] for text in texts])
         for half in (slice(SPELLING), slice(SPELLING, None)):
             norms = np.linalg.norm(total[:, half], axis=1, keepdims=True)
             total[:, half] /= np.where(norms > 0, norms, 1.0)
-        found[some] = total * np.float32(0.5**0.5)
-        return found
+        return total * np.float32(0.5**0.5)
 
 
 @lru_cache

@@ -29,6 +29,8 @@ from tui_router.routers.words import shipped as shipped_words
 
 Floats = NDArray[np.floating]
 
+Key = tuple[str, str, bool, bool]
+
 _KEPT_READINGS = 256
 _BLIND, _FLOOR = 10.0, 1e-3
 """How far a route that cannot see falls behind when an image comes with the request."""
@@ -92,7 +94,7 @@ class Reader:
         self.columns = self._known_columns(self.text.routes)
         self._own_columns = self._known_columns(own.weights.routes) if own is not None else []
         self._sees = np.array([route.needs.vision for route in fleet.routes])
-        self._readings: OrderedDict[tuple[str, bool, bool], Reading] = OrderedDict()
+        self._readings: OrderedDict[Key, Reading] = OrderedDict()
         self.names_then = tuple(route.was[-1] if route.was else route.name for route in fleet.routes)
         """The first name of each route: what models are fitted to, so that they outlive every renaming."""
         self.trigger_names = self._triggers_then()
@@ -124,7 +126,7 @@ class Reader:
     # -- one -----------------------------------------------------------------------------------------------------
     def read(self, request: Request) -> Reading:
         """What the text says by itself. Kept for the texts of late: conversations repeat them."""
-        key = (request.text, request.has_image or bool(request.attachments), request.has_code)
+        key = key_of(request)
         reading = self._readings.get(key)
         if reading is None:
             reading = self._readings[key] = self.read_anew(alone(request))
@@ -255,6 +257,11 @@ class Reader:
             mine = softmax(np.log(np.maximum(mine, 1e-9)) + VOTE_SHARE * np.log(np.maximum(vote, 1e-9)))
             trust = own.trust(alike, sketched, form, float(mine.max()))
         return softmax((1 - trust) * np.log(np.maximum(chances, 1e-9)) + trust * np.log(np.maximum(mine, 1e-9)))
+
+
+def key_of(request: Request) -> Key:
+    """The same for requests that say the same by themselves."""
+    return request.text, request.typed, _shows(request), request.has_code
 
 
 def alone(request: Request) -> Request:

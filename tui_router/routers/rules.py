@@ -17,12 +17,10 @@ from typing import NamedTuple
 from tui_router.core.fleet import Fleet, Trigger
 from tui_router.core.text import one_line
 from tui_router.core.types import Decision, Ranking, Reason, Request
-from tui_router.routers.base import ranked
+from tui_router.routers.base import ranked, ties
 from tui_router.routers.patterns import PatternSet
 from tui_router.routers.shape import SHAPES, Look
 
-_TOKEN = re.compile(r"\w+\*?|[^\w\s]")
-_PREFIX = 4
 _CAP = 12.0
 _FOLLOW_UP = re.compile(
     r"\A\W*(?:and|now|also|but|so|then|again|ok(?:ay)?,? now|make (?:it|that|them|this)|do (?:it|that|the same)|can you also|"
@@ -39,17 +37,9 @@ _POINTS_BACK = re.compile(
 )
 _HOLD_FOLLOW_UP, _HOLD_POINTING, _HOLD_PLAIN = 0.9, 0.7, 0.15
 _EARLIER_KEPT = 256
-_MOST_TOKENS = 60_000
-"""Tokens whose phrases are kept; then it is begun anew."""
 _DECAY = 0.5
 _CLEAR = 3.0
 """A lead over the second route, in score, from which on a request speaks for itself."""
-
-
-class _Phrase(NamedTuple):
-    rest: tuple[str, ...]
-    last_is_prefix: bool
-    trigger: int
 
 
 class Hit(NamedTuple):
@@ -85,27 +75,12 @@ class RulesRouter:
         self._earlier: OrderedDict[str, tuple[float, ...]] = OrderedDict()
         """Scores of earlier requests: a conversation shows them again and again."""
         self._bias = [route.bias for route in fleet.routes]
-        self._words: dict[str, list[_Phrase]] = {}
-        self._prefixes: dict[str, list[tuple[str, int]]] = {}
-        self._by_token: dict[str, tuple[_Phrase, ...]] = {}
+        self._routes = [route.name for route in fleet.routes]
+        self._priority = [math.log(route.priority) for route in fleet.routes]
+        self._ties = ties(fleet)
         self._shapes = [(SHAPES[t.shape], i) for i, (_, t) in enumerate(self._triggers) if t.shape]
-        for index, (_, trigger) in enumerate(self._triggers):
-            for phrase in trigger.words:
-                self._add_phrase(phrase, index)
-        self._patterned = [i for i, (_, t) in enumerate(self._triggers) if t.pattern]
-        self.patterns = PatternSet([self._triggers[i][1].pattern for i in self._patterned])
-
-    def _add_phrase(self, phrase: str, index: int) -> None:
-        parts = _TOKEN.findall(phrase.lower())
-        if not parts:
-            return
-        if len(parts) == 1 and parts[0].endswith("*"):
-            stem = parts[0][:-1]
-            self._prefixes.setdefault(stem[:_PREFIX], []).append((stem, index))
-            return
-        wild = parts[-1].endswith("*")
-        rest = (*parts[1:-1], parts[-1].rstrip("*")) if len(parts) > 1 else ()
-        self._words.setdefault(parts[0], []).append(_Phrase(rest, wild, index))
+        self._worded = [i for i, (_, t) in enumerate(self._triggers) if not t.shape]
+        self.patterns = PatternSet([t.pattern or t.words for _, t in self._triggers if not t.shape])
 
     def decide(self, request: Request) -> Decision:
         """One decision. Time grows with the text only up to `shape.HEAD + shape.TAIL` characters."""
@@ -113,7 +88,7 @@ class RulesRouter:
         look, hits, found = self.evidence(request)
         scores = list(found)
         held = self._hold(request, scores)
-        ranking = ranked(self.fleet, scores, self.fleet.temperature)
+        ranking = self._ranking(scores)
         reasons = self.reasons(hits, ranking[0][0])
         if held is not None:
             reasons = (held, *reasons)
@@ -136,7 +111,16 @@ class RulesRouter:
         for request in requests:
             scores = list(self.evidence(request).scores)
             self._hold(request, scores)
-            yield ranked(self.fleet, scores, self.fleet.temperature)
+            yield self._ranking(scores)
+
+    def _ranking(self, scores: list[float]) -> Ranking:
+        """The softmax of scores / temperature, weighted by the routes' priorities."""
+        temperature = self.fleet.temperature
+        logits = [score / temperature + priority for score, priority in zip(scores, self._priority, strict=True)]
+        top = max(logits)
+        weights = [math.exp(logit - top) for logit in logits]
+        total = sum(weights)
+        return ranked(self._routes, [weight / total for weight in weights], self._ties)
 
     def evidence(self, request: Request) -> Evidence:
         """What the rules find in the text of a request. Kept for the newest one: several routers ask for the same."""
@@ -168,28 +152,9 @@ class RulesRouter:
         return self._triggers[trigger][1].weight
 
     def _evidence(self, look: Look) -> list[Hit]:
-        hits: list[Hit] = []
-        seen: set[int] = set()
-        tokens = look.tokens
-        by_token = self._by_token
-        for at, token in enumerate(tokens):
-            if (begun := by_token.get(token)) is None:
-                begun = self._begun_by(token)
-            for phrase in begun:
-                if phrase.trigger not in seen and (not phrase.rest or _continues(tokens, at + 1, phrase)):
-                    seen.add(phrase.trigger)
-                    hits.append(Hit(phrase.trigger, _spell(tokens, at, len(phrase.rest) + 1)))
-        hits += [Hit(self._patterned[place], match[0].strip()) for place, match in self.patterns.search(look.text)]
+        hits = [Hit(self._worded[place], matched.strip()) for place, matched in self.patterns.search(look.text)]
         hits += [Hit(i, shown) for shape, i in self._shapes if (shown := shape(look)) is not None]
         return hits
-
-    def _begun_by(self, token: str) -> tuple[_Phrase, ...]:
-        """The phrases that a token may begin; kept, because the same words come again and again."""
-        if len(self._by_token) >= _MOST_TOKENS:
-            self._by_token.clear()
-        alone = (_Phrase((), False, i) for stem, i in self._prefixes.get(token[:_PREFIX], ()) if token.startswith(stem))
-        begun = self._by_token[token] = (*self._words.get(token, ()), *alone)
-        return begun
 
     def _scores(self, hits: list[Hit]) -> list[float]:
         scores = list(self._bias)
@@ -247,21 +212,6 @@ class RulesRouter:
         if not said:
             return (Reason("nothing that the rules know: the route that answers such requests most often", route, 0.0),)
         return tuple(said)
-
-
-def _continues(tokens: list[str], at: int, phrase: _Phrase) -> bool:
-    rest = phrase.rest
-    end = at + len(rest)
-    if end > len(tokens):
-        return False
-    if not phrase.last_is_prefix:
-        return tuple(tokens[at:end]) == rest
-    return tuple(tokens[at : end - 1]) == rest[:-1] and tokens[end - 1].startswith(rest[-1])
-
-
-def _spell(tokens: list[str], at: int, count: int) -> str:
-    words = tokens[at : at + count]
-    return "".join(w if not w[0].isalnum() or i == 0 else f" {w}" for i, w in enumerate(words))
 
 
 def _version(fleet: Fleet) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import mul
 from typing import NamedTuple
 
 FEATURES = 13
@@ -47,5 +48,5 @@ def features(known: Known, surest: float, evidence: int, strongest: float) -> li
 
 def judge(weights: Sequence[float], found: Sequence[float]) -> float:
     """The probability that the request is in scope, from `features`."""
-    score = sum(w * x for w, x in zip(weights, found, strict=True))
+    score = sum(map(mul, weights, found))
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, score))))

@@ -17,7 +17,6 @@ SEEN = 20_000
 """Characters of a text that are searched for what the person says in it, half of them at each end."""
 HEAD, TAIL = 1000, 300
 """Characters of what the person says that are looked at."""
-_TOKEN = re.compile(r"\w+|[^\w\s]")
 _STACK = re.compile(
     r"Traceback \(most recent|^\s+at [\w.$<>]+\([^)\n]{0,200}\)|\b[A-Z]\w*(?:Error|Exception)\b:?|error\[E\d+|"
     r"\bundefined reference to|\bsegmentation fault|\bpanic: |\bfatal: |\bnpm ERR!|^E\s{2,}",
@@ -31,7 +30,7 @@ _IMAGE_WORD = re.compile(r"(?:^|(?<=\s))@image\b")
 
 
 class Look:
-    """What the rules look at: a window of the text, its lower-cased tokens, and a few counts."""
+    """What the rules look at: a window of the text, and a count."""
 
     def __init__(self, request: Request) -> None:
         text = request.text
@@ -52,11 +51,6 @@ class Look:
     def classified(self) -> str:
         """The text that was looked at, when that is not all of it; else empty."""
         return self.text if self.shortened else ""
-
-    @cached_property
-    def tokens(self) -> list[str]:
-        """Words and single signs, in lower case."""
-        return _TOKEN.findall(self.text.lower())
 
     @cached_property
     def digits(self) -> int:

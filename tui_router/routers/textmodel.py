@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tui_router.routers.grams import Pieces, groups, name_of
 from tui_router.routers.scope import Known
+from tui_router.routers.sparse import sums
 from tui_router.routers.words import WordVectors
 
 Floats = NDArray[np.float32]
@@ -163,19 +164,12 @@ class TextModel:
 
     def _sums(self, found: Sequence[Pieces]) -> Floats:
         """What all words, and all pairs, of each text bring. Shape (texts, 2, 2 k + 7)."""
-        names: list[str] = []
-        starts: list[int] = []
-        for part in chain.from_iterable(found):
-            starts.append(len(names))
-            names.append("")  # a row of zeros, so that no part is empty
-            names += part
-        unknown = [name for name in names if name not in self._rows]
+        unknown = set(chain.from_iterable(chain.from_iterable(found))).difference(self._rows)
         if unknown and self._make_room(len(unknown)):
-            unknown = [name for name in names if name not in self._rows]
+            unknown = set(chain.from_iterable(chain.from_iterable(found))).difference(self._rows)
         self._add(Pieces(tuple(n for n in unknown if " " not in n), tuple(n for n in unknown if " " in n)))
-        places = list(map(self._rows.__getitem__, names))
-        result: Floats = np.add.reduceat(self._shares.take(places, axis=0), starts).reshape(len(found), 2, -1)
-        return result
+        row = self._rows.__getitem__
+        return sums(self._shares, [[*map(row, part)] for part in chain.from_iterable(found)]).reshape(len(found), 2, -1)
 
     def _known(self, found: Pieces, of_words: list[float], pieces: float) -> Known:
         """How much of a text is known, from what its words bring and how many of its pieces are known."""

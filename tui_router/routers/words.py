@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tui_router import assets
+from tui_router.routers.sparse import sums
 
 Vector = NDArray[np.float32]
 
@@ -75,14 +75,9 @@ class WordVectors:
 
     def means(self, texts: Sequence[Sequence[int]]) -> Vector:
         """The mean of each of these lists of rows, as `mean` gives it. Shape (texts, dimensions)."""
-        found = np.zeros((len(texts), self.dimensions), np.float32)
-        some = [line for line, rows in enumerate(texts) if rows]
-        if some:
-            lengths = np.array([len(texts[line]) for line in some])
-            rows = self.table.take(list(chain.from_iterable(texts)), axis=0)
-            total = np.add.reduceat(rows, lengths.cumsum() - lengths, dtype=np.float32)
-            found[some] = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
-        return found
+        total = sums(self.table, texts)
+        total /= np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
+        return total
 
     def of(self, words: Iterable[str]) -> Vector:
         """The mean vector of words, of length 1."""
