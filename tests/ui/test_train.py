@@ -1,7 +1,10 @@
 """F5 and F6, driven by keys, over a real training."""
 
 import asyncio
+import os
 import shutil
+import signal
+from contextlib import contextmanager
 
 import pytest
 
@@ -33,6 +36,18 @@ async def until(pilot, holds, seconds=60.0):
     async with asyncio.timeout(seconds):
         while not holds():
             await pilot.pause(0.05)
+
+
+@contextmanager
+def held(run):
+    """The training stands still meanwhile, however fast the machine is; it has not ended."""
+    process = int((run.folder / "pid").read_text())
+    os.kill(process, signal.SIGSTOP)
+    try:
+        assert run.lives()
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
 
 
 def shown(screen):
@@ -84,14 +99,18 @@ async def test_a_run_is_started_watched_left_and_found_again(open_app, base, tmp
         store = app.engine.store
         await app.engine.in_store(lambda: store.keep_examples(world.examples()))
         await pilot.press("s")
-        await until(pilot, lambda: screen.at == 0 and screen.seen and len(screen.seen[0].curve.steps) >= 3)
-        await pilot.pause(0.3)
-        assert "LOSS" in shown(screen) and "tok/s" in shown(screen) and "of 25" in shown(screen)
-        await pilot.press("v", "m", "escape")
-        await pilot.press("ctrl+q")
-        await until(pilot, lambda: isinstance(app.screen, LeavingScreen))
-        await pilot.press("k")
-        await until(pilot, lambda: not app.is_running)
+        await until(
+            pilot, lambda: any(b'"step":3,' in file.read_bytes() for file in tmp_path.glob("store/runs/*/events.jsonl"))
+        )
+        with held(all_runs(tmp_path / "store")[0]):
+            await until(pilot, lambda: screen.at == 0 and screen.seen and len(screen.seen[0].curve.steps) >= 3)
+            await pilot.pause(0.3)
+            assert "LOSS" in shown(screen) and "tok/s" in shown(screen) and "of 25" in shown(screen)
+            await pilot.press("v", "m", "escape")
+            await pilot.press("ctrl+q")
+            await until(pilot, lambda: isinstance(app.screen, LeavingScreen))
+            await pilot.press("k")
+            await until(pilot, lambda: not app.is_running)
     again = open_app()
     async with again.run_test(size=(120, 40)) as pilot:
         screen = await open_room(again, pilot, "f5", TrainScreen)
