@@ -325,16 +325,25 @@ def _plain_seeds() -> list[seeds.Seed]:
 
 
 def as_taught(config: Config, folder: Path, name: str = "") -> Router:
-    """A router as the data folder's verdicts have made it, or the leader of those that decide at once. Raises StoreError."""
-    learning = taught_by(config, folder)
+    """A router as the data folder's verdicts have made it, or the leader of those that decide at once. Raises StoreError.
+
+    For the processes of a replay: whoever starts them has checked the store.
+    """
+    learning = taught_by(config, folder, check=False)
     return Runner(learning.race, name or learning.race.at_once)
 
 
-def taught_by(config: Config, folder: Path) -> Learning:
-    """The race as the data folder's verdicts have made it; nothing is written. Raises StoreError."""
+def taught_by(config: Config, folder: Path, *, check: bool = True) -> Learning:
+    """The race as the data folder's verdicts have made it; nothing is written. Raises StoreError.
+
+    Args:
+        config: Its fleet and who leads.
+        folder: The data folder.
+        check: As for `Store`.
+    """
     learning = Learning(config.fleet, folder, config.settings)
     if (folder / STORE_FILE).exists():
-        store = Store(folder)
+        store = Store(folder, check=check)
         try:
             learning.catch_up(store)
             while part := learning.next_behind(store):

@@ -36,7 +36,6 @@ async def refit(job: Job) -> str:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tui_router.refit",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
     except OSError as error:
         return f"no process could be started to fit your own model: {error.strerror}"

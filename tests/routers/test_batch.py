@@ -4,14 +4,12 @@ import random
 from itertools import pairwise
 
 import pytest
-from msgspec.structs import replace
 
 from tests.sets import rows
 from tests.worlds import RULES, SHIPPED
 from tui_router import config
 from tui_router.core.types import Attachment, Message, Request
 from tui_router.routers import memory, seeds, textmodel
-from tui_router.routers.bulk import CHUNK, as_shipped, choices
 from tui_router.routers.learned import LearnedRouter
 from tui_router.routers.lessons import Lesson
 from tui_router.routers.race import Race, Runner
@@ -111,13 +109,3 @@ def test_what_is_forgotten_to_save_memory_is_worked_out_again(monkeypatch):
 
 def test_nothing_is_decided_of_nothing():
     assert list(LearnedRouter(SHIPPED.fleet, RULES).rankings([])) == []
-
-
-def test_many_cores_decide_what_one_decides():
-    asked = ODD[-1:] * CHUNK + requests()
-    long = "It is a long answer. " * 100 + "Shall I go on?"
-    asked += [replace(one, history=(Message("user", "plan a trip"), Message("assistant", long))) for one in ODD]
-    make = as_shipped(SHIPPED.fleet)
-    one, many = list(choices(asked, make, workers=1)), list(choices(asked, make, workers=2))
-    assert [route for route, _ in many] == [route for route, _ in one]
-    assert [p for _, p in many] == pytest.approx([p for _, p in one], abs=2e-5)

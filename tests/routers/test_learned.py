@@ -1,5 +1,9 @@
 """The learned router: what it decides as shipped, what a verdict changes at once, what a changed fleet loses."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -204,3 +208,21 @@ def test_pasted_text_does_not_drown_the_human_sentence(shipped):
         assert decision.route == plain.route
         assert "birthday poem" in decision.classified and "reminder" not in decision.classified
     assert shipped.decide(say(f"why does this fail?\n{log}")).classified.count("\n") < 10
+
+
+def test_a_decision_takes_one_core_whatever_it_multiplies_with():
+    code = (
+        "from tests.worlds import SHIPPED\n"
+        "from tui_router.routers.learned import LearnedRouter\n"
+        "from threadpoolctl import threadpool_info\n"
+        "LearnedRouter.as_shipped(SHIPPED.fleet)\n"
+        "print({one['num_threads'] for one in threadpool_info()})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "4"},
+    )
+    assert done.stdout == "{1}\n"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
+import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from functools import partial
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 import msgspec
 from msgspec.structs import replace
@@ -45,8 +48,8 @@ def choices(
         for chunk in _chunks(rest, first):
             yield from _chosen(router, chunk)
         return
-    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(make,)) as pool:
-        waiting: list[Future[list[tuple[str, float]]]] = []
+    waiting: list[Future[list[tuple[str, float]]]] = []
+    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(pickle.dumps(make),)) as pool:
         try:
             for chunk in _chunks(rest, first):
                 waiting.append(pool.submit(_decide, msgspec.json.encode([*map(_light, chunk)])))
@@ -55,7 +58,7 @@ def choices(
             for one in waiting:
                 yield from one.result()
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
 
 def _chunks(rest: Iterator[Request], first: list[Request]) -> Iterator[list[Request]]:
@@ -79,12 +82,23 @@ def _light(request: Request) -> Request:
 _router: Router | None = None
 
 
-def _begin(make: MakeRouter) -> None:
+def _begin(make: bytes) -> None:
     global _router  # noqa: PLW0603  # a worker has one router for its life
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl+C reaches all processes of a terminal; the first ends the others
+    Thread(target=_end_with_parent, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(5)
-    _router = make()
+    _router = pickle.loads(make)()
     gc.disable()  # a worker makes thousands of small objects, none of them in a circle
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next job for ever."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _decide(job: bytes) -> list[tuple[str, float]]:

@@ -183,16 +183,18 @@ class Memory:
         """
         if not len(likeness):
             return []
-        found = []
-        nearest = min(1.0, float(likeness.max()))
         places = np.flatnonzero(likeness > ALIKE)
         if len(places) > MOST_NEAR:
             places = places[np.argsort(-likeness[places], kind="stable")[:MOST_NEAR]]
-        for place in places:
-            lesson, like = self._lessons[place], min(1.0, float(likeness[place]))
-            share = ((like - ALIKE) / (1 - ALIKE)) ** 0.7 * float(np.exp((like - nearest) / MUTING))
-            if lesson.context != context:
-                share *= 0.3  # the same words after another subject may mean something else
+        alike = np.minimum(1.0, likeness[places].astype(np.float64))
+        nearest = min(1.0, float(likeness.max()))
+        shares = ((alike - ALIKE) / (1 - ALIKE)) ** 0.7 * np.exp((alike - nearest) / MUTING)
+        found = []
+        for place, like, full in zip(places.tolist(), alike.tolist(), shares.tolist(), strict=True):
+            lesson = self._lessons[place]
+            share = (
+                full if lesson.context == context else 0.3 * full
+            )  # elsewhere the same words may mean something else
             if lesson.strength < 0:
                 share **= 3  # negative evidence says little about what is only alike
             found.append(Near(lesson, like, share))

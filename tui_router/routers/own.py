@@ -8,7 +8,7 @@ them (features of one domain: Daumé 2007, "Frustratingly Easy Domain Adaptation
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,27 +56,30 @@ class Own(NamedTuple):
     """How many labels there were when it was fitted, those included that it was not fitted to."""
 
     def vote(self, alike: Floats) -> NDArray[np.floating]:
-        """The share of each of the model's routes among the person's likest rows, the likest counting most.
+        """The share of each of the model's routes among the person's rows likest to each of n requests.
 
         Args:
-            alike: `mine.alike` of the request.
+            alike: `mine.alike` of the requests. Shape (n, rows).
         """
-        first = np.argsort(-alike)[:VOTERS]
-        weight = np.exp((alike[first] - alike[first[0]]) / VOTE_SOFTNESS)
-        shares = np.bincount(self.mine_routes[first], weight, minlength=len(self.weights.routes)) + _UNHEARD
-        return np.asarray(shares / shares.sum())
+        voters = min(VOTERS, alike.shape[1])
+        first = np.argpartition(-alike, voters - 1, axis=1)[:, :voters]
+        likeness = np.take_along_axis(alike, first, axis=1)
+        weight = np.exp((likeness - likeness.max(axis=1, keepdims=True)) / VOTE_SOFTNESS)
+        shares = np.full((len(alike), len(self.weights.routes)), _UNHEARD)
+        np.add.at(shares, (np.arange(len(alike))[:, None], self.mine_routes[first]), weight)
+        return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
-    def trust(self, alike: Floats, sketch: Floats, form: Floats, sure: float) -> float:
-        """How much the model is to be believed where it differs from the seeds' model, 0 to 1.
+    def trust(self, alike: Floats, sketches: Floats, forms: Floats, sure: NDArray[np.floating]) -> NDArray[np.floating]:
+        """How much the model is to be believed where it differs from the seeds' model, 0 to 1. Shape (n,).
 
         Args:
-            alike: `mine.alike` of the request.
-            sketch: Of the request.
-            form: Of the request.
-            sure: The model's own confidence.
+            alike: `mine.alike` of the requests. Shape (n, rows).
+            sketches: Of the requests. Shape (n, dimensions).
+            forms: Of the requests. Shape (n, FORM_FEATURES).
+            sure: The model's own confidence. Shape (n,).
         """
-        nearer = float(alike.max()) - float(self.seeds.alike(sketch, form).max()) + SURENESS * (sure - USUAL)
-        return float(1 / (1 + np.exp(np.clip((NEARER - nearer) / SOFTNESS, -50, 50))))
+        nearer = alike.max(axis=1) - self.seeds.likest(sketches, forms) + SURENESS * (sure - USUAL)
+        return np.asarray(1 / (1 + np.exp(np.clip((NEARER - nearer) / SOFTNESS, -50, 50))))
 
 
 class Library(NamedTuple):
@@ -98,29 +101,45 @@ class Library(NamedTuple):
         forms = ((forms - middle) / spread).astype(np.float32)
         return cls(np.rint(sketches / scales[:, None]).astype(np.int8), scales, forms, middle, spread)
 
-    def alike(self, sketch: Floats, form: Floats) -> Floats:
-        """The likeness of each request, 0 to 1. Shape (rows,)."""
-        apart = (((form - self.middle) / self.spread - self.forms) ** 2).mean(axis=1)
-        alike: Floats = FORM_SHARE * np.exp(-apart)
-        for start in range(0, len(alike), _BLOCK):
-            part = self.sketches[start : start + _BLOCK].astype(np.float32)
-            alike[start : start + _BLOCK] += (1 - FORM_SHARE) * (part @ sketch) * self.scales[start : start + _BLOCK]
-        return alike
+    def alike(self, sketches: Floats, forms: Floats) -> Floats:
+        """The likeness of each of its requests to each of n others, 0 to 1. Shape (n, rows).
+
+        Args:
+            sketches: Of the others. Shape (n, dimensions).
+            forms: Of the others. Shape (n, FORM_FEATURES).
+        """
+        return np.concatenate([*self._blocks(sketches, forms)], axis=1)
+
+    def likest(self, sketches: Floats, forms: Floats) -> Floats:
+        """The greatest likeness to each of n others. Shape (n,)."""
+        found: Floats = np.max([block.max(axis=1) for block in self._blocks(sketches, forms)], axis=0)
+        return found
+
+    def _blocks(self, sketches: Floats, forms: Floats) -> Iterator[Floats]:
+        """`alike`, some columns at a time: all of them would need much memory for a moment."""
+        forms = (forms - self.middle) / self.spread
+        squares = (forms**2).sum(axis=1)[:, None]
+        for start in range(0, len(self.sketches), _BLOCK):
+            here = slice(start, start + _BLOCK)
+            apart = squares + (self.forms[here] ** 2).sum(axis=1) - 2 * (forms @ self.forms[here].T)
+            said = (sketches @ self.sketches[here].astype(np.float32).T) * self.scales[here]
+            yield FORM_SHARE * np.exp(-apart / FORM_FEATURES) + (1 - FORM_SHARE) * said
 
 
 def form_features(text: str) -> Floats:
     """How a text is typed. Shape (FORM_FEATURES,)."""
     stripped, n = text.strip(), max(1, len(text))
-    letters = [c for c in text if c.isalpha()]
+    letters = "".join(filter(str.isalpha, text))
     words = text.split()
     capitals = sum(map(str.isupper, letters)) / max(1, len(letters))
-    names = sum(w[0].isupper() for w in words[1:]) / max(1, len(words) - 1)
+    names = sum([w[0].isupper() for w in words[1:]]) / max(1, len(words) - 1)
+    beyond_ascii = len(text) - len(text.encode("ascii", "ignore"))
     return np.array(
         [
             np.log1p(len(text)) / 3 - 1.2, np.log1p(len(words)) / 2 - 1, stripped.endswith("?"), stripped.endswith("."),
             stripped[-1:].isalnum(), stripped[:1].isupper(), stripped[:1].islower(), "\n" in text, "\n\n" in text,
             capitals * 3, names * 2, sum(map(str.isdigit, text)) / n * 5, ":" in text, '"' in text, "'" in text, "," in text,
-            sum(ord(c) > 127 for c in text) / n * 5, n > 80, n > 200, n > 500,
+            beyond_ascii / n * 5, n > 80, n > 200, n > 500,
         ],
         np.float32,
     )  # fmt: skip

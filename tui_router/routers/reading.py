@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Message, Request
 from tui_router.routers import context, scope
+from tui_router.routers.cores import calculate_on_one
 from tui_router.routers.embedded import Head, pooled
 from tui_router.routers.grams import Pieces, pieces
 from tui_router.routers.logistic import softmax
@@ -24,7 +25,7 @@ from tui_router.routers.memory import Sketcher
 from tui_router.routers.own import AGREED, VOTE_SHARE, Own, form_features
 from tui_router.routers.prior import Prior
 from tui_router.routers.rules import Evidence, RulesRouter
-from tui_router.routers.textmodel import Features, Scored, TextModel
+from tui_router.routers.textmodel import Features, ManyFeatures, Scored, TextModel
 from tui_router.routers.words import shipped as shipped_words
 
 Floats = NDArray[np.floating]
@@ -68,7 +69,7 @@ class Readings(NamedTuple):
     scope: Floats
     """Shape (n,)."""
     evidence: list[Evidence]
-    pieces: list[Pieces]
+    pieces: Sequence[Pieces]
 
 
 class Reader:
@@ -86,6 +87,7 @@ class Reader:
         self, fleet: Fleet, rules: RulesRouter, prior: Prior, own: Own | None = None, text: TextModel | None = None
     ) -> None:
         self.fleet, self.rules, self.prior, self.own = fleet, rules, prior, own
+        calculate_on_one()
         self.words = shipped_words()
         self.text = text or TextModel(prior.weights, self.words)
         self.sketcher = Sketcher(self.words, self.text.rarity)
@@ -145,7 +147,8 @@ class Reader:
         chances = self._with_new_routes(chances, evidence)
         if self.own is not None and self._own_text is not None:
             scores = self._own_text.score(features).scores
-            chances = self._with_own(self.own, chances, scores, evidence.look.text, lambda: reading.sketch)
+            text = evidence.look.text
+            (chances,) = self._with_own(self.own, chances[None], scores[None], [text], lambda _: reading.sketch[None])
         if _shows(request):
             chances = self._seen(chances)
         else:
@@ -172,30 +175,37 @@ class Reader:
     def read_many(self, requests: Sequence[Request]) -> Readings:
         """What each of these says by itself, none of them with a conversation; several times as fast as one by one."""
         evidence = [self.rules.evidence(request) for request in requests]
-        found = [pieces(one.look.text) for one in evidence]
-        hits = [self._hits(one) for one in evidence]
-        rules = np.array([one.scores for one in evidence], np.float32)
-        scores, known = self.text.score_many(found, hits, self.names_then, rules)
-        chances = self._spread(softmax(scores.astype(np.float64) / self.prior.temperature), self.columns)
+        features = self._many_features(evidence)
+        scored = self.text.score_many(features)
+        chances = self._spread(softmax(scored.scores.astype(np.float64) / self.prior.temperature), self.columns)
         if not self._all_known:
             chances = np.array([self._with_new_routes(row, one) for row, one in zip(chances, evidence, strict=True)])
+        found = features.pieces
         if self.own is not None and self._own_text is not None:
-            mine, _ = self._own_text.score_many(found, hits, self.names_then, rules)
-            chances = np.array(
-                [
-                    self._with_own(self.own, row, scores, one.look.text, partial(self.sketcher.sketch, text))
-                    for row, scores, one, text in zip(chances, mine, evidence, found, strict=True)
-                ]
-            )  # fmt: skip
+            scores, texts = self._own_text.score_many(features).scores, [one.look.text for one in evidence]
+            chances = self._with_own(
+                self.own, chances, scores, texts, lambda some: self.sketcher.sketches([found[i] for i in some])
+            )
         shows = np.array([_shows(request) for request in requests])
         if shows.any():
             chances[shows] = self._seen(chances[shows])
         surest = chances.max(axis=1).tolist()
         judged = [
             1.0 if seen else self._scope(*one)
-            for seen, *one in zip(shows.tolist(), known, surest, evidence, strict=True)
+            for seen, *one in zip(shows.tolist(), self.text.known(found, scored), surest, evidence, strict=True)
         ]
         return Readings(chances, np.array(judged), evidence, found)
+
+    def _many_features(self, evidence: Sequence[Evidence]) -> ManyFeatures:
+        found = [pieces(one.look.text) for one in evidence]
+        rows_of = self.words.rows
+        matched = np.zeros((len(evidence), len(self.trigger_names)), np.float32)
+        places = [(line, hit.trigger) for line, one in enumerate(evidence) for hit in one.hits]
+        matched[tuple(np.array(places, np.intp).reshape(-1, 2).T)] = 1
+        return ManyFeatures(
+            found, self.words.means([[row for word in one.words for row in rows_of(word)] for one in found]),
+            self.trigger_names, matched, self.names_then, np.array([one.scores for one in evidence], np.float32),
+        )  # fmt: skip
 
     # -- voices --------------------------------------------------------------------------------------------------
     def use_head(self, head: Head | None) -> None:
@@ -234,28 +244,31 @@ class Reader:
         rules = softmax(np.array(evidence.scores) / self.fleet.temperature)
         return np.where(self.known, chances * rules[self.known].sum(), rules)
 
-    def _with_own(self, own: Own, chances: Floats, scores: Floats, text: str, sketch: Callable[[], Floats]) -> Floats:
-        """The own model's say, as much as it is to be believed on this request.
+    def _with_own(
+        self, own: Own, chances: Floats, scores: Floats, texts: Sequence[str], sketches: Callable[[list[int]], Floats]
+    ) -> Floats:
+        """The own model's say, as much as it is to be believed on each of n requests.
 
         Args:
             own: The model.
-            chances: Of the shipped one. Shape (routes,).
-            scores: Of the own model's text model. Shape (its routes,).
-            text: As it was looked at.
-            sketch: Makes the request's sketch, which is not always needed.
+            chances: Of the shipped one. Shape (n, routes).
+            scores: Of the own model's text model. Shape (n, its routes).
+            texts: As they were looked at.
+            sketches: Makes the sketches of those of the requests that need one.
         """
-        form = form_features(text)
-        mine = self._spread(softmax((scores + form @ own.form_weights) / own.temperature), self._own_columns)
-        known = np.zeros(len(chances), bool)
+        forms = np.array([form_features(text) for text in texts])
+        mine = self._spread(softmax((scores + forms @ own.form_weights) / own.temperature), self._own_columns)
+        known = np.zeros(chances.shape[1], bool)
         known[[place for _, place in self._own_columns]] = True
-        mine = np.where(known, mine * chances[known].sum(), chances)
-        trust = AGREED
-        if int(mine.argmax()) != int(chances.argmax()):
-            sketched = sketch()
-            alike = own.mine.alike(sketched, form)
+        mine = np.where(known, mine * chances[:, known].sum(axis=1, keepdims=True), chances)
+        trust = np.full((len(texts), 1), AGREED)
+        apart = np.flatnonzero(mine.argmax(axis=1) != chances.argmax(axis=1))
+        if len(apart):
+            sketched, typed = sketches(apart.tolist()), forms[apart]
+            alike = own.mine.alike(sketched, typed)
             vote = self._spread(own.vote(alike), self._own_columns)
-            mine = softmax(np.log(np.maximum(mine, 1e-9)) + VOTE_SHARE * np.log(np.maximum(vote, 1e-9)))
-            trust = own.trust(alike, sketched, form, float(mine.max()))
+            mine[apart] = softmax(np.log(np.maximum(mine[apart], 1e-9)) + VOTE_SHARE * np.log(np.maximum(vote, 1e-9)))
+            trust[apart, 0] = own.trust(alike, sketched, typed, mine[apart].max(axis=1))
         return softmax((1 - trust) * np.log(np.maximum(chances, 1e-9)) + trust * np.log(np.maximum(mine, 1e-9)))
 
 

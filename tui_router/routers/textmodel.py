@@ -40,6 +40,22 @@ class Features(NamedTuple):
     """The rules' score of each route."""
 
 
+class ManyFeatures(NamedTuple):
+    """What the model looks at in n requests."""
+
+    pieces: Sequence[Pieces]
+    vectors: Floats
+    """The mean word vector of each. Shape (n, dimensions)."""
+    triggers: Sequence[str]
+    """Names of all of the rules' triggers."""
+    matched: Floats
+    """1 where a trigger matched, else 0. Shape (n, triggers)."""
+    routes: Sequence[str]
+    """Names of the routes that the rules score."""
+    rules: Floats
+    """The rules' score of each route. Shape (n, routes)."""
+
+
 class Scales(NamedTuple):
     """How loud each block is. Strong dense features make a fit lean on the writer's habits, so they are turned down."""
 
@@ -87,6 +103,15 @@ class Scored(NamedTuple):
     """What each word and pair brought, as the model keeps it; for `TextModel.because`."""
 
 
+class ManyScored(NamedTuple):
+    """What the model makes of n requests."""
+
+    scores: Floats
+    """Shape (n, k)."""
+    sums: Floats
+    """What all words, and all pairs, of each brought; for `TextModel.known`. Shape (n, 2, 2 k + 7)."""
+
+
 class TextModel:
     """Scores requests with fitted weights."""
 
@@ -131,36 +156,24 @@ class TextModel:
         known = self._known(found, of_words.tolist(), float(total[k + 1]))
         return Scored(scores + rules @ self._rule, known, shares)
 
-    def score_many(
-        self, found: Sequence[Pieces], triggers: Sequence[tuple[str, ...]], names: Sequence[str], rules: Floats
-    ) -> tuple[Floats, list[Known]]:
-        """The scores of n requests (n, k), and how much of each is known.
-
-        Args:
-            found: The pieces of each.
-            triggers: The triggers that matched in each, as in `Features`.
-            names: Of the routes that the rules score.
-            rules: The rules' score of each of these. Shape (n, routes).
-        """
-        w, k, n = self.weights, self._k, len(found)
-        sums = self._sums(found)
-        of_words, total = sums[:, 0], sums.sum(axis=1)
+    def score_many(self, features: ManyFeatures) -> ManyScored:
+        """The scores of n requests, as `score` gives them but for the last digits."""
+        w, k = self.weights, self._k
+        sums = self._sums(features.pieces)
+        total = sums.sum(axis=1)
         own, grouped = _inverses(total[:, k]), _inverses(total[:, 2 * k + 2])
         scores = w.bias + total[:, :k] * own[:, None] + total[:, k + 2 : 2 * k + 2] * grouped[:, None]
-        rows_of = self.words.rows
-        scores += self.words.means([[row for word in one.words for row in rows_of(word)] for one in found]) @ w.vector
-        hit = np.zeros((n, len(w.triggers)), np.float32)
-        for line, matched in enumerate(triggers):
-            hit[line, [row for name in matched if (row := self._trigger.get(name)) is not None]] = 1
-        scores += hit @ w.trigger
-        place = {name: column for column, name in enumerate(names)}
-        by_rules = np.zeros((n, k), np.float32)
-        for column, route in enumerate(self.routes):
-            if route in place:
-                by_rules[:, column] = rules[:, place[route]]
-        scores += by_rules.clip(RULE_FLOOR, RULE_CEILING) @ self._rule
-        of_pieces = zip(found, of_words.tolist(), total[:, k + 1].tolist(), strict=True)
-        return scores, [self._known(*one) for one in of_pieces]
+        scores += features.vectors @ w.vector
+        columns, rows = _common(features.triggers, self._trigger)
+        scores += features.matched[:, columns] @ w.trigger[rows]
+        columns, rows = _common(features.routes, {route: row for row, route in enumerate(self.routes)})
+        scores += features.rules[:, columns].clip(RULE_FLOOR, RULE_CEILING) @ self._rule[rows]
+        return ManyScored(scores, sums)
+
+    def known(self, found: Sequence[Pieces], scored: ManyScored) -> list[Known]:
+        """How much of each request is known."""
+        pieces = scored.sums[:, :, self._k + 1].sum(axis=1).tolist()
+        return [self._known(*one) for one in zip(found, scored.sums[:, 0].tolist(), pieces, strict=True)]
 
     def _sums(self, found: Sequence[Pieces]) -> Floats:
         """What all words, and all pairs, of each text bring. Shape (texts, 2, 2 k + 7)."""
@@ -274,6 +287,11 @@ class TextModel:
         brought[:, -2] = rarity**2
         brought[:, -1] = known
         return brought
+
+
+def _common(names: Sequence[str], places: Mapping[str, int]) -> tuple[list[int], list[int]]:
+    """(where in `names`, where in `places`) every name stands that both have."""
+    return [i for i, name in enumerate(names) if name in places], [places[name] for name in names if name in places]
 
 
 def _inverse(square: float) -> float:

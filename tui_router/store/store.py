@@ -75,11 +75,15 @@ class Store(Shelf):
     Opening checks the whole file (0.3 s for 100,000 turns). A damaged one is repaired from itself and its backups;
     `repaired` then says what was done.
 
+    Args:
+        folder: The data folder.
+        check: Whether to check the whole file; another process may have done so a moment ago.
+
     Raises:
         StoreError: it cannot be opened, is of a newer version, or belongs to another program.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, check: bool = True) -> None:
         from filelock import FileLock
 
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -88,14 +92,14 @@ class Store(Shelf):
         lock = folder / "store.lock"
         lock.touch(0o600)
         with FileLock(lock, timeout=60):
-            self.db = self._open()
+            self.db = self._open(check)
             self._migrate()
             if self.repaired:
                 self._put(COUNTERS, 1, self.recount())
         self._seen = self.db.storage.version()
         self._subscribers: list[Callable[[Change], None]] = []
 
-    def _open(self) -> SQLiteTinyDB:
+    def _open(self, check: bool) -> SQLiteTinyDB:
         lost_log = safety.wal_damage(self.path)
         emptied = self.path.exists() and self.path.stat().st_size == 0 and bool(safety.backups(self.path))
         try:
@@ -103,7 +107,8 @@ class Store(Shelf):
                 raise StoreDamagedError(f"{self.path}: is empty although backups exist")
             db = SQLiteTinyDB(self.path)
             try:
-                safety.verify(db.storage)
+                if check:
+                    safety.verify(db.storage)
             except BaseException:
                 db.close()
                 raise
