@@ -53,7 +53,7 @@ def run(file: Path | None) -> None:
         hearing = _with_vectors(texts, encode)
 
         def heard(row: Labelled) -> str:
-            hearing.hear(row.request, np.array(encode([row.request.text])[0], np.float32))
+            hearing.reader.hear(row.request, np.array(encode([row.request.text])[0], np.float32))
             return hearing.decide(row.request).route
 
         _show("learned, with MiniLM served", rows, heard)
@@ -125,7 +125,7 @@ def _peer(
     from semantic_router import IndexedRouter, Route
     from semantic_router.encoders import DenseEncoder
 
-    class MiniLM(DenseEncoder):
+    class MiniLM(DenseEncoder):  # type: ignore[misc]  # its types are not looked at
         name: str = "all-MiniLM-L6-v2"
 
         def __call__(self, docs: list[str]) -> list[list[float]]:

@@ -102,11 +102,11 @@ def _report(name: str, command: list[str], home: Path, runs: int = 5) -> None:
     for _ in range(runs):
         start = time.perf_counter()
         terminal = opened(command, home)
-        terminal.until(lambda t=terminal: _cells(t) > 20, "a picture")
+        _until_cells(terminal)
         paint.append((time.perf_counter() - start) * 1000)
         paint_cpu.append(_cpu_ms(terminal.pid))
         terminal.press(PROBE)
-        terminal.until(lambda t=terminal: PROBE in t.text(), "the key")
+        terminal.see(PROBE)
         ready.append((time.perf_counter() - start) * 1000)
         if len(paint) < runs:
             terminal.kill()
@@ -150,15 +150,15 @@ def opened(command: list[str], home: Path) -> Terminal:
 def echo(terminal: Terminal, keys: int = 60) -> list[float]:
     """Milliseconds from a key to its character on the screen."""
     dice, lags = random.Random(7), []
+    before = _count(terminal)
     for _ in range(keys):
-        before = _count(terminal)
         start = time.perf_counter()
         terminal.press(PROBE)
-        terminal.until(lambda before=before: _count(terminal) > before, "the key", 5)
+        terminal.until(lambda: _count(terminal) > before, "the key", 5)
         lags.append((time.perf_counter() - start) * 1000)
         terminal.settle_for(dice.uniform(0.08, 0.16))
         terminal.press("\x7f")
-        terminal.until(lambda before=before: _count(terminal) == before, "the key's going", 5)
+        terminal.until(lambda: _count(terminal) == before, "the key's going", 5)
         terminal.settle_for(dice.uniform(0.08, 0.16))
     return sorted(lags)
 
@@ -167,8 +167,9 @@ def _count(terminal: Terminal) -> int:
     return sum(line.count(PROBE) for line in terminal.screen.display)
 
 
-def _cells(terminal: Terminal) -> int:
-    return sum(len(line) - line.count(" ") for line in terminal.screen.display)
+def _until_cells(terminal: Terminal) -> None:
+    """Wait until there is something to see."""
+    terminal.until(lambda: sum(len(line) - line.count(" ") for line in terminal.screen.display) > 20, "a picture")
 
 
 def at(values: list[float], share: float) -> float:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -43,7 +44,7 @@ def run(turns: int) -> None:
             timed(
                 "peer: raw SQLite insert (WAL, FULL)", lambda: raw.execute("INSERT INTO t(doc) VALUES(?)", (document,))
             )
-            timed("verdict, counters included", lambda number=number: store.rate(number, right()))
+            timed("verdict, counters included", partial(store.rate, number, right()))
             timed("turn recorded", lambda: store.record(a_turn("hello")))
             timed("newest 50 turns", lambda: store.recent(50))
             timed("poll for changes of others", store.poll)

@@ -119,8 +119,8 @@ def paint(app: RouterApp, path: Path) -> None:
             style, cells = segment.style, segment.cell_length
             if segment.control or not cells:
                 continue
-            ink: RGB = tuple(style.color.get_truecolor()) if style and style.color else (200, 200, 200)
-            ground: RGB = tuple(style.bgcolor.get_truecolor()) if style and style.bgcolor else (0, 0, 0)
+            ink: RGB = (*style.color.get_truecolor(),) if style and style.color else (200, 200, 200)
+            ground: RGB = (*style.bgcolor.get_truecolor(),) if style and style.bgcolor else (0, 0, 0)
             if style and style.reverse:
                 ink, ground = ground, ink
             x, y = column * CELL_W, row * CELL_H

@@ -248,7 +248,7 @@ _SEEN: tuple[LearnedRouter, Asked, Counter[str]] = (shipped(), Asked(10_000), Co
 def chosen(row: Labelled, seen: tuple[LearnedRouter, Asked, Counter[str]]) -> bool:
     """Whether the shipped router would ask about a request, and was not asked about one like it."""
     router, asked, labels = seen
-    decision, sketch = router.decide(row.request), router.read(row.request).sketch
+    decision, sketch = router.decide(row.request), router.reader.read(row.request).sketch
     if not worth(decision, [RULES.decide(row.request)], labels) or not asked.may("day", sketch):
         return False
     asked.note("day", sketch)
