@@ -252,16 +252,18 @@ class LearnedRouter:
         near: list[list[Near]] = [[]] * n
         inside = scope
         if sketches is not None:
-            own, sure = own.copy(), np.zeros(n)
+            sure, moves = np.zeros(n), np.zeros(own.shape)
             likeness = self.memory.likeness(sketches)
-            for i in np.flatnonzero((likeness > memories.ALIKE).any(axis=1)).tolist():
+            some = np.flatnonzero((likeness > memories.ALIKE).any(axis=1))
+            for i in some.tolist():
                 around = self._routes[int(lent[i].argmax())] if held[i] >= 0.5 else ""
                 near[i] = self.memory.near(likeness[i], around)
                 taught = (one.share for one in near[i] if one.lesson.strength > 0 and one.lesson.key >= 0)
                 sure[i] = max(taught, default=0.0)
-                moves = memories.evidence(near[i])
-                by_route = np.array([moves.get(route, 0.0) for route in self._routes])
-                own[i] = softmax(np.log(np.maximum(own[i], 1e-9)) + by_route)
+                by_route = memories.evidence(near[i])
+                moves[i] = [by_route.get(route, 0.0) for route in self._routes]
+            own = own.copy()
+            own[some] = softmax(np.log(np.maximum(own[some], 1e-9)) + moves[some])
             held = held * (1 - sure)
             inside = np.maximum(inside, sure)
         inside = np.maximum(inside, held)
