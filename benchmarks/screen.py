@@ -14,6 +14,9 @@ from pathlib import Path
 
 from benchmarks import store
 from tests.e2e.terminal import Terminal
+from tests.worlds import a_turn
+from tui_router.core.types import Answer
+from tui_router.store.store import Store
 
 FLOOR = [sys.executable, str(Path(__file__).parent / "floor_app.py")]
 PROGRAM = [str(Path(sys.executable).parent / "tui-router")]
@@ -42,6 +45,7 @@ def run(turns: int) -> None:
             _streaming(f"while an answer streams at 200 tokens/s, {turns:,} turns stored", [
                 *PROGRAM, "--data-dir", str(path / "store"), "--config", str(fleet)], path / "home")  # fmt: skip
             _memory(path, fleet)
+            _conversation(path)
             _training(path, fleet)
         finally:
             server.kill()
@@ -95,6 +99,29 @@ def _training(path: Path, fleet: Path) -> None:
         terminal.kill()
     finally:
         run.kill()
+
+
+def _conversation(path: Path) -> None:
+    """A conversation of 60 answers of 250 words each, opened at its end."""
+    paragraph = (
+        "It is fast enough, and `it` allocates a **tuple** for every part of a line that it reads from the file. "
+    )
+    text = "\n\n".join([*[paragraph * 2] * 5, *[f"- {paragraph}"] * 4, "```python\nx = 1\n```"])
+    talk, session = Store(path / "talk"), ""
+    for i in range(60):
+        session = talk.record(a_turn(f"part {i}", session, answer=Answer(text=text))).session
+    talk.close()
+    terminal = opened([*PROGRAM, "--no-health-check", "--data-dir", str(path / "talk")], path / "home")
+    terminal.see("not looked at", seconds=60)
+    terminal.settle_for(2)
+    terminal.press("\x0f")
+    terminal.see("60 turns")
+    terminal.press("enter")
+    terminal.settle_for(5)
+    lags = echo(terminal)
+    print("  tui-router in a conversation of 60 answers of 250 words")
+    print(f"    echo p50 {at(lags, 0.5):.1f} ms   p95 {at(lags, 0.95):.1f} ms   RSS {_rss_mb(terminal.pid):.0f} MB")
+    terminal.kill()
 
 
 def _report(name: str, command: list[str], home: Path, runs: int = 5) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.screen import Screen
 
 from tui_router.core.statistics import wilson
@@ -21,6 +21,7 @@ from tui_router.ui.widgets.lines import Head, Rows, Split, keys, line
 from tui_router.ui.widgets.overlays import Chooser, Picker
 from tui_router.ui.widgets.panes import AccuracyPane, DecisionPane, ModelsPane, ObserverPane
 from tui_router.ui.widgets.prompt import Prompt
+from tui_router.ui.widgets.talk import Column, Talk
 from tui_router.ui.widgets.welcome import Welcome
 
 if TYPE_CHECKING:
@@ -33,16 +34,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MOST_CARDS = 60
 SMALLEST = (60, 15)
-
-
-class Talk(VerticalScroll):
-    """The conversation. Its keys are the desk's."""
-
-    def on_key(self, event: events.Key) -> None:
-        press = getattr(self.screen, "press", None)
-        if press is not None and press(event):
-            event.stop()
-            event.prevent_default()
 
 
 class ChatBase(Screen[None]):
@@ -79,7 +70,7 @@ class ChatBase(Screen[None]):
         self._health_due = False
         self._numbers_due = False
         self.top, self.tabs, self.keys_bar = Top(id="top"), Tabs(id="tabs"), KeysBar(id="keys")
-        self.column = Vertical(id="cards")
+        self.column = Column(id="cards")
         self.talk, self.welcome = Talk(self.column, id="talk"), Welcome(id="welcome")
         self.strip, self.rate = Split(id="strip"), Split(id="rate")
         self.prompt = Prompt(id="prompt")

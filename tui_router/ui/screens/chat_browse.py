@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from textual import events
 from textual.widget import Widget
 
+from tui_router.ui.screens.chat_turns import ChatTurns
 from tui_router.ui.widgets.card import Card
 from tui_router.ui.widgets.panes import Pane
-
-if TYPE_CHECKING:
-    pass
-
-from tui_router.ui.screens.chat_base import Talk
-from tui_router.ui.screens.chat_turns import ChatTurns
+from tui_router.ui.widgets.talk import Talk
 
 
 class ChatBrowse(ChatTurns):

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
+from textual.widgets import Static
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import StreamCleaner, clean, one_line
@@ -25,6 +26,8 @@ _FLUSH_S = 1 / 12
 _TYPING_S, _LONGEST_S = 0.25, 10.0
 """While keys come at shorter intervals than the first, a stream is drawn at intervals of the second only."""
 _LIVE = ("routed", "answering")
+_USUAL_WIDTH = 70
+"""Of an answer, before it is known."""
 
 
 class Card(Vertical):
@@ -38,6 +41,9 @@ class Card(Vertical):
         def __init__(self, turn_id: str) -> None:
             super().__init__()
             self.turn_id = turn_id
+
+    class Stands(Message):
+        """A whole answer is there, and a blank in its place: it is to be drawn when it comes near the window."""
 
     def __init__(self, turn: Turn, fleet: Fleet, threshold: float) -> None:
         super().__init__(classes="card")
@@ -55,6 +61,8 @@ class Card(Vertical):
         self._head, self._route, self._notes = Split(classes="card-head"), Split(), Rows(classes="card-notes")
         self._thoughts, self._ask = Rows(classes="card-thoughts"), Rows(classes="card-ask")
         self._markdown: Markdown | None = None
+        self._blank = Static(classes="card-blank")
+        """In the place of an answer that is not drawn."""
         self._cleaner = StreamCleaner()
         self._waiting: list[str] = []
         self._written_text = ""
@@ -69,10 +77,10 @@ class Card(Vertical):
         self._there = False
 
     def compose(self) -> ComposeResult:
-        yield from (self._head, self._route, self._notes, self._ask, self._thoughts)
+        yield from (self._head, self._route, self._notes, self._ask, self._thoughts, self._blank)
 
     def on_mount(self) -> None:
-        self._there = True
+        self._there, self._blank.display = True, False
         self.show(self.turn)
 
     def on_click(self) -> None:
@@ -321,12 +329,34 @@ class Card(Vertical):
         self.show(self.turn)
 
     def _finish(self, answer: Answer) -> None:
-        """Show a whole answer, unless it was streamed here already."""
-        text = clean(answer.text) + _proposals(answer.tool_calls)
+        """Have a whole answer drawn, unless it was streamed here already."""
+        text = _whole_text(answer)
         if not self._whole and text.strip():
             self._whole = True
-            self._markdown = _markdown(text)
-            self.mount(self._markdown)
+            self._put_blank(_height(text, self.size.width or _USUAL_WIDTH))
+            self.post_message(self.Stands())
+
+    def _put_blank(self, height: int) -> None:
+        self._blank.styles.height = height
+        self._blank.display = True
+
+    async def draw_answer(self) -> bool:
+        """Draw an answer that was blank; returns whether it was."""
+        if not self._blank.display or self.turn.answer is None or not self.is_attached:
+            return False
+        self._markdown = _markdown(_whole_text(self.turn.answer))
+        with self.app.batch_update():
+            await self.mount(self._markdown)
+            self._blank.display = False
+        return True
+
+    async def blank_answer(self) -> None:
+        """Leave a blank in the place of an answer that has ended."""
+        drawn, ended = self._markdown, self._whole and not self.live and self.turn.state not in _LIVE
+        if drawn is not None and ended and self.turn.answer is not None:
+            self._put_blank(drawn.outer_size.height)
+            self._markdown = None
+            await drawn.remove()
 
     def toggle_thoughts(self) -> None:
         """Fold or unfold the reasoning."""
@@ -345,6 +375,15 @@ class Card(Vertical):
             return
         self._thoughts.put(head, *(line((part, "$muted")) for part in text.splitlines()))
         self._thoughts.styles.text_wrap = "wrap"
+
+
+def _whole_text(answer: Answer) -> str:
+    return clean(answer.text) + _proposals(answer.tool_calls)
+
+
+def _height(text: str, width: int) -> int:
+    """About how many lines a text takes."""
+    return sum(max(1, -(-len(part) // width)) for part in text.splitlines())
 
 
 def _markdown(text: str) -> Markdown:
