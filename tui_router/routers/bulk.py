@@ -8,10 +8,11 @@ import pickle
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context, parent_process
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 
 import msgspec
 from msgspec.structs import replace
@@ -52,7 +53,9 @@ def choices(
     with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(pickle.dumps(make),)) as pool:
         try:
             for chunk in _chunks(rest, first):
-                waiting.append(pool.submit(_decide, msgspec.json.encode([*map(_light, chunk)])))
+                job = msgspec.json.encode([*map(_light, chunk)])
+                with _deaf():
+                    waiting.append(pool.submit(_decide, job))
                 while len(waiting) > 2 * count:
                     yield from waiting.pop(0).result()
             for one in waiting:
@@ -66,6 +69,27 @@ def _chunks(rest: Iterator[Request], first: list[Request]) -> Iterator[list[Requ
     while chunk:
         yield chunk
         chunk = list(islice(rest, CHUNK))
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes that are started meanwhile do not hear Ctrl+C, which reaches all of a terminal: the first ends the others.
+
+    It waits until they are started, too, whichever thread is told.
+    """
+    heard: list[int] = []
+    in_main = current_thread() is main_thread()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
+    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number)) if in_main else None
+    try:
+        yield
+    finally:
+        if mask is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+    if heard:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _light(request: Request) -> Request:
