@@ -426,3 +426,16 @@ async def test_a_verdict_that_comes_while_the_last_piece_is_drawn_stays(face):  
         await f.pilot.pause(0.1)
         await f.until(lambda: not card.live, "the end")
         assert card.turn.verdict is not None and card.turn.verdict.rating == "right"
+
+
+async def test_keys_before_the_engine_is_there_are_not_lost(tmp_path):
+    app = RouterApp(Options(data_dir=tmp_path / "store", health_checks=False))
+    async with app.run_test(size=(120, 40)) as pilot:
+        assert app.chat.engine is None
+        await pilot.press("ctrl+o")
+        for _ in range(300):
+            if type(app.screen).__name__ == "SessionsScreen":
+                break
+            await pilot.pause(0.02)
+        else:
+            raise AssertionError("the sessions did not come")

@@ -71,6 +71,11 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     has_code: bool = False
     """The caller says that the request carries code."""
 
+    @property
+    def shows_image(self) -> bool:
+        """Whether an image comes with it."""
+        return self.has_image or bool(self.attachments)
+
 
 class Reason(Struct, frozen=True):
     """One piece of evidence, in words: `'goto' + a domain name: browser action`."""

@@ -35,7 +35,7 @@ def of_turn(turn: Turn, fleet: Fleet) -> Example | None:
     return Example(
         text=request.text, route=route, source="verdict", origin=turn.id, session=turn.session, has_code=request.has_code,
         history=tuple(Message(m.role, m.content[:_LONGEST_ANSWER], has_image=m.shows_image) for m in request.history),
-        has_image=request.has_image or bool(request.attachments),
+        has_image=request.shows_image,
         weight=ACCEPTED if turn.verdict.kind == "accepted" else 1.0,
     )  # fmt: skip
 

@@ -140,7 +140,7 @@ class Watch:
             (
                 "requests",
                 "images",
-                lambda t: t.request.has_image or bool(t.request.attachments),
+                lambda t: t.request.shows_image,
                 "an image came with the request",
             ),
             ("requests", "other script", lambda t: _foreign(t.request.text), "the request was in another script"),

@@ -87,20 +87,14 @@ class _Levels:
         self._router = router
         self._steps, depth = tree.table(), np.array(tree.depth)
         self._read = read = router.reader.read_many(tree.texts)
-        self._shown = np.array([request.has_image or bool(request.attachments) for request in tree.texts])
-        self._sketches: Floats = np.zeros((0, 0))
-        self._words: Floats = np.zeros((0, 0))
-        if (talks := bool(depth.any())) or len(router.memory):
-            self._sketches = router.reader.sketcher.sketches(read.pieces)
-        if talks:
-            self._words = np.array([context.said(one.look.text) for one in read.evidence])
+        self._shown = np.array([request.shows_image for request in tree.texts])
         self.decided = np.zeros((len(depth), read.chances.shape[1]))
         """The probabilities of each request of the tree. Shape (requests of all conversations, routes)."""
         for level in range(int(depth.max(initial=0)) + 1):
             here = np.flatnonzero(depth == level)
             texts = self._steps[here, 1]
             signs = self._signs(here, level) if level else None
-            sketches = self._sketches[texts] if len(router.memory) else None
+            sketches = read.sketches[texts] if len(router.memory) else None
             self.decided[here] = router.mixed(read.chances[texts], read.scope[texts], signs, sketches).chances
 
     def _signs(self, here: NDArray[np.intp], level: int) -> context.Signs:
@@ -110,13 +104,13 @@ class _Levels:
         for age in range(level):
             at = before[:, age] = self._steps[at, 0]
         texts, earlier = self._steps[here, 1], self._steps[before, 1]
-        decided, small_talk = self.decided[before], self._router.small_talk
+        read, decided, small_talk = self._read, self.decided[before], self._router.small_talk
         past = context.Past(
             decided,
-            np.einsum("ntd,nd->nt", self._sketches[earlier], self._sketches[texts]),
+            np.einsum("ntd,nd->nt", read.sketches[earlier], read.sketches[texts]),
             small_talk(decided) > context.IDLE,
             self._shown[earlier],
-            self._words[earlier][..., context.Said._fields.index("role")] > 0,
+            read.said[earlier][..., context.Said._fields.index("role")] > 0,
         )
-        own = self._read.chances[texts]
-        return context.Signs(self._words[texts], own, past, self._steps[here, 2].astype(float), small_talk(own))
+        own = read.chances[texts]
+        return context.Signs(read.said[texts], own, past, self._steps[here, 2].astype(float), small_talk(own))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import pickle
 import signal
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -50,7 +49,7 @@ def choices(
             yield from _chosen(router, chunk)
         return
     waiting: list[Future[list[tuple[str, float]]]] = []
-    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(pickle.dumps(make),)) as pool:
+    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(make,)) as pool:
         try:
             for chunk in _chunks(rest, first):
                 job = msgspec.json.encode([*map(_light, chunk)])
@@ -106,15 +105,13 @@ def _light(request: Request) -> Request:
 _router: Router | None = None
 
 
-def _begin(make: bytes) -> None:
+def _begin(make: MakeRouter) -> None:
     global _router  # noqa: PLW0603  # a worker has one router for its life
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl+C reaches all processes of a terminal; the first ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, where `_deaf` changes nothing for a new process
     Thread(target=_end_with_parent, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(5)
-    _router = pickle.loads(make)()
+    _router = make()
     gc.disable()  # a worker makes thousands of small objects, none of them in a circle
 
 

@@ -76,11 +76,6 @@ def fit_head(encoder: str, made_from: str, vectors: Floats, labels: Sequence[str
     return Head(encoder, made_from, tuple(routes), flat[: d * k].reshape(d, k), flat[d * k :])
 
 
-def pooled(chances: NDArray[np.floating], head: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Both models' say, as probabilities."""
-    return softmax((1 - SHARE) * np.log(np.maximum(chances, 1e-9)) + SHARE * np.log(np.maximum(head, 1e-9)))
-
-
 def pack_head(head: Head) -> dict[str, Any]:
     """The arrays of a head as they are stored."""
     return {

@@ -86,7 +86,7 @@ def question(request: Request, most: int = _TEXT) -> str:
     """What the model is shown of a request: its end of the conversation, whether an image comes with it, its text."""
     past = [m for m in request.history if m.role == "user"][-_EARLIER:]
     lines = [f"Earlier request: {' '.join(m.content.split())[:_EARLIER_TEXT]}" for m in past]
-    if request.has_image or request.attachments:
+    if request.shows_image:
         lines.append("An image is attached.")
     text = Look(request).text
     return "\n".join([*lines, f"Request: {text if len(text) <= most else f'{text[:most]} ...'}", "Letter:"])

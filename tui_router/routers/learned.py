@@ -25,7 +25,7 @@ from tui_router.routers.base import ranked, ties
 from tui_router.routers.embedded import Head
 from tui_router.routers.grams import pieces
 from tui_router.routers.lessons import Lesson
-from tui_router.routers.logistic import softmax
+from tui_router.routers.logistic import logs, softmax
 from tui_router.routers.memory import Kept, Memory, Near
 from tui_router.routers.own import Own
 from tui_router.routers.prior import Prior
@@ -177,7 +177,7 @@ class LearnedRouter:
 
     def by_priority(self, chances: Floats) -> Floats:
         """Probabilities after the routes' priorities; they sum to 1."""
-        return chances if self._plain else softmax(np.log(np.maximum(chances, 1e-9)) + self._priority)
+        return chances if self._plain else softmax(logs(chances) + self._priority)
 
     def use_head(self, head: Head | None) -> None:
         """Let a head over the vectors of a served encoder speak too, wherever `reader.hear` brings a vector."""
@@ -263,7 +263,7 @@ class LearnedRouter:
                 by_route = memories.evidence(near[i])
                 moves[i] = [by_route.get(route, 0.0) for route in self._routes]
             own = own.copy()
-            own[some] = softmax(np.log(np.maximum(own[some], 1e-9)) + moves[some])
+            own[some] = softmax(logs(own[some]) + moves[some])
             held = held * (1 - sure)
             inside = np.maximum(inside, sure)
         inside = np.maximum(inside, held)
@@ -301,7 +301,7 @@ class LearnedRouter:
         """Take a verdict to heart: the next request like it is decided by it. A few tenths of a millisecond."""
         self.memory.forget(lesson.key)
         voices = self.consider(lesson.request)
-        scores = np.log(np.maximum(self.by_priority(voices.chances), 1e-9))
+        scores = logs(self.by_priority(voices.chances))
         place = self._routes.index(lesson.route)
         others = float(np.delete(scores, place).max()) if len(scores) > 1 else 0.0
         if lesson.against:

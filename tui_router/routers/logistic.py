@@ -78,3 +78,15 @@ def softmax(scores: NDArray[np.floating]) -> NDArray[np.floating]:
     lifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
     result: NDArray[np.floating] = lifted / lifted.sum(axis=-1, keepdims=True)
     return result
+
+
+def logs(chances: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Their logarithms, none of them of nothing."""
+    return np.asarray(np.log(np.maximum(chances, 1e-9)))
+
+
+def pooled(
+    chances: NDArray[np.floating], others: NDArray[np.floating], share: float | NDArray[np.floating]
+) -> NDArray[np.floating]:
+    """Two opinions in one: their log-linear pool (Genest and Zidek 1986), in which the second has this share."""
+    return softmax((1 - share) * logs(chances) + share * logs(others))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,9 @@ from tui_router.core.fleet import Fleet
 from tui_router.core.types import Message, Request
 from tui_router.routers import context, scope
 from tui_router.routers.cores import calculate_on_one
-from tui_router.routers.embedded import Head, pooled
-from tui_router.routers.grams import Pieces, pieces
-from tui_router.routers.logistic import softmax
+from tui_router.routers.embedded import SHARE, Head
+from tui_router.routers.grams import pieces
+from tui_router.routers.logistic import logs, pooled, softmax
 from tui_router.routers.memory import Sketcher
 from tui_router.routers.own import AGREED, VOTE_SHARE, Own, form_features
 from tui_router.routers.prior import Prior
@@ -61,15 +60,25 @@ class Reading:
         return context.said(self.evidence.look.text)
 
 
-class Readings(NamedTuple):
+class Readings:
     """What n requests say by themselves."""
 
-    chances: Floats
-    """As in `Reading`. Shape (n, routes)."""
-    scope: Floats
-    """Shape (n,)."""
-    evidence: list[Evidence]
-    pieces: Sequence[Pieces]
+    def __init__(self, evidence: Sequence[Evidence], features: ManyFeatures, sketcher: Sketcher) -> None:
+        self.evidence, self.features, self._sketcher = evidence, features, sketcher
+        self.chances: Floats = np.zeros((0, 0))
+        """As in `Reading`. Shape (n, routes)."""
+        self.scope: Floats = np.zeros(0)
+        """Shape (n,)."""
+
+    @cached_property
+    def sketches(self) -> NDArray[np.float32]:
+        """Shape (n, dimensions). Made when they are needed."""
+        return self._sketcher.sketches(self.features.pieces)
+
+    @cached_property
+    def said(self) -> Floats:
+        """Rows of `context.Said`."""
+        return np.array([context.said(one.look.text) for one in self.evidence])
 
 
 class Reader:
@@ -148,8 +157,8 @@ class Reader:
         if self.own is not None and self._own_text is not None:
             scores = self._own_text.score(features).scores
             text = evidence.look.text
-            (chances,) = self._with_own(self.own, chances[None], scores[None], [text], lambda _: reading.sketch[None])
-        if _shows(request):
+            (chances,) = self._with_own(self.own, chances[None], scores[None], [text], lambda: reading.sketch[None])
+        if request.shows_image:
             chances = self._seen(chances)
         else:
             reading.scope = self._scope(reading.scored.known, float(chances.max()), evidence)
@@ -176,25 +185,26 @@ class Reader:
         """What each of these says by itself, none of them with a conversation; several times as fast as one by one."""
         evidence = [self.rules.evidence(request) for request in requests]
         features = self._many_features(evidence)
+        readings = Readings(evidence, features, self.sketcher)
         scored = self.text.score_many(features)
         chances = self._spread(softmax(scored.scores.astype(np.float64) / self.prior.temperature), self.columns)
         if not self._all_known:
             chances = np.array([self._with_new_routes(row, one) for row, one in zip(chances, evidence, strict=True)])
-        found = features.pieces
         if self.own is not None and self._own_text is not None:
             scores, texts = self._own_text.score_many(features).scores, [one.look.text for one in evidence]
-            chances = self._with_own(
-                self.own, chances, scores, texts, lambda some: self.sketcher.sketches([found[i] for i in some])
-            )
-        shows = np.array([_shows(request) for request in requests])
+            chances = self._with_own(self.own, chances, scores, texts, lambda: readings.sketches)
+        shows = np.array([request.shows_image for request in requests])
         if shows.any():
             chances[shows] = self._seen(chances[shows])
         surest = chances.max(axis=1).tolist()
         judged = [
             1.0 if seen else self._scope(*one)
-            for seen, *one in zip(shows.tolist(), self.text.known(found, scored), surest, evidence, strict=True)
+            for seen, *one in zip(
+                shows.tolist(), self.text.known(features.pieces, scored), surest, evidence, strict=True
+            )
         ]
-        return Readings(chances, np.array(judged), evidence, found)
+        readings.chances, readings.scope = chances, np.array(judged)
+        return readings
 
     def _many_features(self, evidence: Sequence[Evidence]) -> ManyFeatures:
         found = [pieces(one.look.text) for one in evidence]
@@ -217,13 +227,11 @@ class Reader:
     def hear(self, request: Request, vector: NDArray[np.float32]) -> None:
         """Let the head speak on a request whose vector is there; the next decision on it knows."""
         reading = self.read(request)
-        if self.head is None or reading.heard or _shows(request):
+        if self.head is None or reading.heard or request.shows_image:
             return
         reading.heard = True
         says = self._spread(self.head.chances(vector), self._head_columns)
-        known = np.zeros(len(says), bool)
-        known[[place for _, place in self._head_columns]] = True
-        reading.chances = pooled(reading.chances, np.where(known, says * reading.chances[known].sum(), reading.chances))
+        reading.chances = pooled(reading.chances, _within(says, reading.chances, self._head_columns), SHARE)
 
     def _spread(self, p: Floats, columns: list[tuple[int, int]]) -> Floats:
         """A model's probabilities on the places of the fleet; routes that the fleet has no more are left out.
@@ -245,7 +253,7 @@ class Reader:
         return np.where(self.known, chances * rules[self.known].sum(), rules)
 
     def _with_own(
-        self, own: Own, chances: Floats, scores: Floats, texts: Sequence[str], sketches: Callable[[list[int]], Floats]
+        self, own: Own, chances: Floats, scores: Floats, texts: Sequence[str], sketches: Callable[[], Floats]
     ) -> Floats:
         """The own model's say, as much as it is to be believed on each of n requests.
 
@@ -254,27 +262,25 @@ class Reader:
             chances: Of the shipped one. Shape (n, routes).
             scores: Of the own model's text model. Shape (n, its routes).
             texts: As they were looked at.
-            sketches: Makes the sketches of those of the requests that need one.
+            sketches: Makes the sketches of all; they are not always needed.
         """
         forms = np.array([form_features(text) for text in texts])
         mine = self._spread(softmax((scores + forms @ own.form_weights) / own.temperature), self._own_columns)
-        known = np.zeros(chances.shape[1], bool)
-        known[[place for _, place in self._own_columns]] = True
-        mine = np.where(known, mine * chances[:, known].sum(axis=1, keepdims=True), chances)
+        mine = _within(mine, chances, self._own_columns)
         trust = np.full((len(texts), 1), AGREED)
         apart = np.flatnonzero(mine.argmax(axis=1) != chances.argmax(axis=1))
         if len(apart):
-            sketched, typed = sketches(apart.tolist()), forms[apart]
+            sketched, typed = sketches()[apart], forms[apart]
             alike = own.mine.alike(sketched, typed)
             vote = self._spread(own.vote(alike), self._own_columns)
-            mine[apart] = softmax(np.log(np.maximum(mine[apart], 1e-9)) + VOTE_SHARE * np.log(np.maximum(vote, 1e-9)))
+            mine[apart] = softmax(logs(mine[apart]) + VOTE_SHARE * logs(vote))
             trust[apart, 0] = own.trust(alike, sketched, typed, mine[apart].max(axis=1))
-        return softmax((1 - trust) * np.log(np.maximum(chances, 1e-9)) + trust * np.log(np.maximum(mine, 1e-9)))
+        return pooled(chances, mine, trust)
 
 
 def key_of(request: Request) -> Key:
     """The same for requests that say the same by themselves."""
-    return request.text, request.typed, _shows(request), request.has_code
+    return request.text, request.typed, request.shows_image, request.has_code
 
 
 def alone(request: Request) -> Request:
@@ -292,5 +298,11 @@ def earlier(message: Message) -> Request:
     return Request(text=message.content, has_image=message.shows_image)
 
 
-def _shows(request: Request) -> bool:
-    return request.has_image or bool(request.attachments)
+def _within(says: Floats, chances: Floats, columns: list[tuple[int, int]]) -> Floats:
+    """What a model says of the routes that it knows, within what these have in `chances`; the others keep theirs.
+
+    Shapes (..., routes); `columns` as `Reader._spread` takes them.
+    """
+    known = np.zeros(chances.shape[-1], bool)
+    known[[place for _, place in columns]] = True
+    return np.where(known, says * chances[..., known].sum(axis=-1, keepdims=True), chances)

@@ -130,7 +130,7 @@ class RulesRouter:
         hits = self._evidence(look)
         found = Evidence(look, hits, self._scores(hits))
         self._newest = (request, found)
-        if not (request.has_image or request.attachments or request.has_code):
+        if not (request.shows_image or request.has_code):
             self._keep(request.text, found.scores)
         return found
 

@@ -88,7 +88,7 @@ def _libraries(router: LearnedRouter, mine: Sequence[Request]) -> tuple[Library,
 
 def _row(router: LearnedRouter, lesson: Lesson) -> Row | None:
     request = lesson.request
-    if lesson.against or request.has_image or request.attachments:
+    if lesson.against or request.shows_image:
         return None
     if request.history and router.consider(request).held >= 0.5:
         return None

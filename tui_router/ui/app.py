@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import App, SystemCommand
@@ -109,8 +110,8 @@ class RouterApp(App[None]):
         self.engine: Engine | None = None
         self.demo: DemoServer | None = None
         self._stop_listening: Callable[[], None] = lambda: None
-        self._entering: Callable[[Engine], Room] | None = None
-        """The room whose key was pressed before there was anything to show in it."""
+        self._then: Callable[[], None] | None = None
+        """What a key asked for before the engine was there to give it."""
         for one in theme.THEMES:
             self.register_theme(one)
         self.theme = "router-dark"
@@ -211,9 +212,9 @@ class RouterApp(App[None]):
         engine.start_health()
         engine.watching.start()
         self.call_after_refresh(_spare_the_collector)
-        if self._entering is not None:
-            entering, self._entering = self._entering, None
-            self._enter(entering)
+        if self._then is not None:
+            then, self._then = self._then, None
+            then()
 
     async def _stop_engine(self) -> None:
         engine, self.engine = self.engine, None
@@ -253,7 +254,7 @@ class RouterApp(App[None]):
     def _enter(self, make: Callable[[Engine], Room]) -> None:
         """Into a room beside the conversation; before the engine is there, as soon as it is."""
         if self.engine is None:
-            self._entering = make
+            self._then = partial(self._enter, make)
             return
         room = make(self.engine)
         if type(self.screen) is not type(room):
@@ -319,7 +320,9 @@ class RouterApp(App[None]):
 
     def action_sessions(self) -> None:
         """Earlier conversations."""
-        if self.engine is not None and len(self.screen_stack) == 1:
+        if self.chat.engine is None:
+            self._then = self.action_sessions
+        elif len(self.screen_stack) == 1:
             self.chat.open_sessions()
 
     def action_look_again(self) -> None:

@@ -26,7 +26,11 @@ class Column(Vertical):
 class Talk(VerticalScroll):
     """The conversation. Its keys are the desk's."""
 
-    _looks = False
+    def __init__(self, column: Column, id: str) -> None:
+        super().__init__(column, id=id)
+        self._column = column
+        self._looks = False
+        """It will soon be looked which answers are near."""
 
     def on_key(self, event: events.Key) -> None:
         press = getattr(self.screen, "press", None)
@@ -62,7 +66,7 @@ class Talk(VerticalScroll):
         drawn_above: list[tuple[Card, int]] = []
         if not height:
             return
-        for card in self.query(Card):
+        for card in self._column.query_children(Card):
             region = card.virtual_region
             apart = max(top - region.bottom, region.y - top - height, 0)
             if apart <= _NEAR * height:
