@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks.screen import PROGRAM, at, echo, opened
-from tui_router.routers import seeds
+from tui_router.routing.learned import seeds
 
 
 def run(count: int) -> None:

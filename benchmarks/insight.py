@@ -17,11 +17,11 @@ from msgspec.structs import replace
 from benchmarks.screen import PROGRAM, at, echo, opened
 from tests.worlds import a_turn, right, wrong
 from tui_router.core.clock import stamp
-from tui_router.routers import seeds
+from tui_router.routing.learned import seeds
 from tui_router.store.store import Store
 from tui_router.ui.app import RouterApp
+from tui_router.ui.options import Options
 from tui_router.ui.screens.stats import StatsScreen
-from tui_router.ui.start import Options
 
 _DAYS = 60
 

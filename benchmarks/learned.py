@@ -16,27 +16,29 @@ from pathlib import Path
 import numpy as np
 
 from tests.sets import SETS
-from tui_router import assets, cli_eval, config
+from tui_router.cli import evaluate
+from tui_router.config.settings import parse_config
+from tui_router.core import assets
 from tui_router.core.statistics import wilson
-from tui_router.routers.embedded import fit_head
-from tui_router.routers.evaluation import Labelled
-from tui_router.routers.learned import LearnedRouter
-from tui_router.routers.lessons import Lesson
-from tui_router.routers.seeds import Seed
+from tui_router.routing.evaluation.scores import Labelled
+from tui_router.routing.labels import Lesson
+from tui_router.routing.learned.embedding_head import fit_head
+from tui_router.routing.learned.learned_router import LearnedRouter
+from tui_router.routing.learned.seeds import Seed
 
 
 def run(file: Path | None) -> None:
     before = _memory()
-    fleet = config.parse("", None, {}).fleet
-    from tui_router.routers import seeds
-    from tui_router.routers.fit import Row, fit
-    from tui_router.routers.race import Race
-    from tui_router.routers.rules import RulesRouter
+    fleet = parse_config("", None, {}).fleet
+    from tui_router.routing.ensemble.ensemble import Race
+    from tui_router.routing.learned import seeds
+    from tui_router.routing.linear.fitting import Row, fit
+    from tui_router.routing.rules.rules_router import RulesRouter
 
     rules = RulesRouter(fleet)
     learned = LearnedRouter(fleet, rules)
     race = Race([learned, rules], {})
-    rows = cli_eval.labelled(str(file or SETS / "misleading.jsonl"), fleet)
+    rows = evaluate.labelled(str(file or SETS / "misleading.jsonl"), fleet)
     for row in rows[:200]:
         race.decide(row.request)
     print(f"  {len(rows):,} requests")
@@ -146,7 +148,7 @@ def _peer(
 
 def _with_vectors(seeds: Sequence[Seed], encode: Callable[[Sequence[str]], list[list[float]]]) -> LearnedRouter:
     """The learned router with a head on the encoder's vectors, as a served embedding model gives it one."""
-    made = LearnedRouter.as_shipped(config.parse("", None, {}).fleet)
+    made = LearnedRouter.as_shipped(parse_config("", None, {}).fleet)
     vectors = np.array(encode([seed.request.text for seed in seeds]), np.float32)
     labels = [seed.route for seed in seeds]
     made.use_head(fit_head("MiniLM", "", vectors, labels, sorted(set(labels))))

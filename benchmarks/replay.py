@@ -13,11 +13,11 @@ from pathlib import Path
 from tests.worlds import SHIPPED, a_turn, right, wrong
 from tui_router.core.types import Answer
 from tui_router.insight.replay import replay
-from tui_router.learning import as_taught, save_own, taught_by
-from tui_router.routers import seeds
-from tui_router.routers.bulk import MakeRouter, by_rules
-from tui_router.routers.learned import LearnedRouter
-from tui_router.routers.teach import fit_own
+from tui_router.learning.online_learner import as_taught, save_own, taught_by
+from tui_router.routing.evaluation.parallel import MakeRouter, by_rules
+from tui_router.routing.learned import seeds
+from tui_router.routing.learned.learned_router import LearnedRouter
+from tui_router.routing.learned.personal_training import fit_own
 from tui_router.store.store import Store
 
 

@@ -9,15 +9,15 @@ import statistics
 import time
 from pathlib import Path
 
-from tui_router import config
+from tui_router.config.settings import parse_config
 from tui_router.core.types import Request
-from tui_router.routers.pattern_tree import FLAGS
-from tui_router.routers.patterns import of_phrase
-from tui_router.routers.rules import RulesRouter
+from tui_router.routing.rules.pattern_set import of_phrase
+from tui_router.routing.rules.regex_analysis import FLAGS
+from tui_router.routing.rules.rules_router import RulesRouter
 
 
 def run(file: Path | None) -> None:
-    fleet = config.parse("", None, {}).fleet
+    fleet = parse_config("", None, {}).fleet
     router = RulesRouter(fleet)
     requests = _read(file) if file else _made(fleet)
     for request in requests[:200]:

@@ -53,7 +53,7 @@ def run(turns: int) -> None:
 
 def _memory(path: Path, fleet: Path) -> None:
     """What the program holds when the person's own model is fitted, at once and after every room was seen."""
-    from tui_router.learning import OWN_FILE
+    from tui_router.learning.online_learner import OWN_FILE
 
     own = path / "store" / "learned" / OWN_FILE
     command = [*PROGRAM, "--data-dir", str(path / "store"), "--config", str(fleet)]

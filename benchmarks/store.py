@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from tinydb import TinyDB
 
 from tests.worlds import a_turn, right, wrong
-from tui_router.routers import seeds
+from tui_router.routing.learned import seeds
 from tui_router.store.store import Store
 
 

@@ -21,7 +21,7 @@ from textual.pilot import Pilot
 
 from tui_router.core.example import SOURCES
 from tui_router.ui.app import RouterApp
-from tui_router.ui.start import Options
+from tui_router.ui.options import Options
 
 CELL_W, CELL_H, SIZE = 10, 21, 16
 FOLDERS = (
@@ -372,7 +372,7 @@ async def recipe(pilot: Pilot[None]) -> None:
 
 async def begin(pilot: Pilot[None], steps: int) -> None:
     """A real training of a tiny model of random weights on the demo's verdicts and the seeds."""
-    from tui_router.training import process, start
+    from tui_router.training import launcher, start
     from tui_router.training import recipe as recipes
 
     app = pilot.app
@@ -385,7 +385,7 @@ async def begin(pilot: Pilot[None], steps: int) -> None:
     def build() -> None:
         data = start.own_dataset(engine.config, engine.folder, plain, SOURCES)
         size = ("--size", "128", "--layers", "2", "--vocabulary", "4096")
-        process.do(["tiny", "--data", str(data), "--out", str(base), *size], engine.folder)
+        launcher.do(["tiny", "--data", str(data), "--out", str(base), *size], engine.folder)
 
     await asyncio.to_thread(build)
     await pilot.press("escape", "f5")

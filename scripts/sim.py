@@ -17,23 +17,24 @@ from pathlib import Path
 
 import numpy as np
 
-from tui_router import cli_eval, config
-from tui_router.cli_shared import request_rows
+from tui_router.cli import evaluate
+from tui_router.cli.shared import request_rows
+from tui_router.config.settings import parse_config
 from tui_router.core.types import Decision, Lead, Request
-from tui_router.routers.asking import Asked, worth
-from tui_router.routers.evaluation import Labelled
-from tui_router.routers.grading import Grade
-from tui_router.routers.learned import LearnedRouter
-from tui_router.routers.lessons import Lesson
-from tui_router.routers.promotion import LEVEL, Match, Standing, is_look
-from tui_router.routers.rules import RulesRouter
-from tui_router.routers.teach import taught
-from tui_router.training.gate import better, not_worse
+from tui_router.routing.ensemble.active_learning import Asked, worth
+from tui_router.routing.ensemble.champion import LEVEL, Match, Standing, is_look
+from tui_router.routing.ensemble.grading import Grade
+from tui_router.routing.evaluation.scores import Labelled
+from tui_router.routing.labels import Lesson
+from tui_router.routing.learned.learned_router import LearnedRouter
+from tui_router.routing.learned.personal_training import taught
+from tui_router.routing.rules.rules_router import RulesRouter
+from tui_router.training.gate.gate import better, not_worse
 from tui_router.training.plan import Plan
 
 ROOT = Path(__file__).parent.parent
 SETS = ROOT / "benchmarks" / "sets"
-FLEET = config.parse("", None, {}).fleet
+FLEET = parse_config("", None, {}).fleet
 RULES = RulesRouter(FLEET)
 
 
@@ -47,7 +48,7 @@ def main() -> int:
     unknown = set(what) - {"promotion", "gate", "corrections", "marks", "curve", "asking"}
     if unknown:
         parser.error(f"there is no simulation {', '.join(sorted(unknown))}")
-    rows = cli_eval.labelled(args.file, FLEET)
+    rows = evaluate.labelled(args.file, FLEET)
     for name in what:
         match name:
             case "promotion":
@@ -183,7 +184,7 @@ def corrections() -> None:
 
 
 def labelled_set(name: str) -> list[Labelled]:
-    return cli_eval.labelled(str(SETS / f"{name}.jsonl"), FLEET)
+    return evaluate.labelled(str(SETS / f"{name}.jsonl"), FLEET)
 
 
 # -- marks -------------------------------------------------------------------------------------------------------------

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from tui_router import config
+from tui_router.config.settings import parse_config
 from tui_router.core.types import Answer, Decision, Dispatch, Request, Turn, Verdict
 from tui_router.insight.drift import USUAL, Watch
 
-FLEET = config.parse("", None, {}).fleet
+FLEET = parse_config("", None, {}).fleet
 THRESHOLD = 0.7
 BEFORE, AFTER, QUIET = 700, 50, 2000
 ROUTES = [r.name for r in FLEET.routes]

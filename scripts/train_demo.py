@@ -20,19 +20,19 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tui_router import config
-from tui_router.config import Config
+from tui_router.config.settings import Config, load_config, parse_config
 from tui_router.core.example import Example
 from tui_router.datasets.export import Choice, export
 from tui_router.datasets.sources import of_seeds
-from tui_router.learning import taught_by
-from tui_router.routers.learned import LearnedRouter
-from tui_router.training import exports, parity, process, recipe, runs, start
-from tui_router.training.events import Eval, Failed, Step
-from tui_router.training.exports import Exported, served_name
-from tui_router.training.gate import Verdict, page
+from tui_router.learning.online_learner import taught_by
+from tui_router.routing.learned.learned_router import LearnedRouter
+from tui_router.training import launcher, recipe, runs, start
+from tui_router.training.export import forms, parity
+from tui_router.training.export.forms import Exported, served_name
+from tui_router.training.gate.gate import Verdict, page
+from tui_router.training.gate.run_gate import put_to_gate
 from tui_router.training.preflight import preflight
-from tui_router.training.trial import put_to_gate
+from tui_router.training.run_events import Eval, Failed, Step
 
 WITHIN = 0.02
 """Greatest difference of a probability between the trained model and its GGUF."""
@@ -56,7 +56,7 @@ eval_every = 100
 
 def main() -> int:
     began = time.monotonic()
-    process.require()
+    launcher.require()
     with tempfile.TemporaryDirectory(prefix="tui-router-train-demo-") as name:
         home = Path(name)
         held = seeds(home / "seeds") and private(home / "private")
@@ -68,7 +68,7 @@ def main() -> int:
 def seeds(home: Path) -> bool:
     """The shipped seeds: the gate must refuse what is worse."""
     title("(a) the shipped seeds, a model of random weights")
-    shipped = config.parse("", None, {})
+    shipped = parse_config("", None, {})
     examples = list(of_seeds(shipped.fleet))
     run, verdict = trained(shipped, home, examples, steps=700)
     made = written(run)
@@ -111,7 +111,7 @@ def private(home: Path) -> bool:
     home.mkdir(parents=True)
     file = home / "fleet.toml"
     file.write_text(fleet_text(), encoding="utf-8")
-    company = config.load(file)
+    company = load_config(file)
     run, verdict = trained(company, home, list(requests()), steps=500)
     accuracy = verdict.mine / max(1, verdict.n)
     made = written(run)
@@ -131,7 +131,7 @@ def private(home: Path) -> bool:
 def fleet_text() -> str:
     """Four routes instead of the shipped ones, and no server but the one of the demo."""
     lines = [f'[backends."{name}"]\nremove = true' for name in ("LM Studio", "Ollama", "llama-server")]
-    shipped = config.parse("", None, {}).fleet
+    shipped = parse_config("", None, {}).fleet
     lines += [f"[routes.{route.name}]\nremove = true" for route in shipped.routes]
     lines += [
         f'[routes.{name}]\ndescription = "{says}"\nmodel = "gemma-3-1b"\nfallbacks = []'
@@ -161,7 +161,7 @@ def trained(made_for: Config, home: Path, examples: list[Example], steps: int) -
     random.Random(0).shuffle(examples)
     sketcher = LearnedRouter.as_shipped(made_for.fleet).sketcher
     export(lambda: examples, made_for.fleet, Choice(form="messages", target="letter", duplicates=True), data, sketcher)
-    code, _, trouble = process.do(
+    code, _, trouble = launcher.do(
         ["tiny", "--data", str(data), "--out", str(base), "--size", "128", "--layers", "2", "--vocabulary", "4096"],
         home,
     )
@@ -207,7 +207,7 @@ def follow(run: runs.Run) -> None:
 
 def written(run: runs.Run) -> Exported:
     """The GGUF, compared."""
-    made = exports.export(run, "gguf", "f16", run.folder / "exports" / "gguf")
+    made = forms.export(run, "gguf", "f16", run.folder / "exports" / "gguf")
     if made.compared is not None:
         c = made.compared
         print(f"GGUF in llama.cpp: {c.same} of {c.n} the same route, probabilities within {c.worst:.4f}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine import tiny_model
+from tests.llama_cpp import tiny_model
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def start_engine(tiny_gguf):
     started = []
 
     def start(alias: str = "gemma-3-1b-it-qat", api_key: str = "") -> Process:
-        script = Path(__file__).parent / "engine" / "llama_server.py"
+        script = Path(__file__).parent / "llama_cpp" / "llama_server.py"
         made = Process(str(script), str(tiny_gguf), alias, api_key)
         started.append(made)
         return made

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tui_router.cli_shared import request_rows
+from tui_router.cli.shared import request_rows
 
 SETS = Path(__file__).parent.parent / "benchmarks" / "sets"
 

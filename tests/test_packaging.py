@@ -52,14 +52,12 @@ def test_the_wheel_runs_outside_the_checkout(built, tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     here = Path(next(p for p in sys.path if p.endswith("site-packages")))
     (site / "dependencies.pth").write_text(_without_ourselves(here, tmp_path))
-    code = (
-        "import tui_router.assets as a; from tui_router.ui.app import RouterApp; print(a.__file__, RouterApp.CSS_PATH)"
-    )
+    code = "import tui_router.core.assets as a; from tui_router.ui.app import RouterApp; print(a.__file__, RouterApp.CSS_PATH)"
     shown = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
     assert str(site) in shown and str(ROOT) not in shown and "_assets" in shown
     done = subprocess.run([python, "-m", "tui_router", "route", "hello"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.startswith("simple_chat")
-    started = "from tui_router.training import process; import pathlib; print(process.do(['tiny', '--help'], pathlib.Path('.')))"
+    started = "from tui_router.training import launcher; import pathlib; print(launcher.do(['tiny', '--help'], pathlib.Path('.')))"
     program = subprocess.run([python, "-c", started], capture_output=True, text=True, cwd=tmp_path)
     assert program.stdout.startswith("(0, 'usage: python -m train tiny"), program
     for name in ("train", "data", "styles", "tests"):

@@ -1,11 +1,11 @@
 """Small pieces of the world that many tests need."""
 
-from tui_router import config
+from tui_router.config.settings import parse_config
 from tui_router.core.clock import now
 from tui_router.core.types import Answer, Request, Turn, Verdict
-from tui_router.routers.rules import RulesRouter
+from tui_router.routing.rules.rules_router import RulesRouter
 
-SHIPPED = config.parse("", None, {})
+SHIPPED = parse_config("", None, {})
 RULES = RulesRouter(SHIPPED.fleet)
 
 

@@ -14,10 +14,10 @@ import torch
 
 from train.base import Backend
 from train.labels import Judged, Labels, best_temperature, completion_loss, evaluation, judge, prompt, scored
-from tui_router.training.artifact import REFERENCE, ROUTER, SEALED, Reference, RouterCard, Sealed, write
-from tui_router.training.events import Eval
 from tui_router.training.recipe import Recipe, base_of
+from tui_router.training.router_manifest import REFERENCE, ROUTER, SEALED, Reference, RouterCard, Sealed, write
 from tui_router.training.rows import Dataset, Row
+from tui_router.training.run_events import Eval
 
 COMPARED = 200
 """Held-out rows by which an export is compared with the model it was made from."""

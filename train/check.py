@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from tui_router.training.artifact import REFERENCE, ROUTER, Compared, Reference, RouterCard, read
+from tui_router.training.router_manifest import REFERENCE, ROUTER, Compared, Reference, RouterCard, read
 
 
 def check(folder: Path, artifact: Path) -> int:

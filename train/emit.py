@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tui_router.training.events import Event, line_of
+from tui_router.training.run_events import Event, line_of
 
 
 class Emitter:

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tui_router.training.artifact import REFERENCE, ROUTER, RouterCard, read
-from tui_router.training.errors import TrainingError
+from tui_router.training.router_manifest import REFERENCE, ROUTER, RouterCard, read
+from tui_router.training.training_error import TrainingError
 
 _TOKENIZER = (
     "tokenizer.json",

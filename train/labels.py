@@ -9,11 +9,11 @@ import torch
 from torch.nn.functional import log_softmax
 
 from tui_router.core.statistics import wilson
-from tui_router.routers.calibration import Row as Scored
-from tui_router.routers.calibration import temperature
-from tui_router.routers.evaluation import expected_calibration_error
-from tui_router.training.events import Eval
+from tui_router.routing.ensemble.calibration import Row as Scored
+from tui_router.routing.ensemble.calibration import temperature
+from tui_router.routing.evaluation.scores import expected_calibration_error
 from tui_router.training.rows import Row
+from tui_router.training.run_events import Eval
 
 BATCH = 16
 

@@ -22,9 +22,9 @@ from train.control import Control, Word
 from train.emit import Emitter
 from train.labels import Labels, completion_loss, evaluation, judge
 from train.program import WHOLE, NotFiniteError
-from tui_router.training.events import Checkpoint, Step
 from tui_router.training.recipe import Recipe, steps_of
 from tui_router.training.rows import Row
+from tui_router.training.run_events import Checkpoint, Step
 
 _LOOKED_BACK = 20
 """Steps by whose time the time that is left is told."""

@@ -14,17 +14,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tui_router import assets, config
+from tui_router.config.settings import parse_config
+from tui_router.core import assets
 from tui_router.core.example import Example
 from tui_router.core.types import Message, Request
-from tui_router.routers import context, scope, words
-from tui_router.routers.fit import Row, fit
-from tui_router.routers.learned import LearnedRouter
-from tui_router.routers.logistic import minimise, softmax
-from tui_router.routers.prior import Prior, save
-from tui_router.routers.rules import RulesRouter
-from tui_router.routers.seeds import Seed, fingerprint, load
-from tui_router.routers.textmodel import Weights
+from tui_router.routing.learned import conversation_gate, out_of_scope
+from tui_router.routing.learned.learned_router import LearnedRouter
+from tui_router.routing.learned.seeds import Seed, fingerprint, load
+from tui_router.routing.learned.shipped_model import Prior, save
+from tui_router.routing.linear import word_vectors
+from tui_router.routing.linear.fitting import Row, fit
+from tui_router.routing.linear.lbfgs import minimise, softmax
+from tui_router.routing.linear.text_model import Weights
+from tui_router.routing.rules.rules_router import RulesRouter
 
 FOLDS = 5
 
@@ -39,7 +41,7 @@ class Bench(NamedTuple):
 
 def main() -> int:
     start = time.perf_counter()
-    fleet = config.parse("", None, {}).fleet
+    fleet = parse_config("", None, {}).fleet
     rules = RulesRouter(fleet)
     bench = Bench(rules, tuple(r.name for r in fleet.routes), fingerprint(rules))
     seeds = load()
@@ -49,7 +51,9 @@ def main() -> int:
     fitted = [fitted_to([s for j, f in enumerate(folds) if j != i for s in f], bench) for i in range(FOLDS)]
     temperature, right, chances = calibrate(fitted, folds, bench)
     say(f"temperature {temperature:.3f}, accuracy on folds {right / len(plain):.3f} n={len(plain)}")
-    rough = Prior(fitted[0], temperature, np.zeros(context.FEATURES), np.eye(scope.FEATURES)[0] * 9, {}, "")
+    rough = Prior(
+        fitted[0], temperature, np.zeros(conversation_gate.FEATURES), np.eye(out_of_scope.FEATURES)[0] * 9, {}, ""
+    )
     known = LearnedRouter(fleet, rules, prior=rough)
     inside = fit_scope(known, folds[0])
     gate = fit_gate(known, [s for s in seeds if s.request.history], folds[0])
@@ -86,16 +90,18 @@ def reader(bench: Bench) -> LearnedRouter:
         k, none = len(bench.routes), np.zeros
         empty = Weights(
             bench.routes, (), none(1, np.uint32), none(1, np.float32), none((1, k), np.float32),
-            none((words.shipped().dimensions, k), np.float32), none((0, k), np.float32), none((k, k), np.float32),
+            none((word_vectors.shipped().dimensions, k), np.float32), none((0, k), np.float32), none((k, k), np.float32),
             none(k, np.float32), fit.__kwdefaults__["scales"],  # type: ignore[index]  # it has defaults
         )  # fmt: skip
-        prior = Prior(empty, 1.0, none(context.FEATURES), none(scope.FEATURES), {}, "")
+        prior = Prior(empty, 1.0, none(conversation_gate.FEATURES), none(out_of_scope.FEATURES), {}, "")
         _readers["one"] = LearnedRouter(bench.rules.fleet, bench.rules, prior=prior)
     return _readers["one"]
 
 
 def fitted_to(seeds: list[Seed], bench: Bench) -> Weights:
-    return fit(rows(seeds, bench), words.shipped(), routes=bench.routes, triggers=bench.rules.trigger_names).weights
+    return fit(
+        rows(seeds, bench), word_vectors.shipped(), routes=bench.routes, triggers=bench.rules.trigger_names
+    ).weights
 
 
 def key_of(seed: Seed) -> str:
@@ -106,11 +112,11 @@ def key_of(seed: Seed) -> str:
 
 def calibrate(fitted: list[Weights], folds: list[list[Seed]], bench: Bench) -> tuple[float, int, np.ndarray]:
     """(the temperature with the least log loss on the folds, how many were right, (seeds, routes) probabilities)."""
-    from tui_router.routers.textmodel import TextModel
+    from tui_router.routing.linear.text_model import TextModel
 
     scores, labels = [], []
     for weights, fold in zip(fitted, folds, strict=True):
-        model = TextModel(weights, words.shipped())
+        model = TextModel(weights, word_vectors.shipped())
         for row in rows(fold, bench):
             scores.append(model.score(row.features).scores)
             labels.append(bench.routes.index(row.route))
@@ -215,15 +221,15 @@ def fit_gate(router: LearnedRouter, follow: list[Seed], seeds: list[Seed]) -> np
         other = dice.choice([s for s in seeds if s.route != seed.route])
         cases.append((Request(text=seed.request.text, history=(Message("user", other.request.text),)), seed.route))
     weight = [1.0] * len(follow) + [_STRANGE * len(follow) / len(strangers)] * len(strangers)
-    weights = np.zeros(context.FEATURES)
+    weights = np.zeros(conversation_gate.FEATURES)
     for _ in range(3):  # the earlier turns' own gates depend on the weights: settle in a few rounds
         router.prior = router.prior._replace(context=weights)
         found, held = [], []
         for request, route in cases:
             signs = router.signs(request)
             assert signs is not None
-            shared, place = context.lent(signs.past)
-            found.append(context.features(signs, shared, place)[0])
+            shared, place = conversation_gate.lent(signs.past)
+            found.append(conversation_gate.features(signs, shared, place)[0])
             held.append(router.fleet.routes[int(shared[0].argmax())].name == route)
         weights = logistic_weights(np.array(found), np.array(held, float), np.array(weight), 1.0)
     return weights

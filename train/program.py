@@ -25,9 +25,9 @@ from filelock import FileLock, Timeout
 from train.control import Control
 from train.emit import Emitter
 from tui_router.core.clock import now
-from tui_router.training.events import Done, Dropped, Event, Failed, Paused, Stage, Start, Warn
 from tui_router.training.recipe import Recipe, RecipeError, load
 from tui_router.training.rows import DataError, Dataset, Row, read
+from tui_router.training.run_events import Done, Dropped, Event, Failed, Paused, Stage, Start, Warn
 
 WHOLE = "whole"
 

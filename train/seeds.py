@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from tui_router import assets
-from tui_router.routers.grams import groups, pieces
+from tui_router.core import assets
+from tui_router.routing.linear.ngrams import groups, pieces
 
 NEAR = 0.85
 _BUCKETS = 1 << 12

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tui_router.training.artifact import ROUTER, ArtifactError, RouterCard, read
+from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterCard, read
 
 
 def serve(artifact: Path) -> int:

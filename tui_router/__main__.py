@@ -7,7 +7,7 @@ import sys
 
 def main() -> int:
     """Run the command line; returns the exit code."""
-    from tui_router.cli import run
+    from tui_router.cli.main import run
 
     return run(sys.argv[1:])
 

@@ -8,7 +8,7 @@ from tests.worlds import SHIPPED
 from tui_router.backends.dispatch import Dispatcher, Hopped, Order, Slow
 from tui_router.backends.health import Health
 from tui_router.backends.stream import Delta, Progress
-from tui_router.config import BackendSetting, Settings
+from tui_router.config.settings import BackendSetting, Settings
 from tui_router.core.types import Message
 from tui_router.demo.server import DemoServer
 

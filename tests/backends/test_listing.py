@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from tui_router.backends.backend_errors import BackendError
 from tui_router.backends.client import Client
-from tui_router.backends.errors import BackendError
 from tui_router.backends.listing import detect
 from tui_router.demo.http import serve_connection
 

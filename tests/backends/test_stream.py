@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tui_router.backends.errors import BackendError, classify
+from tui_router.backends.backend_errors import BackendError, classify
 from tui_router.backends.stream import ChatStream, Delta
 from tui_router.backends.thinking import ThinkSplitter
 

@@ -4,13 +4,13 @@ import pytest
 
 from tests.worlds import RULES, SHIPPED
 from tui_router.core.example import Example
-from tui_router.datasets.clusters import clusters
 from tui_router.datasets.export import Choice, ExportError, export
 from tui_router.datasets.formats import FORMATS, example_of
+from tui_router.datasets.near_duplicates import clusters
 from tui_router.datasets.sources import of_seeds
 from tui_router.datasets.splits import split
-from tui_router.routers.learned import LearnedRouter
-from tui_router.routers.noise import noisy
+from tui_router.routing.evaluation.perturbation import noisy
+from tui_router.routing.learned.learned_router import LearnedRouter
 
 FLEET = SHIPPED.fleet
 SKETCHER = LearnedRouter(FLEET, RULES).sketcher

@@ -22,7 +22,7 @@ from tui_router.datasets.formats import (
     row_of,
     system_prompt,
 )
-from tui_router.routers.late import trained
+from tui_router.routing.llm.llm_router import trained
 
 FLEET = SHIPPED.fleet
 HOSTILE = [

@@ -9,11 +9,11 @@ import pytest
 
 from tests.e2e.terminal import Terminal
 from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
-from tui_router import cli
+from tui_router.cli import main
 from tui_router.core.example import Example
 from tui_router.datasets.export import Choice, export
 from tui_router.datasets.importing import Reader
-from tui_router.routers.learned import LearnedRouter
+from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.store.store import Store
 
 FLEET = SHIPPED.fleet
@@ -130,7 +130,7 @@ def test_a_dry_run_keeps_nothing_a_fault_keeps_nothing_and_twice_is_once(tmp_pat
     home = ["--data-dir", str(tmp_path / "data"), "--json"]
 
     def run(*arguments, code):
-        assert cli.run(["dataset", "import", *map(str, arguments), *home]) == code
+        assert main.run(["dataset", "import", *map(str, arguments), *home]) == code
         return json.loads(capsys.readouterr().out)
 
     assert run(good, "--dry-run", code=0)["read"] == 3
@@ -154,14 +154,14 @@ def test_the_commands_from_verdict_to_export(tmp_path, capsys):
             store.rate(turn.id, verdict)
     store.close()
     home = ["--data-dir", str(tmp_path / "data"), "--json"]
-    assert cli.run(["dataset", "check", *home]) == 0
+    assert main.run(["dataset", "check", *home]) == 0
     made = json.loads(capsys.readouterr().out)
     assert (made["examples"], made["validated"], made["per_route"]["code"]) == (2, 2, 1)
     out = tmp_path / "out"
     arguments = ["dataset", "export", "--out", str(out), "--source", "verdict", "--target", "model", "--format", "csv"]
-    assert cli.run([*arguments, *home]) == 0
+    assert main.run([*arguments, *home]) == 0
     assert json.loads(capsys.readouterr().out)["per_source"] == {"verdict": 2}
-    assert cli.run([*arguments, *home]) == 1
+    assert main.run([*arguments, *home]) == 1
     assert "not empty; choose another folder" in capsys.readouterr().err
 
 
@@ -181,5 +181,5 @@ def test_the_commands_from_verdict_to_export(tmp_path, capsys):
     ],
 )
 def test_wrong_arguments_say_what_is_wrong(tmp_path, capsys, arguments, said):
-    assert cli.run(["dataset", *arguments, "--data-dir", str(tmp_path / "data")]) == 2
+    assert main.run(["dataset", *arguments, "--data-dir", str(tmp_path / "data")]) == 2
     assert said in capsys.readouterr().err

@@ -7,13 +7,13 @@ import pytest
 from msgspec.structs import replace
 
 from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
-from tui_router import config
+from tui_router.config.settings import parse_config
 from tui_router.core.statistics import overlap, tail, wilson
 from tui_router.core.types import Dispatch, Hop, Verdict
 from tui_router.insight.findings import corrected, find
 from tui_router.insight.replay import replay
-from tui_router.routers import seeds
-from tui_router.routers.bulk import by_rules
+from tui_router.routing.evaluation.parallel import by_rules
+from tui_router.routing.learned import seeds
 
 FLEET = SHIPPED.fleet
 SEEDS = [s for s in seeds.load() if not s.request.history and not s.request.has_image]
@@ -102,7 +102,7 @@ def test_requests_that_nobody_handles_are_found():
 def test_a_failing_fallback_is_taken_out_of_every_route_that_has_it():
     made, is_it = planted("failing_fallback", random.Random(0))
     one = next(filter(is_it, find(made, FLEET, 0.7)))
-    changed = config.parse(one.toml, None, {}).fleet
+    changed = parse_config(one.toml, None, {}).fleet
     assert one.effect is None and not any("gpt-oss-20b" in route.fallbacks for route in changed.routes)
     assert any("gpt-oss-20b" in route.fallbacks for route in FLEET.routes)
 
@@ -128,7 +128,7 @@ def test_the_predicted_effect_is_what_the_changed_rules_give(kind):
         if one is None:
             continue
         tried += 1
-        changed = config.parse(one.toml, None, {}).fleet
+        changed = parse_config(one.toml, None, {}).fleet
         found = replay(made, by_rules(changed), changed, workers=1)
         assert (one.effect.fixes, one.effect.breaks, one.effect.unrated) == (
             found.fixes,

@@ -5,10 +5,11 @@ import json
 import pytest
 
 from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
-from tui_router import cli, config
+from tui_router.cli import main
+from tui_router.config.settings import parse_config
 from tui_router.core.types import Answer
 from tui_router.insight.replay import replay
-from tui_router.routers.bulk import CHUNK, by_rules
+from tui_router.routing.evaluation.parallel import CHUNK, by_rules
 from tui_router.store.store import Store
 
 OTHER = '[routes.code.triggers."cats are code"]\nwords = ["cat", "cats"]\nweight = 30\n'
@@ -22,7 +23,7 @@ def store(tmp_path):
 
 
 def other_fleet():
-    return config.parse(OTHER, None, {}).fleet
+    return parse_config(OTHER, None, {}).fleet
 
 
 def test_the_same_rules_change_nothing(store):
@@ -69,11 +70,11 @@ def test_the_command(store, tmp_path, capsys):
     store.rate(turn.id, wrong("code"))
     (tmp_path / "other.toml").write_text(OTHER)
     place = ["--data-dir", str(tmp_path / "data")]
-    assert cli.run(["replay", "--rules", str(tmp_path / "other.toml"), "--json", *place]) == 0
+    assert main.run(["replay", "--rules", str(tmp_path / "other.toml"), "--json", *place]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["turns"], found["changed"], found["fixes"], found["breaks"]) == (1, 1, 1, 0)
     assert found["moves"][0] | {"turn": turn.id, "after": "code", "right_route": "code"} == found["moves"][0]
-    assert cli.run(["replay", "--days", "1", *place]) == 0
+    assert main.run(["replay", "--days", "1", *place]) == 0
     assert "1 turn" in capsys.readouterr().out
 
 
@@ -87,10 +88,10 @@ def test_the_command(store, tmp_path, capsys):
     ],
 )
 def test_wrong_arguments_say_what_is_wrong(store, tmp_path, capsys, arguments, said):
-    assert cli.run(["replay", *arguments, "--data-dir", str(tmp_path / "data")]) == 2
+    assert main.run(["replay", *arguments, "--data-dir", str(tmp_path / "data")]) == 2
     assert said in capsys.readouterr().err
 
 
 def test_without_a_store_there_is_nothing_to_replay(tmp_path, capsys):
-    assert cli.run(["replay", "--data-dir", str(tmp_path / "none")]) == 2
+    assert main.run(["replay", "--data-dir", str(tmp_path / "none")]) == 2
     assert "no store in" in capsys.readouterr().err and not (tmp_path / "none").exists()

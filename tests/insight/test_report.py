@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.worlds import SHIPPED, a_turn, right, wrong
-from tui_router import cli
+from tui_router.cli import main
 from tui_router.core.types import Answer, Dispatch, Verdict
 from tui_router.insight.metrics import measured, since
 from tui_router.insight.report import markdown, period, report
@@ -72,10 +72,10 @@ def test_the_command(tmp_path, capsys, rated):
         store.rate(turn.id, right("code"))
     assert [t.id for t in since(store, "2026-01-01")] == [turn.id] and not since(store, "2999-01-01")
     store.close()
-    assert cli.run(["--analyze", "--days", "1", "--json", "--data-dir", str(tmp_path)]) == 0
+    assert main.run(["--analyze", "--days", "1", "--json", "--data-dir", str(tmp_path)]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["turns"] == 1 and made["accuracy"]["n"] == int(rated) and set(made["per_route"]) == set(FLEET.by_route)
     assert made["findings"] == [] and made["accuracy"]["value"] == (1.0 if rated else None)
-    assert cli.run(["--analyze", "--data-dir", str(tmp_path)]) == 0
+    assert main.run(["--analyze", "--data-dir", str(tmp_path)]) == 0
     assert "# Router report, " in capsys.readouterr().out
-    assert cli.run(["--analyze", "--days", "0", "--data-dir", str(tmp_path)]) == 2
+    assert main.run(["--analyze", "--days", "0", "--data-dir", str(tmp_path)]) == 2

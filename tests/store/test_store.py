@@ -8,9 +8,9 @@ from tinydb import Query
 
 from tests.worlds import SHIPPED, a_turn, right, wrong
 from tui_router.core.types import Observation, Verdict
-from tui_router.store import records, routing_log
-from tui_router.store.errors import StoreError, UnknownTurnError
+from tui_router.store import routing_log, schema
 from tui_router.store.store import Store
+from tui_router.store.store_errors import StoreError, UnknownTurnError
 
 
 def test_a_turn_gets_an_id_that_says_its_number(store):
@@ -114,7 +114,7 @@ def test_an_older_layout_is_moved_forward_after_a_backup(store, turn, tmp_path, 
     def step(name, document):
         return {**document, "source": "moved"} if name == "turns" else document
 
-    monkeypatch.setitem(records.MIGRATIONS, 1, step)
+    monkeypatch.setitem(schema.MIGRATIONS, 1, step)
     moved = Store(tmp_path / "data")
     assert moved.find(turn.id).source == "moved"
     assert (tmp_path / "data/backups/store.db").exists()

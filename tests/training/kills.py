@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from tests.training import world
-from tui_router.training.artifact import REFERENCE, Reference, read
-from tui_router.training.events import Step
+from tui_router.training.router_manifest import REFERENCE, Reference, read
+from tui_router.training.run_events import Step
 from tui_router.training.runs import Run
 
 STEPS = 400

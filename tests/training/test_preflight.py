@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.training import world
+from tui_router.training import launcher, recipe
 from tui_router.training import preflight as module
-from tui_router.training import process, recipe
 from tui_router.training.preflight import preflight
 from tui_router.training.rows import DataError, read
 
@@ -82,7 +82,7 @@ def test_too_little_memory_or_disk(tmp_path, base, data, monkeypatch):
 
 
 def test_missing_packages(tmp_path, data, base, monkeypatch):
-    monkeypatch.setattr(process, "NEEDED", ("torch", "no_such_package"))
+    monkeypatch.setattr(launcher, "NEEDED", ("torch", "no_such_package"))
     assert "pip install 'tui-router[train]'" in stops(preflight(world.written(base), data, tmp_path))
 
 

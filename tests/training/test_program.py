@@ -11,8 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.training import world
-from tui_router.training import process, recipe
-from tui_router.training.artifact import (
+from tui_router.training import launcher, recipe
+from tui_router.training.router_manifest import (
     LATENCY,
     REFERENCE,
     ROUTER,
@@ -23,7 +23,7 @@ from tui_router.training.artifact import (
     Sealed,
     read,
 )
-from tui_router.training.events import Curve, Done, Dropped, Eval, Failed, Paused, Start, Step
+from tui_router.training.run_events import Curve, Done, Dropped, Eval, Failed, Paused, Start, Step
 from tui_router.training.runs import Run
 
 pytestmark = pytest.mark.timeout(300)
@@ -146,10 +146,12 @@ def test_several_processes_are_one_run(full, tmp_path, data):
     """`accelerate launch` starts the same program more than once; one of them speaks."""
     chosen = replace(full.record.recipe, steps=4)
     run = world.run_of(tmp_path, chosen, data)
-    command = process.command(*world.arguments(run))
+    command = launcher.command(*world.arguments(run))
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
               "--mixed_precision", "no", "--dynamo_backend", "no", "-m", *command[2:]]  # fmt: skip
-    done = subprocess.run(launch, cwd=run.folder, env=process.environment(run.folder), capture_output=True, timeout=200)
+    done = subprocess.run(
+        launch, cwd=run.folder, env=launcher.environment(run.folder), capture_output=True, timeout=200
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert [s.step for s in run.curve().steps] == [1, 2, 3, 4] and run.finished
 
@@ -180,7 +182,7 @@ def limited(run, limit):
         f"{limit}\nimport sys; sys.argv = ['train', *sys.argv[1:]]; from train.__main__ import main; sys.exit(main())"
     )
     command = [sys.executable, "-c", code, *world.arguments(run)]
-    done = subprocess.run(command, cwd=run.folder, env=process.environment(run.folder), capture_output=True)
+    done = subprocess.run(command, cwd=run.folder, env=launcher.environment(run.folder), capture_output=True)
     end = run.curve().end
     assert done.returncode == 1 and isinstance(end, Failed), end
     return end

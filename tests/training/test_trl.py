@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
-from tests.datasets.talks import FLEET, some
+from tests.datasets.tool_dialogues import FLEET, some
 from tests.training import world
 from tui_router.datasets.export import Choice, export
-from tui_router.datasets.export_tools import export as export_tools
-from tui_router.routers.learned import LearnedRouter
-from tui_router.training import process
+from tui_router.datasets.synthetic.tool_export import export as export_tools
+from tui_router.routing.learned.learned_router import LearnedRouter
+from tui_router.training import launcher
 
 _TRAIN = """
 import sys
@@ -39,7 +39,7 @@ def test_trl_trains_on_what_is_exported(tmp_path, base):
     export_tools(some(), FLEET, "messages", tmp_path / "tools", sketcher)  # tool calls, and the tools beside them
     folders.append(str(tmp_path / "tools"))
     done = subprocess.run(
-        [sys.executable, "-c", _TRAIN, str(base), *folders], cwd=tmp_path, env=process.environment(tmp_path), capture_output=True, text=True
+        [sys.executable, "-c", _TRAIN, str(base), *folders], cwd=tmp_path, env=launcher.environment(tmp_path), capture_output=True, text=True
     )  # fmt: skip
     trained = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("TRAINED")]
     assert trained == ["messages", "sharegpt", "prompt-completion", "hf", "tools"], done.stderr[-2500:]

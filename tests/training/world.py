@@ -4,10 +4,10 @@ import random
 import subprocess
 from pathlib import Path
 
-from tui_router import config
+from tui_router.config.settings import parse_config
 from tui_router.core.example import Example
 from tui_router.datasets.formats import line_of, row_of
-from tui_router.training import process, recipe, runs
+from tui_router.training import launcher, recipe, runs
 from tui_router.training.plan import Plan
 from tui_router.training.rows import read
 
@@ -23,10 +23,10 @@ FORMS = (
 ENDINGS = ("", "please", "today", "now", "again", "at noon", "thanks")
 FLEET = "\n".join(
     [f'[backends."{name}"]\nremove = true' for name in ("LM Studio", "Ollama", "llama-server")]
-    + [f"[routes.{r.name}]\nremove = true" for r in config.parse("", None, {}).fleet.routes]
+    + [f"[routes.{r.name}]\nremove = true" for r in parse_config("", None, {}).fleet.routes]
     + [f'[routes.{name}]\ndescription = "{name}"\nmodel = "gemma-3-1b"\nfallbacks = []' for name in WORDS]
 ) + "\n"  # fmt: skip
-COMPANY = config.parse(FLEET, None, {})
+COMPANY = parse_config(FLEET, None, {})
 RECIPE = """\
 base = "{base}"
 method = "{method}"
@@ -68,7 +68,7 @@ def dataset(folder: Path, target: str = "letter") -> Path:
 
 def base(folder: Path, data: Path, seed: int = 0) -> Path:
     """A model of random weights, and a tokenizer made from the dataset."""
-    code, _, trouble = process.do(
+    code, _, trouble = launcher.do(
         ["tiny", "--data", str(data), "--out", str(folder), "--size", "96", "--layers", "2", "--vocabulary", "1200", "--seed", str(seed)],
         folder.parent,
     )  # fmt: skip
@@ -99,7 +99,7 @@ def arguments(run: runs.Run) -> tuple[str, ...]:
 def start(run: runs.Run, *more: str) -> subprocess.Popen:
     """Its process, as the app starts it."""
     return subprocess.Popen(
-        process.command(*arguments(run), *more), cwd=run.folder, env=process.environment(run.folder),
+        launcher.command(*arguments(run), *more), cwd=run.folder, env=launcher.environment(run.folder),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 

@@ -4,10 +4,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.worlds import SHIPPED
-from tui_router.config import BackendSetting
+from tui_router.config.settings import BackendSetting
 from tui_router.demo.server import DemoServer
 from tui_router.ui.app import RouterApp
-from tui_router.ui.start import Options
+from tui_router.ui.options import Options
 
 
 class Face:
@@ -80,7 +80,7 @@ def face(tmp_path, monkeypatch):
 
 
 def _with(config, options):
-    import tui_router.engine  # noqa: F401
+    import tui_router.app.engine  # noqa: F401
 
     if options.threshold is None:
         return config

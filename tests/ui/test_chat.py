@@ -10,7 +10,7 @@ from tests.ui.face import face  # noqa: F401  # the fixture
 from tests.worlds import a_turn, right
 from tui_router.store.store import Store
 from tui_router.ui.app import RouterApp
-from tui_router.ui.start import Options
+from tui_router.ui.options import Options
 
 
 async def test_type_see_the_route_read_the_answer_and_rate(face):  # noqa: F811

@@ -2,13 +2,13 @@
 
 import asyncio
 
-from tests.datasets.talks import some
-from tests.datasets.test_generation import Served
+from tests.datasets.synthetic.test_requests import Served
+from tests.datasets.tool_dialogues import some
 from tests.ui.face import face  # noqa: F401  # the fixture
 from tui_router.core.example import Example
 from tui_router.datasets.sources import collected
 from tui_router.ui.app import RouterApp
-from tui_router.ui.start import Options
+from tui_router.ui.options import Options
 
 
 def own(f):

@@ -4,11 +4,12 @@ import tomllib
 
 from tests.ui.face import face  # noqa: F401  # the fixture
 from tests.worlds import a_turn, right, wrong
-from tui_router import config
+from tui_router.config import settings
+from tui_router.config.settings import load_config
 from tui_router.core.clock import now
-from tui_router.core.ruling import in_force
+from tui_router.core.label_edit import in_force
 from tui_router.core.types import Observation
-from tui_router.insight.reports import Reports
+from tui_router.insight.report_files import Reports
 
 
 async def filled(f):
@@ -64,7 +65,7 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
         await filled(f)
         await f.ask("write a haiku about rain")
         session = f.chat.session
-        monkeypatch.setattr(config, "config_dir", lambda: tmp_path)
+        monkeypatch.setattr(settings, "config_dir", lambda: tmp_path)
         await f.type("/analyze")
         await f.pilot.press("enter")
         await f.see("Router report, ", "wrong decisions for general_chat", "speak for reasoning", "fixes 12")
@@ -84,7 +85,7 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
         await f.see("applied")
         await f.until(lambda: "summarise" in own.read_text())
         assert "# mine" in own.read_text() and "# dark" in own.read_text()
-        changed = config.load(own).fleet
+        changed = load_config(own).fleet
         assert any(t.name == "summarise" for t in changed.route("reasoning").triggers)
         await another_engine(f, old)
         await f.see("write a haiku about rain")  # the conversation is still there, and goes on

@@ -12,10 +12,10 @@ from tests.training import world
 from tests.training.conftest import base, data, full  # noqa: F401  # the same trained run
 from tui_router.training.runs import all_runs
 from tui_router.ui.app import RouterApp
+from tui_router.ui.options import Options
 from tui_router.ui.screens.export import ExportScreen
-from tui_router.ui.screens.leaving import LeavingScreen
+from tui_router.ui.screens.quit_dialog import LeavingScreen
 from tui_router.ui.screens.train import TrainScreen
-from tui_router.ui.start import Options
 
 pytestmark = pytest.mark.timeout(300)
 

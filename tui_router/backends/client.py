@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tui_router import __version__
-from tui_router.backends.errors import BackendError, classify, message_of
+from tui_router.backends.backend_errors import BackendError, classify, message_of
 from tui_router.core.text import one_line
 
 _LIMITS = httpx.Limits(max_connections=32, max_keepalive_connections=8, keepalive_expiry=3.0)

@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from tui_router.backends import images
+from tui_router.backends.backend_errors import BackendError
 from tui_router.backends.client import is_local
-from tui_router.backends.errors import BackendError
 from tui_router.backends.health import Backend, Health
 from tui_router.backends.listing import ServedModel
 from tui_router.backends.matching import match
 from tui_router.backends.stream import ChatStream, Delta, Progress
 from tui_router.backends.warm_up import warm_up
-from tui_router.config import Settings
+from tui_router.config.settings import Settings
 from tui_router.core.fleet import Fleet, Model, Route
 from tui_router.core.types import Answer, Dispatch, Hop, Message
 

@@ -11,11 +11,11 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tui_router.backends.backend_errors import BackendError
 from tui_router.backends.client import Client
-from tui_router.backends.errors import BackendError
 from tui_router.backends.listing import LISTERS, Listing, ServedModel, detect
 from tui_router.backends.matching import match
-from tui_router.config import BackendSetting, ToolSetting
+from tui_router.config.settings import BackendSetting, ToolSetting
 from tui_router.core.fleet import Fleet, Model
 
 ModelState = Literal["loaded", "loadable", "loading", "busy", "down", "unknown"]

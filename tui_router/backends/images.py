@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from tui_router.backends.errors import BackendError
+from tui_router.backends.backend_errors import BackendError
 from tui_router.core.types import Attachment, Message
 
 TYPES = {

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from tui_router.backends.backend_errors import BackendError, message_of
 from tui_router.backends.client import Client, Reply
-from tui_router.backends.errors import BackendError, message_of
 
 State = Literal["loaded", "loadable", "loading", "failed", "unknown"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from tui_router.backends.errors import BackendError, classify, message_of
+from tui_router.backends.backend_errors import BackendError, classify, message_of
 from tui_router.backends.sse import Event, SSEDecoder
 from tui_router.backends.thinking import ThinkSplitter
 

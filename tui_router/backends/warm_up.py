@@ -12,7 +12,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 
-from tui_router.backends.errors import BackendError, classify, message_of
+from tui_router.backends.backend_errors import BackendError, classify, message_of
 from tui_router.backends.health import Backend
 from tui_router.backends.sse import SSEDecoder
 

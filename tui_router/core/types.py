@@ -1,7 +1,7 @@
 """Request, Decision, Dispatch, Answer, Verdict, Turn: what a turn is made of.
 
 All are frozen and serialise to JSON by `msgspec`; the field names are the stored format (schema version in
-`tui_router.store.records`) and, where the command line prints them, a contract with other programs.
+`tui_router.store.schema`) and, where the command line prints them, a contract with other programs.
 """
 
 from __future__ import annotations

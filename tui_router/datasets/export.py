@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from tui_router import __version__
 from tui_router.core.example import Example, Source
 from tui_router.core.fleet import Fleet
-from tui_router.datasets import private
-from tui_router.datasets.card import card
-from tui_router.datasets.clusters import clusters
+from tui_router.datasets import pii as private
+from tui_router.datasets.dataset_card import card
 from tui_router.datasets.formats import Format, Target, line_of, row_of
+from tui_router.datasets.near_duplicates import clusters
 from tui_router.datasets.splits import PARTS, Part, part_of
-from tui_router.routers.late import MOST_ROUTES
-from tui_router.routers.memory import Sketcher
+from tui_router.routing.learned.knn_memory import Sketcher
+from tui_router.routing.llm.llm_router import MOST_ROUTES
 
 Private = Literal["mask", "drop", "keep"]
 _BATCH = 5000

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from tui_router.core.example import SOURCES, Example
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Message, Role
-from tui_router.routers.late import Sheet, question, trained
+from tui_router.routing.llm.llm_router import Sheet, question, trained
 
 Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "csv", "hf"]
 FORMATS: tuple[Format, ...] = ("messages", "sharegpt", "alpaca", "prompt-completion", "csv", "hf")

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from tui_router.core.conversation import with_histories
 from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
-from tui_router.core.ruling import Ruling, in_force, name_of
+from tui_router.core.label_edit import Ruling, in_force, name_of
 from tui_router.core.types import Message, Turn
-from tui_router.routers import seeds
-from tui_router.routers.lessons import ACCEPTED, labelled_route
+from tui_router.routing.labels import ACCEPTED, labelled_route
+from tui_router.routing.learned import seeds
 
 VALUED = 2.0
 """Weight of an example that was marked as worth more than others."""

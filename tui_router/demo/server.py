@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from tui_router.config.settings import BackendSetting
 from tui_router.demo import answers
 from tui_router.demo.http import HttpReply, HttpRequest, serve_connection
 
@@ -473,3 +474,8 @@ def _direction(text: str) -> list[float]:
         ):
             total[place] += byte / 127.5 - 1
     return total
+
+
+def demo_backend(url: str) -> BackendSetting:
+    """The setting under which the dashboard and the command line use a demo server at this URL."""
+    return BackendSetting(name="DEMO", url=url, kind="lmstudio")

@@ -26,9 +26,9 @@ from tui_router.core.statistics import overlap, tail
 from tui_router.core.text import one_line
 from tui_router.core.types import Request, Turn
 from tui_router.insight.replay import Replayed, replay
-from tui_router.routers.bulk import by_rules
-from tui_router.routers.grading import grade
-from tui_router.routers.rules import RulesRouter
+from tui_router.routing.ensemble.grading import grade
+from tui_router.routing.evaluation.parallel import by_rules
+from tui_router.routing.rules.rules_router import RulesRouter
 
 Kind = Literal[
     "misleading_trigger", "confused_routes", "failing_fallback", "threshold_too_high", "differs", "unhandled"

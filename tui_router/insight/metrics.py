@@ -17,7 +17,7 @@ from tui_router.core.clock import local_day
 from tui_router.core.fleet import Fleet
 from tui_router.core.statistics import wilson
 from tui_router.core.types import Turn
-from tui_router.routers.grading import grade
+from tui_router.routing.ensemble.grading import grade
 from tui_router.store.store import Store
 
 BINS = 10

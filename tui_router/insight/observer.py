@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from tui_router import assets
+from tui_router.core import assets
 from tui_router.core.text import clean, one_line
 from tui_router.core.types import Message, Turn
 from tui_router.insight.findings import Finding

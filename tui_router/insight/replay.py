@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from tui_router.core.conversation import with_histories
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Request, Turn
-from tui_router.routers.bulk import MakeRouter, choices
-from tui_router.routers.lessons import labelled_route
+from tui_router.routing.evaluation.parallel import MakeRouter, choices
+from tui_router.routing.labels import labelled_route
 
 
 class Move(Struct, frozen=True):

@@ -12,10 +12,10 @@ from tui_router.core.clock import local_day, now
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import one_line, plural
 from tui_router.core.types import Observation, Turn
-from tui_router.insight.counted import Counted
 from tui_router.insight.drift import Drift, drifts
 from tui_router.insight.findings import Finding, find
 from tui_router.insight.metrics import Metrics, Rate, measured, newest_first
+from tui_router.insight.metrics_cache import Counted
 from tui_router.insight.observer import TAGS
 from tui_router.store.store import Store
 

@@ -17,7 +17,7 @@ from typing import Any
 from tui_router.core.clock import local_day
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Turn
-from tui_router.store import documents
+from tui_router.store import json_codec
 from tui_router.store.store import Store
 
 
@@ -51,7 +51,7 @@ def _write(turns: Iterable[Turn], fleet: Fleet, folder: Path) -> list[Path]:
         made.touch(0o600)
         with made.open("wb") as file:
             for turn in group:
-                file.write(documents.encode(row(turn, fleet)) + b"\n")
+                file.write(json_codec.encode(row(turn, fleet)) + b"\n")
         made.replace(path)
         written.append(path)
     return written

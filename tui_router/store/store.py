@@ -18,9 +18,8 @@ from msgspec.structs import asdict
 
 from tui_router.core.clock import now
 from tui_router.core.types import Lead, Observation, Session, Turn, Verdict
-from tui_router.store import documents, safety
-from tui_router.store.errors import StoreDamagedError, StoreError, UnknownTurnError
-from tui_router.store.records import (
+from tui_router.store import integrity, json_codec
+from tui_router.store.schema import (
     COUNTERS,
     LEADS,
     MIGRATIONS,
@@ -39,9 +38,10 @@ from tui_router.store.records import (
     Verdicts,
     decoder,
 )
-from tui_router.store.rows import LAST_ID
-from tui_router.store.shelf import Shelf
-from tui_router.store.table import SQLiteTinyDB
+from tui_router.store.sqlite_storage import LAST_ID
+from tui_router.store.store_errors import StoreDamagedError, StoreError, UnknownTurnError
+from tui_router.store.tinydb_table import SQLiteTinyDB
+from tui_router.store.training_tables import Shelf
 
 _turn = decoder(StoredTurn)
 _key = decoder(TurnKey)
@@ -100,20 +100,20 @@ class Store(Shelf):
         self._subscribers: list[Callable[[Change], None]] = []
 
     def _open(self, check: bool) -> SQLiteTinyDB:
-        lost_log = safety.wal_damage(self.path)
-        emptied = self.path.exists() and self.path.stat().st_size == 0 and bool(safety.backups(self.path))
+        lost_log = integrity.wal_damage(self.path)
+        emptied = self.path.exists() and self.path.stat().st_size == 0 and bool(integrity.backups(self.path))
         try:
             if emptied:
                 raise StoreDamagedError(f"{self.path}: is empty although backups exist")
             db = SQLiteTinyDB(self.path)
             try:
                 if check:
-                    safety.verify(db.storage)
+                    integrity.verify(db.storage)
             except BaseException:
                 db.close()
                 raise
         except StoreDamagedError as error:
-            self.repaired = str(safety.repair(self.path, str(error)))
+            self.repaired = str(integrity.repair(self.path, str(error)))
             db = SQLiteTinyDB(self.path)
         if lost_log:
             self.repaired = f"{self.repaired} After the last crash {lost_log}.".strip()
@@ -138,13 +138,13 @@ class Store(Shelf):
                 raise StoreError(
                     f"{self.path}: was written by a newer tui-router (layout {version}, this one knows {SCHEMA}); update it"
                 )
-        safety.backup(self.db.storage)
+        integrity.backup(self.db.storage)
         with self.db.transaction():
             for step in range(version, SCHEMA):
                 for name in TABLES:
                     for doc_id, raw in list(self.db.storage.scan(name)):
-                        moved = MIGRATIONS[step](name, documents.decode(raw))
-                        self.db.storage.put(name, {doc_id: None if moved is None else documents.encode(moved)})
+                        moved = MIGRATIONS[step](name, json_codec.decode(raw))
+                        self.db.storage.put(name, {doc_id: None if moved is None else json_codec.encode(moved)})
             self._put(SETTINGS, 1, {"schema": SCHEMA, "made": now()})
             self._put(COUNTERS, 1, self.recount())
 
@@ -193,7 +193,7 @@ class Store(Shelf):
             raw = self.db.storage.one(TURNS, number)
             if raw is None:
                 raise UnknownTurnError(f"there is no turn {turn.id!r}")
-            self.db.storage.put(TURNS, {number: documents.encode({**documents.decode(raw), **fields})})
+            self.db.storage.put(TURNS, {number: json_codec.encode({**json_codec.decode(raw), **fields})})
 
     def find(self, turn_id: str) -> Turn | None:
         """A turn by its id or by its number alone, with its latest verdict."""
@@ -252,7 +252,7 @@ class Store(Shelf):
     def made(self) -> str:
         """When this store was made: its name, so to speak."""
         raw = self.db.storage.one(SETTINGS, 1)
-        return str(documents.decode(raw).get("made", "")) if raw else ""
+        return str(json_codec.decode(raw).get("made", "")) if raw else ""
 
     def _with_verdict(self, turn: StoredTurn) -> Turn:
         raw = self.db.storage.one(VERDICTS, _number(turn.id))
@@ -441,8 +441,8 @@ class Store(Shelf):
 
     def backup_if_due(self) -> None:
         """A verified backup when the newest is older than a day. Time grows with the size of the store."""
-        if len(self.db.table(TURNS)) and safety.backup_is_due(self.path):
-            safety.backup(self.db.storage)
+        if len(self.db.table(TURNS)) and integrity.backup_is_due(self.path):
+            integrity.backup(self.db.storage)
 
     def close(self) -> None:
         """Close the file. Harmless when repeated."""

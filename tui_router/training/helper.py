@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tui_router.core.choice import Chosen
+from tui_router.core.letter_choice import Chosen
 from tui_router.core.types import Message
-from tui_router.training import process
-from tui_router.training.artifact import ROUTER, RouterCard, read
-from tui_router.training.errors import TrainingError
+from tui_router.training import launcher
+from tui_router.training.router_manifest import ROUTER, RouterCard, read
+from tui_router.training.training_error import TrainingError
 
 START_S = 180.0
 """Longest wait for the model to be loaded."""
@@ -72,7 +72,7 @@ class Helper:
         return await asyncio.shield(self._ready)
 
     async def _start(self) -> bool:
-        if names := process.missing():
+        if names := launcher.missing():
             self.error = f"the trained model needs {', '.join(names)}: pip install 'tui-router[train]', or serve it"
             return False
         try:
@@ -81,8 +81,8 @@ class Helper:
             self.error = str(error)
             return False
         self._process = await asyncio.create_subprocess_exec(
-            *process.command("serve", "--artifact", str(self.artifact)), cwd=self.artifact,
-            env=process.environment(self.artifact.parent), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            *launcher.command("serve", "--artifact", str(self.artifact)), cwd=self.artifact,
+            env=launcher.environment(self.artifact.parent), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
         try:

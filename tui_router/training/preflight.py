@@ -15,7 +15,7 @@ from typing import Literal
 from msgspec import Struct
 
 from tui_router.core.example import GOAL
-from tui_router.training import process
+from tui_router.training import launcher
 from tui_router.training.recipe import FEED_FORWARD, MIRRORS, Recipe, base_of, steps_of
 from tui_router.training.rows import DataError, Dataset, Row, read
 
@@ -57,7 +57,7 @@ class Preflight(Struct, frozen=True, kw_only=True):
 def preflight(recipe: Recipe, data: Path, out: Path) -> Preflight:
     """Look at everything. Reads the dataset; a second for 100,000 rows."""
     notes: list[Note] = []
-    if names := process.missing():
+    if names := launcher.missing():
         notes.append(Note("stop", f"training needs {', '.join(names)}: pip install 'tui-router[train]'"))
     try:
         dataset = read(data, recipe)

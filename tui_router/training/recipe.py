@@ -9,9 +9,10 @@ from typing import Literal
 
 from msgspec import Struct
 
-from tui_router import assets, toml_lines
-from tui_router.checks import Checker
-from tui_router.training.errors import TrainingError
+from tui_router.config import toml_locations
+from tui_router.config.validation import Checker
+from tui_router.core import assets
+from tui_router.training.training_error import TrainingError
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
@@ -112,7 +113,7 @@ def parse(text: str, name: str) -> Recipe:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{name}: is not TOML: {error}") from error
-    check = Checker(name, toml_lines.locate(text))
+    check = Checker(name, toml_locations.locate(text))
     check.known(data, (), _TOP)
     plain = Recipe()
     lora, training, evaluation = (check.table(data, (table,)) for table in TABLES)

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from tui_router.training.errors import TrainingError
 from tui_router.training.recipe import Recipe
+from tui_router.training.training_error import TrainingError
 
 FEWEST = 10
 """Rows below which there is nothing to train on."""

@@ -29,12 +29,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tui_router.core.clock import local, now
-from tui_router.training import RUNS, process, recipe
-from tui_router.training.artifact import ROUTER
-from tui_router.training.errors import TrainingError
-from tui_router.training.events import Curve, Done, Dropped, Event, Failed, Paused, event_of
+from tui_router.training import RUNS, launcher, recipe
 from tui_router.training.plan import Plan
 from tui_router.training.recipe import Recipe
+from tui_router.training.router_manifest import ROUTER
+from tui_router.training.run_events import Curve, Done, Dropped, Event, Failed, Paused, event_of
+from tui_router.training.training_error import TrainingError
 
 RunState = Literal["new", "running", "paused", "done", "dropped", "failed", "dead"]
 """`dead`: its process ended without a word, by a crash or because the memory was full."""
@@ -150,16 +150,16 @@ class Run:
 
     def begin(self, *, resume: bool = False) -> None:
         """Start its process, or go on behind the newest checkpoint. Raises RunError, NotInstalledError."""
-        process.require()
+        launcher.require()
         if self.lives():
             raise RunError(f"run {self.id} is running already")
         more = ["--resume"] if resume else []
         (self.folder / "control").unlink(missing_ok=True)
         if not resume:
             (self.folder / "events.jsonl").unlink(missing_ok=True)
-        started = process.begin(
+        started = launcher.begin(
             ["--recipe", str(self.folder / "recipe.toml"), "--data", str(self.folder / "data"), "--out", str(self.folder),
-             "--nice", str(process.NICE), *more],
+             "--nice", str(launcher.NICE), *more],
             self.folder,
         )  # fmt: skip
         (self.folder / "pid").write_text(str(started.pid), encoding="utf-8")
@@ -211,7 +211,7 @@ def create(folder: Path, chosen: Recipe, data: Path, data_hash: str, plan: Plan)
             recipe=chosen,
             data=str(data),
             data_hash=data_hash,
-            program=process.program_hash(),
+            program=launcher.program_hash(),
             plan=plan,
         )
         _write(home, record)

@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tui_router.config import Config
+from tui_router.config.settings import Config
 from tui_router.core.example import Source
 from tui_router.datasets.export import Choice, export
 from tui_router.datasets.sources import of_seeds, streamed
-from tui_router.routers.learned import LearnedRouter
-from tui_router.routers.race import Race
+from tui_router.routing.ensemble.ensemble import Race
+from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.store.store import STORE_FILE, Store
-from tui_router.training import RUNS, opponent, runs
+from tui_router.training import RUNS, runs
 from tui_router.training.plan import Plan
 from tui_router.training.recipe import Recipe
 from tui_router.training.runs import Run
@@ -45,5 +45,11 @@ def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[
 
 def create(folder: Path, recipe: Recipe, data: Path, data_hash: str, race: Race) -> Run:
     """A new run with its plan: it must beat whoever leads the race now. Raises OSError."""
-    name, version = opponent.leader_of(race)
+    name, version = leader_of(race)
     return runs.create(folder, recipe, data, data_hash, Plan(leader=name, leader_version=version))
+
+
+def leader_of(race: Race) -> tuple[str, str]:
+    """(name, version) of the router that leads; of a trained one, its run."""
+    router = race.routers.get(race.leader)
+    return race.leader, router.version if router is not None else race.leading_run

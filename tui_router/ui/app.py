@@ -13,21 +13,21 @@ from textual.binding import Binding
 from textual.filter import LineFilter
 from textual.screen import Screen
 
-from tui_router import assets
+from tui_router.core import assets
 from tui_router.core.text import one_line
-from tui_router.ui import signs, theme
-from tui_router.ui.screens.chat import ChatScreen
-from tui_router.ui.scrub import Scrub
-from tui_router.ui.start import Options
+from tui_router.ui import glyphs, theme
+from tui_router.ui.control_filter import Scrub
+from tui_router.ui.options import Options
+from tui_router.ui.screens.chat.screen import ChatScreen
 
 if TYPE_CHECKING:
     from textual.widgets import Markdown
 
-    from tui_router.config import Config
+    from tui_router.app.engine import Engine
+    from tui_router.config.settings import Config
     from tui_router.demo.server import DemoServer
-    from tui_router.engine import Engine
     from tui_router.training.runs import Run
-    from tui_router.ui.screens.room import Room
+    from tui_router.ui.screens.panel_screen import Room
 
 _POLL_S = 0.4
 _AFTER_PICTURE_S = 0.05
@@ -116,7 +116,7 @@ class RouterApp(App[None]):
             self.register_theme(one)
         self.theme = "router-dark"
         self.animation_level = "none"
-        signs.choose("auto")
+        glyphs.choose("auto")
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return theme.variables_for(self.current_theme)
@@ -144,10 +144,10 @@ class RouterApp(App[None]):
         self.set_interval(1.0, self._second)
 
     async def _start_engine(self, demo: bool) -> None:
-        from tui_router.store.errors import StoreError
+        from tui_router.store.store_errors import StoreError
 
         config = await asyncio.to_thread(self._load)
-        signs.choose(config.settings.ascii)
+        glyphs.choose(config.settings.ascii)
         if self.theme == "router-dark":
             self.theme = config.settings.theme
         for problem in config.problems[:6]:
@@ -167,9 +167,9 @@ class RouterApp(App[None]):
         """Read the configuration and import what is heavy, outside the event loop."""
         from msgspec.structs import replace
 
-        import tui_router.engine  # noqa: F401  # the import is the point
-        from tui_router.config import load_or_last_good
-        from tui_router.ui.place import state_folder
+        import tui_router.app.engine  # noqa: F401  # the import is the point
+        from tui_router.config.folders import state_folder
+        from tui_router.config.settings import load_or_last_good
 
         config = load_or_last_good(self.options.config, state_folder(self.options.data_dir))
         settings = config.settings
@@ -180,15 +180,14 @@ class RouterApp(App[None]):
         return replace(config, settings=settings)
 
     async def _run_engine(self, config: Config, demo: bool, session: str = "") -> None:
-        from tui_router.demo.place import with_demo
-        from tui_router.engine import Engine
-        from tui_router.ui.place import store_folder
+        from tui_router.app.engine import Engine
+        from tui_router.config.folders import store_folder
 
         if demo:
-            from tui_router.demo.server import DemoServer
+            from tui_router.demo.server import DemoServer, demo_backend
 
             self.demo = DemoServer()
-            config = with_demo(config, await self.demo.start())
+            config = config.with_only_backend(demo_backend(await self.demo.start()))
         folder, note = store_folder(self.options.data_dir, demo)
         engine = Engine(
             config,
@@ -226,7 +225,7 @@ class RouterApp(App[None]):
             self.demo = None
 
     async def _poll(self) -> None:
-        from tui_router.store.errors import StoreError
+        from tui_router.store.store_errors import StoreError
 
         if self.engine is not None and self.engine.store is not None:
             try:
@@ -305,7 +304,7 @@ class RouterApp(App[None]):
         self.run_worker(self._reload(), group="engine", description="reload", exit_on_error=False)
 
     async def _reload(self) -> None:
-        from tui_router.store.errors import StoreError
+        from tui_router.store.store_errors import StoreError
 
         demo = self.demo is not None
         config = await asyncio.to_thread(self._load)
@@ -360,7 +359,7 @@ class RouterApp(App[None]):
 
     async def action_quit(self) -> None:
         """Stop what runs, write what is due, and leave; a training may go on by itself."""
-        from tui_router.ui.screens.leaving import LeavingScreen
+        from tui_router.ui.screens.quit_dialog import LeavingScreen
 
         if isinstance(self.screen, LeavingScreen):
             return
@@ -441,3 +440,10 @@ class RouterApp(App[None]):
             webbrowser.open(href)
         else:
             self.notify(one_line(href, 200), title="not opened: not a web address", severity="warning", markup=False)
+
+
+def run_dashboard(options: Options) -> int:
+    """Run the dashboard until it is left; returns the exit code."""
+    app = RouterApp(options)
+    app.run()
+    return app.return_code or 0

@@ -14,16 +14,16 @@ from textual.widget import Widget
 from tui_router.core.clock import now
 from tui_router.core.example import GOAL
 from tui_router.core.text import one_line
-from tui_router.ui.screens.room import Listing, Table
+from tui_router.ui.screens.panel_screen import Listing, Table
 from tui_router.ui.widgets.lines import Part, bar, line
 
 if TYPE_CHECKING:
+    from tui_router.app.engine import Engine
+    from tui_router.app.generation_service import DataKind, Order
     from tui_router.core.example import Example
-    from tui_router.core.ruling import Kind, Ruling
-    from tui_router.datasets.doctor import Checkup, Trouble
-    from tui_router.datasets.writing import Tally
-    from tui_router.engine import Engine
-    from tui_router.generating import DataKind, Order
+    from tui_router.core.label_edit import Kind, Ruling
+    from tui_router.datasets.label_audit import Checkup, Trouble
+    from tui_router.datasets.synthetic.batches import Tally
 
 _KINDS: tuple[tuple[Trouble | None, str], ...] = (
     ("suspect", "perhaps the wrong route"), ("conflict", "the same request, two routes"),
@@ -107,11 +107,11 @@ class DataScreen(Listing):
     # -- reading -------------------------------------------------------------------------------------------------
     async def _read(self) -> None:
         """All examples, and what the doctor says of those that no seed gave."""
-        from tui_router.core.ruling import in_force, name_of
-        from tui_router.datasets.doctor import check
+        from tui_router.core.label_edit import in_force, name_of
+        from tui_router.datasets.label_audit import check
         from tui_router.datasets.sources import ruled, streamed
-        from tui_router.routers.learned import LearnedRouter
-        from tui_router.store.errors import StoreError
+        from tui_router.routing.learned.learned_router import LearnedRouter
+        from tui_router.store.store_errors import StoreError
 
         fleet = self.engine.config.fleet
 
@@ -216,7 +216,7 @@ class DataScreen(Listing):
 
     def action_search(self) -> None:
         """Examples that hold a text."""
-        from tui_router.ui.screens.typed import TypedScreen
+        from tui_router.ui.screens.text_dialog import TypedScreen
 
         def named(text: str | None) -> None:
             if text is not None and self.queues:
@@ -232,8 +232,8 @@ class DataScreen(Listing):
             self._writing = False
             self.notify("stopping after this batch; g goes on later", markup=False)
             return
-        from tui_router.generating import open_order
-        from tui_router.ui.screens.typed import TypedScreen
+        from tui_router.app.generation_service import open_order
+        from tui_router.ui.screens.text_dialog import TypedScreen
 
         def begin(wanted: int) -> None:
             self.run_worker(self._generate(kind, wanted), group="generate", exclusive=True, exit_on_error=False)
@@ -250,9 +250,9 @@ class DataScreen(Listing):
         self.app.push_screen(TypedScreen(f"How many {noun} shall a served model write?", "100"), named)
 
     async def _generate(self, kind: DataKind, wanted: int) -> None:
-        from tui_router.backends.errors import BackendError
-        from tui_router.generating import Order, OrderError, carry_out, open_order, writer_of
-        from tui_router.store.errors import StoreError
+        from tui_router.app.generation_service import Order, OrderError, carry_out, open_order, writer_of
+        from tui_router.backends.backend_errors import BackendError
+        from tui_router.store.store_errors import StoreError
 
         def tell(order: Order, kept: int, tally: Tally) -> bool:
             said = f"{order.model} writes: {kept} of {order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens; g stops"
@@ -298,7 +298,7 @@ class DataScreen(Listing):
         doubt = self._hand()
         if doubt is None:
             return
-        from tui_router.ui.screens.route_pick import RoutePickScreen
+        from tui_router.ui.screens.route_dialog import RoutePickScreen
 
         def picked(route: str | None) -> None:
             if route and route != doubt.example.route:
@@ -309,8 +309,8 @@ class DataScreen(Listing):
 
     async def _rule(self, doubt: Doubt, kind: Kind, route: str) -> None:
         """Keep what was decided. The label of a turn is its verdict, so that the routers learn the correction too."""
-        from tui_router.core.ruling import Ruling
-        from tui_router.store.errors import StoreError
+        from tui_router.core.label_edit import Ruling
+        from tui_router.store.store_errors import StoreError
 
         example, engine = doubt.example, self.engine
         try:
@@ -344,7 +344,7 @@ class DataScreen(Listing):
 
     async def _rate(self, example: Example, route: str) -> None:
         from tui_router.core.types import Verdict
-        from tui_router.store.errors import UnknownTurnError
+        from tui_router.store.store_errors import UnknownTurnError
 
         engine = self.engine
         turn = await engine.in_store(lambda: engine.opened().find(example.origin))
@@ -366,8 +366,8 @@ class DataScreen(Listing):
             self.run_worker(self._undo(), group="ruling", exit_on_error=False)
 
     async def _undo(self) -> None:
-        from tui_router.core.ruling import Ruling
-        from tui_router.store.errors import StoreError
+        from tui_router.core.label_edit import Ruling
+        from tui_router.store.store_errors import StoreError
 
         what, name = self._done.pop()
         engine = self.engine

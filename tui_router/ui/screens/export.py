@@ -13,20 +13,20 @@ from textual.binding import Binding
 from textual.content import Content
 from textual.widget import Widget
 
+from tui_router.config.folders import from_home
 from tui_router.core.clock import local, now
 from tui_router.core.example import SOURCES
 from tui_router.core.text import one_line
-from tui_router.ui.place import from_home
-from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.screens.panel_screen import Room, Table
 from tui_router.ui.widgets.lines import bar, line
 
 if TYPE_CHECKING:
-    from tui_router.core.dialogue import Dialogue
+    from tui_router.app.engine import Engine
     from tui_router.core.example import Example, Source
+    from tui_router.core.tool_dialogue import Dialogue
     from tui_router.datasets.export import Choice, Private
     from tui_router.datasets.formats import Format
-    from tui_router.engine import Engine
-    from tui_router.training.exports import Exported
+    from tui_router.training.export.forms import Exported
     from tui_router.training.runs import Run
 
 _FROM: tuple[tuple[Source, ...], ...] = (SOURCES, ("verdict", "imported", "generated"), ("verdict",))
@@ -92,7 +92,7 @@ class ExportScreen(Room):
 
     async def _read(self) -> None:
         from tui_router.datasets.sources import collected
-        from tui_router.store.errors import StoreError
+        from tui_router.store.store_errors import StoreError
         from tui_router.training.runs import all_runs
 
         self.finished = await asyncio.to_thread(lambda: [run for run in all_runs(self.engine.folder) if run.finished])
@@ -132,7 +132,7 @@ class ExportScreen(Room):
                 ("private data", c.private, "e-mail, phone, keys, cards, paths"),
                 ("repetitions", "keep" if c.duplicates else "one of each", "requests that are nearly the same"),
             ]
-        from tui_router.training.exports import FORMS, QUANTS, SAYS
+        from tui_router.training.export.forms import FORMS, QUANTS, SAYS
 
         run = self._run()
         form = FORMS[self.form_at]
@@ -192,14 +192,14 @@ class ExportScreen(Room):
 
     def _first_rows(self) -> Iterator[dict[str, Any]]:
         """What the first rows of the dataset would be."""
-        from tui_router.datasets import export_tools, tool_use
         from tui_router.datasets.formats import row_of
+        from tui_router.datasets.synthetic import tool_dialogues, tool_export
 
         fleet = self.engine.config.fleet
         if self.with_tools:
             for one in self.dialogues[:_PREVIEW]:
-                clean = one if self.tools_private == "keep" else export_tools.masked(one)
-                yield tool_use.row_of(clean, fleet, self.tools_form)
+                clean = one if self.tools_private == "keep" else tool_export.masked(one)
+                yield tool_dialogues.row_of(clean, fleet, self.tools_form)
             return
         fitting = [
             e
@@ -215,7 +215,7 @@ class ExportScreen(Room):
         if self.tab == 0:
             what = f"{self.tools_form}-tools" if self.with_tools else f"{self.choice.form}-{self.choice.target}"
             return self.engine.folder / "exports" / f"{local(now()):%Y%m%d-%H%M%S}-{what}"
-        from tui_router.training.exports import FORMS, QUANTS
+        from tui_router.training.export.forms import FORMS, QUANTS
 
         run = self._run()
         return run.folder / "exports" / f"{FORMS[self.form_at]}-{QUANTS[self.quant_at]}" if run else None
@@ -238,7 +238,7 @@ class ExportScreen(Room):
         if self.tab == 0:
             self._change_dataset(place, by)
         else:
-            from tui_router.training.exports import FORMS, QUANTS
+            from tui_router.training.export.forms import FORMS, QUANTS
 
             if place == 0 and self.finished:
                 self.run_at = (self.run_at + by) % len(self.finished)
@@ -251,8 +251,8 @@ class ExportScreen(Room):
     def _change_dataset(self, place: int, by: int) -> None:
         from msgspec.structs import replace
 
-        from tui_router.datasets.export_tools import FORMS
         from tui_router.datasets.formats import FORMATS, TARGETS
+        from tui_router.datasets.synthetic.tool_export import FORMS
 
         if place == 0:
             self.with_tools = not self.with_tools
@@ -274,7 +274,7 @@ class ExportScreen(Room):
 
     def action_destination(self) -> None:
         """Name the folder."""
-        from tui_router.ui.screens.typed import TypedScreen
+        from tui_router.ui.screens.text_dialog import TypedScreen
 
         def named(text: str | None) -> None:
             if text:
@@ -297,8 +297,8 @@ class ExportScreen(Room):
 
     async def _export_dataset(self) -> None:
         from tui_router.datasets.export import ExportError, export
-        from tui_router.datasets.export_tools import export as export_tools
-        from tui_router.routers.learned import LearnedRouter
+        from tui_router.datasets.synthetic.tool_export import export as export_tools
+        from tui_router.routing.learned.learned_router import LearnedRouter
 
         folder, fleet, choice = self._destination(), self.engine.config.fleet, self.choice
         if folder is None or not (self.dialogues if self.with_tools else self.examples):
@@ -334,8 +334,8 @@ class ExportScreen(Room):
         self.folder = None
 
     async def _export_model(self) -> None:
-        from tui_router.training.errors import TrainingError
-        from tui_router.training.exports import FORMS, QUANTS, export
+        from tui_router.training.export.forms import FORMS, QUANTS, export
+        from tui_router.training.training_error import TrainingError
 
         run, folder = self._run(), self._destination()
         if run is None or folder is None:
@@ -398,8 +398,8 @@ class ExportScreen(Room):
             self.run_worker(self._promote(run), group="export", exclusive=True, exit_on_error=False)
 
     async def _promote(self, run: Run) -> None:
-        from tui_router.store.errors import StoreError
-        from tui_router.training.errors import TrainingError
+        from tui_router.store.store_errors import StoreError
+        from tui_router.training.training_error import TrainingError
 
         self._tell(line(("… the gate", "$accent")))
         try:
@@ -415,7 +415,7 @@ class ExportScreen(Room):
 def _masked(example: Example, private: str) -> Example:
     from msgspec.structs import replace
 
-    from tui_router.datasets.private import mask
+    from tui_router.datasets.pii import mask
 
     return replace(example, text=mask(example.text)) if private == "mask" else example
 

@@ -13,13 +13,13 @@ from textual.widget import Widget
 from tui_router.core.clock import local
 from tui_router.core.text import one_line, plural
 from tui_router.core.types import Observation
-from tui_router.ui.screens.room import Listing, Table
+from tui_router.ui.screens.panel_screen import Listing, Table
 from tui_router.ui.widgets.lines import line
 from tui_router.ui.widgets.panes import LEVELS
 
 if TYPE_CHECKING:
-    from tui_router.engine import Engine
-    from tui_router.watching import Mode
+    from tui_router.app.engine import Engine
+    from tui_router.app.insight_service import Mode
 
 _MOST = 400
 _SHOWN_LEVELS = ("", "wrong", "caution", "good", "info")
@@ -61,14 +61,14 @@ class ObserverScreen(Listing):
         self._stop()
 
     def _told(self, event: object) -> None:
-        from tui_router.events import NoticeEvent
+        from tui_router.app.events import NoticeEvent
 
         if isinstance(event, NoticeEvent):
             self.seen.insert(0, event.observation)
             self._show()
 
     async def _read(self) -> None:
-        from tui_router.store.errors import StoreError
+        from tui_router.store.store_errors import StoreError
 
         try:
             self.seen = await self.engine.in_store(lambda: self.engine.opened().observations(_MOST))

@@ -12,13 +12,13 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Markdown
 
+from tui_router.config.folders import from_home
 from tui_router.core.text import clean, one_line, plural
-from tui_router.ui.place import from_home
-from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.screens.panel_screen import Room, Table
 from tui_router.ui.widgets.lines import line
 
 if TYPE_CHECKING:
-    from tui_router.engine import Engine
+    from tui_router.app.engine import Engine
     from tui_router.insight.findings import Finding
     from tui_router.insight.report import Report
 
@@ -65,8 +65,8 @@ class ReportScreen(Room):
 
     async def _make(self) -> None:
         from tui_router.insight.report import markdown
-        from tui_router.insight.reports import Reports, gathered
-        from tui_router.store.errors import StoreError
+        from tui_router.insight.report_files import Reports, gathered
+        from tui_router.store.store_errors import StoreError
 
         engine = self.engine
         try:
@@ -144,13 +144,13 @@ class ReportScreen(Room):
         if one is None or not one.toml:
             self.notify("there is nothing in fleet.toml to change for it", markup=False)
             return
-        from tui_router.ui.screens.change import ChangeScreen
+        from tui_router.ui.screens.fleet_change import ChangeScreen
 
         self.app.push_screen(ChangeScreen(self.engine, one))
 
     def action_undo(self) -> None:
         """Take the newest change of fleet.toml back."""
-        from tui_router.fleet_edit import EditError, FleetEdits
+        from tui_router.config.fleet_edit import EditError, FleetEdits
 
         try:
             edit = FleetEdits(self.engine.folder).undo()
@@ -164,7 +164,7 @@ class ReportScreen(Room):
     async def action_kept(self, by: int) -> None:
         """A report that was kept, or the one of now."""
         from tui_router.insight.report import markdown
-        from tui_router.insight.reports import Reports
+        from tui_router.insight.report_files import Reports
 
         if self.report is None:
             return
@@ -180,7 +180,7 @@ class ReportScreen(Room):
 
     async def action_save(self) -> None:
         """Keep the report in the data folder, as Markdown and as JSON."""
-        from tui_router.insight.reports import Reports
+        from tui_router.insight.report_files import Reports
 
         if self.report is None:
             return

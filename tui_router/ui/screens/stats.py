@@ -13,14 +13,14 @@ from textual.widget import Widget
 
 from tui_router.core.statistics import wilson
 from tui_router.core.text import plural
-from tui_router.ui.screens.room import Room, Table, first_day
+from tui_router.ui.screens.panel_screen import Room, Table, first_day
 from tui_router.ui.screens.stats_rows import Openings, calibration, confusion, models, rate_parts, routers, routes
 from tui_router.ui.widgets.chart import Scale, Series
 from tui_router.ui.widgets.chart_pane import ChartPane
 from tui_router.ui.widgets.lines import accuracy, line
 
 if TYPE_CHECKING:
-    from tui_router.engine import Engine
+    from tui_router.app.engine import Engine
     from tui_router.insight.metrics import Metrics
 
 _PERIODS: tuple[tuple[str, int], ...] = (("today", 1), ("7 days", 7), ("30 days", 30), ("all", 0))
@@ -194,7 +194,7 @@ class StatsScreen(Room):
 
     def _told(self, event: object) -> None:
         """Something was written: count it."""
-        from tui_router.events import EffectEvent, LeaderEvent, StoreEvent, TurnEvent
+        from tui_router.app.events import EffectEvent, LeaderEvent, StoreEvent, TurnEvent
 
         if isinstance(event, TurnEvent | EffectEvent | LeaderEvent | StoreEvent):
             self._count_again()
@@ -211,7 +211,7 @@ class StatsScreen(Room):
         self.app.push_screen(ReportScreen(self.engine, _PERIODS[self.period][1] or 3650))
 
     async def _count(self) -> None:
-        from tui_router.store.errors import StoreError
+        from tui_router.store.store_errors import StoreError
 
         first, shown = first_day(_PERIODS[self.period][1]), time.monotonic()
 

@@ -114,7 +114,7 @@ def _rate_cell(rate: Rate, width: int, cells: Openings, title: str, wanted: Want
 def routes(m: Metrics, cells: Openings, *, roomy: bool) -> list[Content]:
     """By route: how many turns, how often that was right, how many of its turns were found."""
     from tui_router.insight.metrics import Rate
-    from tui_router.routers.grading import grade
+    from tui_router.routing.ensemble.grading import grade
 
     fleet = cells.fleet
 
@@ -157,7 +157,7 @@ def _instead(turn: Turn) -> bool:
 
 def confusion(m: Metrics, cells: Openings) -> list[Content]:
     """A heat map: a row for each right route, a column for each decided one, what is often stands out."""
-    from tui_router.routers.grading import grade
+    from tui_router.routing.ensemble.grading import grade
 
     fleet = cells.fleet
     names = [r.name for r in fleet.routes]
@@ -254,7 +254,7 @@ def routers(m: Metrics, cells: Openings, cost: tuple[int, float, int]) -> list[C
         cost: (remarks, milliseconds, tokens) of the observer since the start.
     """
     from tui_router.insight.metrics import Rate
-    from tui_router.routers.grading import grade
+    from tui_router.routing.ensemble.grading import grade
 
     fleet = cells.fleet
 

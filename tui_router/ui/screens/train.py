@@ -12,14 +12,14 @@ from textual.content import Content
 from textual.widget import Widget
 
 from tui_router.core.text import one_line
-from tui_router.ui.screens.room import Room, Table
+from tui_router.ui.screens.panel_screen import Room, Table
 from tui_router.ui.screens.train_rows import Seen, about_rows, folded, gate_rows, log_rows, minutes
 from tui_router.ui.widgets.curves import SMOOTHING, VIEWS, LossPane, ViewPane, now_rows
 from tui_router.ui.widgets.lines import bar, line
 from tui_router.ui.widgets.recipe_form import SOURCES, RecipeForm
 
 if TYPE_CHECKING:
-    from tui_router.engine import Engine
+    from tui_router.app.engine import Engine
     from tui_router.training.preflight import Preflight
     from tui_router.training.runs import Run
 
@@ -100,7 +100,7 @@ class TrainScreen(Room):
     # -- reading -------------------------------------------------------------------------------------------------
     async def _find(self) -> None:
         """The runs that are there; a running one is shown large."""
-        from tui_router.training.events import Curve
+        from tui_router.training.run_events import Curve
         from tui_router.training.runs import all_runs
 
         def work() -> list[Seen]:
@@ -142,7 +142,7 @@ class TrainScreen(Room):
         from tui_router.core.conversation import with_histories
         from tui_router.core.example import GOAL
         from tui_router.datasets.sources import of_turns
-        from tui_router.store.errors import StoreError
+        from tui_router.store.store_errors import StoreError
 
         fleet = self.engine.config.fleet
 
@@ -254,10 +254,10 @@ class TrainScreen(Room):
 
     async def _prepare(self, *, start: bool) -> None:
         from tui_router.datasets.export import ExportError
-        from tui_router.store.errors import StoreError
+        from tui_router.store.store_errors import StoreError
         from tui_router.training import start as beginning
-        from tui_router.training.errors import TrainingError
         from tui_router.training.preflight import preflight
+        from tui_router.training.training_error import TrainingError
 
         config, folder, recipe = self.engine.config, self.engine.folder, self.form.recipe
         sources = SOURCES[self.form.sources]
@@ -339,7 +339,7 @@ class TrainScreen(Room):
         """Something with a run that waits for the disk; then all of them are read again."""
 
         async def done() -> None:
-            from tui_router.training.errors import TrainingError
+            from tui_router.training.training_error import TrainingError
 
             try:
                 await asyncio.to_thread(work)
@@ -354,7 +354,7 @@ class TrainScreen(Room):
         one = self._large()
         if one is None:
             return
-        from tui_router.ui.screens.typed import TypedScreen
+        from tui_router.ui.screens.text_dialog import TypedScreen
 
         def kept(text: str | None) -> None:
             if text is not None:
@@ -395,14 +395,14 @@ class TrainScreen(Room):
         if one.verdict is None:
             self.run_worker(self._to_gate(one), group="gate", exit_on_error=False)
             return
-        from tui_router.ui.screens.page import PageScreen
+        from tui_router.ui.screens.markdown_page import PageScreen
 
         self.app.push_screen(PageScreen(self.engine, f"Gate of run {one.run.id}", one.run.folder / "gate.md"))
 
     async def _to_gate(self, one: Seen) -> None:
-        from tui_router.store.errors import StoreError
-        from tui_router.training.errors import TrainingError
-        from tui_router.training.trial import put_to_gate
+        from tui_router.store.store_errors import StoreError
+        from tui_router.training.gate.run_gate import put_to_gate
+        from tui_router.training.training_error import TrainingError
 
         learning = self.engine.racing.learning
         if learning is None or self._judging:
@@ -430,8 +430,8 @@ class TrainScreen(Room):
         self.run_worker(self._lead(None), group="gate", exclusive=True, exit_on_error=False)
 
     async def _lead(self, run: Run | None) -> None:
-        from tui_router.store.errors import StoreError
-        from tui_router.training.errors import TrainingError
+        from tui_router.store.store_errors import StoreError
+        from tui_router.training.training_error import TrainingError
 
         racing = self.engine.racing
         try:

@@ -11,8 +11,8 @@ from tui_router.core.text import one_line
 from tui_router.ui.widgets.lines import Part, bar, line
 
 if TYPE_CHECKING:
-    from tui_router.training.events import Curve
-    from tui_router.training.gate import Verdict
+    from tui_router.training.gate.gate import Verdict
+    from tui_router.training.run_events import Curve
     from tui_router.training.runs import Run, RunState
 
 _LOG = 8
@@ -37,7 +37,7 @@ class Seen:
 
     def read(self) -> bool:
         """Read on; whether there was anything new. Waits for the disk."""
-        from tui_router.training.trial import last_verdict
+        from tui_router.training.gate.run_gate import last_verdict
 
         before = (self.offset, self.state, self.verdict)
         self.state, self.offset = self.run.read_on(self.curve, self.offset)

@@ -13,11 +13,11 @@ from tui_router.core.clock import local, now
 from tui_router.core.statistics import wilson
 from tui_router.core.text import clean, one_line, plural
 from tui_router.core.types import Turn, Verdict
-from tui_router.ui.screens.room import Listing, Table
+from tui_router.ui.screens.panel_screen import Listing, Table
 from tui_router.ui.widgets.lines import Part, accuracy, line, percent
 
 if TYPE_CHECKING:
-    from tui_router.engine import Engine
+    from tui_router.app.engine import Engine
 
 MOST = 200
 """Turns that are shown; the newest."""
@@ -63,7 +63,7 @@ class TurnsScreen(Listing):
 
     # -- reading -------------------------------------------------------------------------------------------------
     async def _read(self) -> None:
-        from tui_router.store.errors import StoreError
+        from tui_router.store.store_errors import StoreError
 
         try:
             await (self._find() if self._wanted is None else self._look_for(self._wanted))
@@ -146,7 +146,7 @@ class TurnsScreen(Listing):
         """Another route would have been right."""
         if (turn := self.in_hand(self.turns)) is None:
             return
-        from tui_router.ui.screens.route_pick import RoutePickScreen
+        from tui_router.ui.screens.route_dialog import RoutePickScreen
 
         def picked(route: str | None) -> None:
             if route and route != turn.decision.route:
@@ -163,7 +163,7 @@ class TurnsScreen(Listing):
         self.run_worker(self._rated(turn, verdict), group="rating", exit_on_error=False)
 
     async def _rated(self, turn: Turn, verdict: Verdict | None) -> None:
-        from tui_router.store.errors import StoreError
+        from tui_router.store.store_errors import StoreError
 
         try:
             if not await self.engine.rate(turn.id, verdict):
@@ -182,9 +182,9 @@ class TurnsScreen(Listing):
             self.run_worker(self._value(turn), group="rating", exit_on_error=False)
 
     async def _value(self, turn: Turn) -> None:
-        from tui_router.core.ruling import Ruling, name_of
+        from tui_router.core.label_edit import Ruling, name_of
         from tui_router.datasets.sources import of_turn
-        from tui_router.store.errors import StoreError
+        from tui_router.store.store_errors import StoreError
 
         example = of_turn(turn, self.engine.config.fleet)
         if example is None:

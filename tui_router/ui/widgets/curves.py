@@ -13,7 +13,7 @@ from tui_router.ui.widgets.chart_pane import ChartPane
 from tui_router.ui.widgets.lines import Part, line
 
 if TYPE_CHECKING:
-    from tui_router.training.events import Curve
+    from tui_router.training.run_events import Curve
 
 SMOOTHING = (0.0, 0.6, 0.9)
 """Weight of the past in the smoothed loss (an exponential mean), chosen by a key."""

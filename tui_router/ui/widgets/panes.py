@@ -21,8 +21,8 @@ from tui_router.ui.widgets.lines import Head, Part, Rows, Split, accuracy, bar, 
 
 if TYPE_CHECKING:
     from tui_router.backends.health import ModelStatus
-    from tui_router.learning import Effect
-    from tui_router.store.records import Counters
+    from tui_router.learning.online_learner import Effect
+    from tui_router.store.schema import Counters
 
 
 class Pane(Vertical):

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Static, TextArea
 
-from tui_router.ui.signs import shown
+from tui_router.ui.glyphs import shown
 
 PASTE_LINES, PASTE_CHARACTERS = 30, 3000
 """A longer paste is shown as one line that stands for it."""

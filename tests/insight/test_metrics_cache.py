@@ -1,0 +1,131 @@
+"""Counts that are remembered are the counts from scratch, whatever was written, by whomever, in between."""
+
+import random
+from math import ceil
+from threading import Thread
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tests.worlds import SHIPPED, a_turn, right, wrong
+from tui_router.core.clock import local_day
+from tui_router.insight.metrics import Metrics, Spread, measured
+from tui_router.insight.metrics_cache import PIECE, Counted
+from tui_router.store.store import Store
+
+FLEET = SHIPPED.fleet
+DAYS = ("2026-03-01T12:00:00.000Z", "2026-03-02T12:00:00.000Z", "2026-03-03T12:00:00.000Z")
+
+
+def filled(folder, n=3 * PIECE):
+    store, dice = Store(folder), random.Random(0)
+    with store.db.transaction():
+        for i in range(n):
+            turn = store.record(a_turn(dice.choice(["hello", "write a python function"]), at=DAYS[i * 3 // n]))
+            if i % 3 == 0:
+                store.rate(turn.id, dice.choice([right("code"), wrong("vision"), wrong()]))
+    return store
+
+
+def same(counted, store, day=""):
+    scratch = measured((t for t in store.turns() if local_day(t.at) >= day), FLEET)
+    return rounded(counted.since(day)) == rounded(scratch)
+
+
+def rounded(metrics):
+    """Sums of confidences depend on their order in the last digit."""
+    return replace(metrics, bins=[(round(total, 6), rate) for total, rate in metrics.bins])
+
+
+def test_a_store_is_counted_once_and_then_what_changed(tmp_path):
+    store = filled(tmp_path / "store")
+    counted = Counted(FLEET, tmp_path / "counted")
+    shares = list(counted.steps(store))
+    assert shares[-1] == 1 and len(shares) == 4 and same(counted, store) and same(counted, store, "2026-03-02")
+    assert list(counted.days()) == ["2026-03-01", "2026-03-02", "2026-03-03"]
+    assert counted.since("2026-03-02", "2026-03-02").turns == PIECE
+    counted.save()
+
+    other = Store(tmp_path / "store")
+    other.rate("10", wrong("reasoning"))
+    other.record(a_turn("hello"))
+    other.close()
+    again = Counted(FLEET, tmp_path / "counted")
+    assert len(list(again.steps(store))) == 2 and same(again, store)
+    assert list(again.steps(store)) == []
+    store.close()
+
+
+def test_other_names_of_routes_and_broken_files_are_counted_anew(tmp_path):
+    store = filled(tmp_path / "store", 30)
+    counted = Counted(FLEET, tmp_path / "counted")
+    counted.refresh(store)
+    counted.save()
+    renamed = replace(FLEET, routes=(*FLEET.routes[:-1], replace(FLEET.routes[-1], name="greetings")))
+    assert list(Counted(FLEET, tmp_path / "counted").steps(store)) == []
+    assert list(Counted(renamed, tmp_path / "counted").steps(store)) == [1.0]
+    (tmp_path / "counted").write_bytes(b"\x93nonsense")
+    fresh = Counted(FLEET, tmp_path / "counted")
+    assert list(fresh.steps(store)) and same(fresh, store)
+    elsewhere = filled(tmp_path / "elsewhere", 20)
+    (tmp_path / "counted").unlink()
+    counted._saved = -1
+    counted.save()
+    moved = Counted(FLEET, tmp_path / "counted")
+    moved.refresh(elsewhere)
+    assert same(moved, elsewhere)
+    store.close()
+    elsewhere.close()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.floats(1e-2, 1e6), min_size=1, max_size=60), st.sampled_from([0.5, 0.95]))
+def test_quantiles_are_right_to_a_bin(values, share):
+    spread = Spread()
+    for value in values:
+        spread.add(value)
+    exact = sorted(values)[max(0, ceil(share * len(values)) - 1)]
+    assert abs(spread.at(share) / exact - 1) < 0.026 and spread.n == len(values)
+    assert Spread().at(0.5) is None
+
+
+def test_joined_halves_are_the_whole():
+    turns = [a_turn("hello", id=f"{i}-a", verdict=right("code") if i % 2 else wrong("vision")) for i in range(1, 40)]
+    half, rest = measured(turns[:17], FLEET), measured(turns[17:], FLEET)
+    half.join(rest)
+    assert rounded(half) == rounded(measured(turns, FLEET)) and measured([], FLEET) == Metrics()
+
+
+class Interrupted(dict):
+    """Pieces of which another one comes while they are looked through, if nothing holds it off."""
+
+    meanwhile = staticmethod(lambda: None)
+
+    def __iter__(self):
+        places = super().__iter__()
+        yield next(places)
+        self.meanwhile()
+        yield from places
+
+
+def test_another_thread_may_count_while_it_is_asked(tmp_path):
+    store = filled(tmp_path / "store")
+    counted = Counted(FLEET, tmp_path / "none")
+    counted.refresh(store)
+    with store.db.transaction():
+        for _ in range(PIECE):
+            store.record(a_turn("hello"))
+    counting = Thread(target=lambda: counted.refresh(store))
+
+    def meanwhile():
+        if not counting.ident:
+            counting.start()
+            counting.join(0.5)
+
+    counted._kept.pieces = Interrupted(counted._kept.pieces)
+    counted._kept.pieces.meanwhile = meanwhile
+    assert counted.since("").turns == 3 * PIECE
+    counting.join()
+    assert counted.since("").turns == 4 * PIECE and list(counted.days())
+    store.close()

@@ -1,0 +1,72 @@
+"""The gate's judgement on made-up trials."""
+
+import random
+
+import pytest
+
+from tui_router.training.gate.gate import Trial, better, judge, not_worse, page
+from tui_router.training.plan import Plan
+
+PLAN = Plan(leader="learned", leader_version="abc")
+
+
+def trials(n, won, lost, both_wrong=0, route="code", confidence=0.95):
+    made = []
+    for i in range(n):
+        mine = "x" if won <= i < won + lost or i >= n - both_wrong else route
+        theirs = "x" if i < won or i >= n - both_wrong else route
+        made.append(
+            Trial(key=str(i), route=route, text=f"request {i}", mine=mine, confidence=confidence, theirs=theirs)
+        )
+    return made
+
+
+def verdict(rows, latency=5.0, leader=1.0, plan=PLAN):
+    return judge(plan, rows, latency, leader, "2026-01-01T00:00:00.000Z")
+
+
+def failed(found):
+    return [check.name for check in found.checks if not check.passed]
+
+
+def test_better_passes_and_the_page_says_why():
+    found = verdict(trials(200, 20, 5))
+    assert found.passed and (found.mine, found.theirs, found.only_mine, found.only_theirs) == (195, 180, 20, 5)
+    text = page(found, "r1")
+    assert "Gate of run r1: passed" in text and "97.5% [94%-99%] n=200" in text and "alone right on 20" in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "more", "what"),
+    [
+        (trials(50, 20, 5), {}, "enough rows"),
+        (trials(200, 10, 8), {}, "better"),
+        (trials(200, 20, 5, confidence=0.6), {}, "calibration"),
+        (trials(200, 20, 5), {"latency": 900.0}, "latency"),
+    ],
+)
+def test_each_demand_alone_refuses(rows, more, what):
+    assert failed(verdict(rows, **more)) == [what]
+
+
+def test_a_route_that_falls_behind_refuses():
+    rows = trials(200, 40, 0) + trials(20, 0, 6, route="vision", confidence=0.95)
+    assert failed(verdict(rows)) == ["every route"]
+
+
+def test_equal_and_faster_passes_when_shown_not_worse():
+    rows = trials(2000, 4, 4)
+    assert "better" in failed(verdict(rows, latency=5.0, leader=1.0))
+    assert verdict(rows, latency=1.0, leader=5.0).passed
+
+
+@pytest.mark.parametrize(("n", "differ"), [(100, 0.1), (400, 0.05)])
+def test_what_is_not_better_rarely_passes(n, differ):
+    dice = random.Random(1)
+    passed = worse = 0
+    for _ in range(2000):
+        apart = [dice.random() for _ in range(n)]
+        passed += better(sum(x < differ / 2 for x in apart), sum(differ / 2 <= x < differ for x in apart), 0.05)
+        low = (differ - 0.01) / 2
+        worse += not_worse(n, sum(x < low for x in apart), sum(low <= x < differ for x in apart), 0.01)
+    assert passed <= 120 and worse <= 120  # 5 % of 2,000, and three standard deviations

@@ -1,0 +1,298 @@
+"""Insight while the program runs: counts that are kept up to date, the observer's remarks, findings and drift in the feed.
+
+Nothing here may cost a turn anything. Counting and looking happen in the store's thread and in others; the observer is asked
+only when no answer is running and its model is loaded already, and is broken off when a request comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+from tui_router.app.events import Event
+from tui_router.backends.backend_errors import BackendError
+from tui_router.backends.health import Health
+from tui_router.backends.json_writer import Writer
+from tui_router.config.settings import Config
+from tui_router.core.clock import local_day, now
+from tui_router.core.text import one_line
+from tui_router.core.types import Observation, Turn
+from tui_router.insight.metrics_cache import FILE, Counted
+from tui_router.store.store import Store
+from tui_router.store.store_errors import StoreError
+
+if TYPE_CHECKING:
+    from tui_router.insight.drift import Drift
+    from tui_router.insight.findings import Finding
+
+T = TypeVar("T")
+Mode = Literal["off", "passive", "active"]
+EVERY: dict[Mode, int] = {"passive": 5, "active": 1}
+"""Mode -> turns from one look to the next."""
+DEADLINE_S = 20.0
+"""Of a remark, from asking to its last word."""
+TOKENS_A_DAY = 60_000
+"""What the observer may take, questions included."""
+_REMARK_TOKENS, _TEMPERATURE = 160, 0.3
+_QUIET_S = 0.7
+"""How long nothing must have happened before it is asked: the person may be typing a follow-up."""
+_FEED = 400
+"""Events that are looked through for what was told already."""
+_WINDOW = 500
+"""Turns in which findings are looked for."""
+_AT_A_TIME = 10
+"""Pieces that are counted before others may use the store again: some 20 ms."""
+_FIRST_S = 2.0
+"""After the start, before anything is counted: the first picture and the first key come first."""
+
+
+class Host(Protocol):
+    """What is needed of the engine."""
+
+    config: Config
+    folder: Path
+    health: Health
+    threshold: float
+    interactive: bool
+    live: dict[str, Any]
+
+    def emit(self, event: Event) -> None:
+        """Tell every listener."""
+        ...
+
+    def observed(self, observation: Observation) -> None:
+        """Tell and keep something beside the turns."""
+        ...
+
+    def begin_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have something done beside the turns."""
+        ...
+
+    async def in_store(self, work: Callable[[], T]) -> T:
+        """Run something that talks to the store in the store's thread."""
+        ...
+
+    def opened(self) -> Store:
+        """The store; StoreError when it is not open."""
+        ...
+
+
+class Watching:
+    """Insight beside the turns."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.mode: Mode = host.config.settings.observer if host.interactive else "off"
+        self.model = host.config.settings.observer_model
+        self.counted = Counted(host.config.fleet, host.folder / FILE)
+        self.cost = (0, 0.0, 0)
+        """(remarks, milliseconds, tokens) of the observer since the start."""
+        self.dropped: dict[str, int] = {}
+        """Why -> how many of its remarks were not shown."""
+        self.trouble = ""
+        """Why the model says nothing; empty while it does, or is off."""
+        self._writer = Writer(host.health, self.model)
+        self._counting = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
+        self._since = 0
+        self._told: set[str] = set()
+        self._spent: tuple[str, int] = ("", 0)
+
+    # -- start and end -------------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """Begin, a moment after the start."""
+        self._begin(self._first())
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._host.begin_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            said = f"a fault of tui-router itself: {type(error).__name__}: {one_line(str(error), 160)}"
+            self._host.observed(Observation(at=now(), tag="insight", text=said, level="caution"))
+
+    async def _first(self) -> None:
+        await asyncio.sleep(_FIRST_S)
+        with suppress(StoreError, OSError):
+            await self.count()
+            await self._daily()
+
+    async def _daily(self) -> None:
+        """The report of the last day on which there was anything, when it is not written yet."""
+        from tui_router.insight.report_files import Reports, gathered
+
+        host, reports = self._host, Reports(self._host.folder)
+        today = local_day(now())
+        day = next((day for day in reversed(self.counted.days()) if day < today), "")
+        if not day or reports.has(day):
+            return
+        store = host.opened()
+        made = await host.in_store(lambda: gathered(store, host.config.fleet, host.threshold, 1, day, self.counted))
+        await asyncio.to_thread(lambda: reports.keep(made()))
+
+    async def stop(self) -> None:
+        """End what runs, and remember what was counted."""
+        for task in list(self._tasks):
+            task.cancel()
+        with suppress(OSError, RuntimeError):  # RuntimeError: the store's thread has ended
+            await self._host.in_store(self.counted.save)
+
+    # -- counting ------------------------------------------------------------------------------------------------
+    async def count(self, tell: Callable[[float], None] = lambda share: None) -> None:
+        """Count what changed since the last time; `tell` hears the share that is done. Raises StoreError."""
+        store = self._host.opened()
+        async with self._counting:
+            steps = self.counted.steps(store)
+            while (share := await self._host.in_store(lambda: _some(steps))) is not None:
+                tell(share)
+
+    # -- turns that come and go ----------------------------------------------------------------------------------
+    def set_mode(self, mode: Mode) -> None:
+        """Look at every turn, at every fifth, or not at all."""
+        self.mode, self._since, self.trouble = mode, 0, ""
+        if mode == "off":
+            self.turn_begins()
+
+    def turn_begins(self) -> None:
+        """A request came: whatever the observer does, it makes way."""
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def turn_ended(self) -> None:
+        """A turn is over: perhaps it is time to look."""
+        if self.mode == "off":
+            return
+        self._since += 1
+        if self._since >= EVERY[self.mode] and self._looking is None:
+            self._looking = self._begin(self._look())
+            self._looking.add_done_callback(self._looked)
+
+    def _looked(self, _: asyncio.Task[None]) -> None:
+        self._looking = None
+
+    async def _look(self) -> None:
+        await asyncio.sleep(_QUIET_S)
+        if self._host.live:
+            return
+        try:
+            await self.count()
+            turns, findings, drift = await self._seen()
+        except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
+            return
+        self._since = 0
+        for one in drift:
+            self._tell_once("model_drift", one.says, one.turns)
+        for found in findings:
+            self._tell_once("pattern_detected", found.says, found.turns[:6])
+        await self._ask(turns, findings)
+
+    async def _seen(self) -> tuple[list[Turn], list[Finding], list[Drift]]:
+        """The newest turns, and what tests find in them."""
+        from tui_router.insight.drift import anchor, drifts
+        from tui_router.insight.findings import find
+
+        host = self._host
+        store = host.opened()
+
+        def read() -> list[Turn]:
+            newest = store.newest_number()
+            return store.between(anchor(newest), newest)
+
+        turns = await host.in_store(read)
+        if not self._told:  # what was told before this start
+            told = await host.in_store(lambda: store.observations(_FEED))
+            self._told = {"", *(_name(one.text) for one in told if one.by == "counts")}
+        fleet, threshold = host.config.fleet, host.threshold
+        return await asyncio.to_thread(
+            lambda: (turns, find(turns[-_WINDOW:], fleet, threshold, effects=False), drifts(turns, fleet, threshold))
+        )
+
+    def _tell_once(self, tag: str, says: str, turns: tuple[str, ...]) -> None:
+        """A finding goes into the feed when it is new, whatever its counts are by now."""
+        if _name(says) not in self._told:
+            self._told.add(_name(says))
+            self._host.observed(Observation(at=now(), tag=tag, text=says, level="caution", turns=turns, by="counts"))
+
+    # -- the model -----------------------------------------------------------------------------------------------
+    async def _ask(self, turns: list[Turn], findings: list[Finding]) -> None:
+        """Have the model say something; whatever goes wrong, the feed stays clean."""
+        from tui_router.insight import observer
+
+        self.trouble = self._cannot()
+        if self.trouble or not turns:
+            return
+        seen = observer.shown(turns, self.counted.since(local_day(now())), findings)
+        start = time.monotonic()
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                written = await self._writer.write(
+                    seen.messages,
+                    observer.SCHEMA,
+                    max_tokens=_REMARK_TOKENS,
+                    temperature=_TEMPERATURE,
+                    deadline_s=DEADLINE_S,
+                )
+        except TimeoutError:
+            self._drop("not within its deadline")
+            return
+        except BackendError as error:
+            self.trouble = str(error)
+            self._drop("no reply")
+            return
+        took = (time.monotonic() - start) * 1000
+        remarks, ms, tokens = self.cost
+        self.cost = (remarks + 1, ms + took, tokens + written.tokens)
+        self._spent = (self._spent[0], self._spent[1] + written.tokens)
+        made = observer.read(written.text, seen)
+        if isinstance(made, str):
+            self._drop(made)
+            return
+        self._host.observed(
+            Observation(
+                at=now(), tag=made.tag, text=made.text, level=made.level, turns=made.turns, by=self.model, elapsed_ms=took,
+                tokens=written.tokens,
+            )
+        )  # fmt: skip
+
+    def _cannot(self) -> str:
+        """Why the model cannot be asked now; empty when it can."""
+        today = local_day(now())
+        if self._spent[0] != today:
+            self._spent = (today, 0)
+        if self._spent[1] >= TOKENS_A_DAY:
+            return f"the observer has had its {TOKENS_A_DAY:,} tokens of today"
+        status = self._host.health.models.get(self.model)
+        if status is None:
+            return f"the fleet has no model {self.model!r} to observe"
+        if status.state != "loaded":
+            return f"{self.model} is not loaded, so the feed is written from the counts alone"
+        return ""
+
+    def _drop(self, why: str) -> None:
+        self.dropped[why] = self.dropped.get(why, 0) + 1
+
+
+def _name(says: str) -> str:
+    """A finding without its counts; a drift with the turn at which it began."""
+    began = re.search(r"since turn (\d+)", says)
+    return f"{re.sub(r'[0-9.,%]+', '', says)}{began[1] if began else ''}"
+
+
+def _some(steps: Iterator[float]) -> float | None:
+    """A few steps; the share that is done, or None at the end."""
+    share = None
+    for _ in range(_AT_A_TIME):
+        if (step := next(steps, None)) is None:
+            break
+        share = step
+    return share

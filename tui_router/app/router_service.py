@@ -1,0 +1,410 @@
+"""The race in the running program: asked for decisions, taught by verdicts, refitted and enlarged beside the turns.
+
+`routers.race` says who decides and who leads, `learning` what verdicts have made of the routers. Here is when: a decision
+waits for a verdict that is being learned and for a vector that comes in time, for nothing else; whatever takes seconds is
+done in other processes, or bit by bit between the keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from msgspec.structs import replace
+
+from tui_router.app.events import EffectEvent, Event, LeaderEvent
+from tui_router.backends.health import Health
+from tui_router.backends.served_chooser import ServedChooser
+from tui_router.config.settings import Config
+from tui_router.core.types import Decision, Request, Turn
+from tui_router.routing.ensemble.champion import TUNED
+from tui_router.routing.llm.llm_router import LateRouter
+from tui_router.store.store import Store
+from tui_router.store.store_errors import StoreError
+from tui_router.training import RUNS
+
+if TYPE_CHECKING:
+    from tui_router.app.tuned_router import Tuned
+    from tui_router.backends.embeddings import Embedder
+    from tui_router.core.types import Lead
+    from tui_router.learning.online_learner import Learning
+    from tui_router.routing.ensemble.ensemble import Raced
+    from tui_router.training.runs import Run
+
+T = TypeVar("T")
+EMBEDDING_BUDGET_S = 0.03
+"""How long a decision waits for the vector of its request."""
+_EMBED_AT_A_TIME = 128
+_SETTLE_S = 10.0
+"""How long a fit waits: the verdicts that make it due come in runs, and a start has other things to do."""
+_LOOK_AT_RUNS_S = 5.0
+"""How often it is looked whether a training has ended."""
+_SLICE = 8
+"""Earlier requests that are looked at in one go after a correction: a few milliseconds."""
+
+
+class Host(Protocol):
+    """What the race needs of the engine that it runs in."""
+
+    config: Config
+    folder: Path
+    health: Health
+    interactive: bool
+
+    def emit(self, event: Event) -> None:
+        """Tell every listener."""
+        ...
+
+    def notice(self, level: str, tag: str, text: str) -> None:
+        """Tell and keep something beside the turns."""
+        ...
+
+    def begin_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have something done beside the turns."""
+        ...
+
+    async def in_store(self, work: Callable[[], T]) -> T:
+        """Run something that talks to the store in the store's thread."""
+        ...
+
+    def opened(self) -> Store:
+        """The store; StoreError when it is not open."""
+        ...
+
+    async def quiet(self) -> None:
+        """Wait until no answer is running."""
+        ...
+
+
+class Racing:
+    """All routers of a running program. Until `load`, nobody decides and verdicts are left to the next start."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.learning: Learning | None = None
+        """The routers and what they were taught."""
+        self.late: dict[str, LateRouter] = {}
+        """The routers that ask a model."""
+        if model := host.config.settings.llm_router:
+            self.late["llm"] = LateRouter("llm", host.config.fleet, model, ServedChooser(host.health, model))
+        self.tuned: Tuned | None = None
+        """The trained router, when there is one."""
+        self._look_at_runs = 0.0
+        self._embedder: Embedder | None = None
+        self._warming: asyncio.Task[None] | None = None
+        self._refit: asyncio.Task[None] | None = None
+        self._teaching = asyncio.Lock()
+        """Held while a verdict is learned: the next request waits for it (milliseconds)."""
+
+    async def load(self, store: Store) -> None:
+        """Load the routers with what the store has taught them. Raises StoreError."""
+        host = self._host
+
+        def work() -> Learning:
+            from tui_router.learning.online_learner import Learning
+
+            made = Learning(host.config.fleet, host.folder, host.config.settings)
+            made.catch_up(store)
+            return made
+
+        self.learning = learning = await host.in_store(work)
+        from tui_router.backends.embeddings import Embedder
+
+        self._embedder = Embedder(host.health, learning.folder)
+        await self.look_for_tuned()
+        if learning.trouble:
+            host.notice("caution", "learned_again", learning.trouble)
+        host.emit(LeaderEvent(self.leader))
+        if learning.behind:
+            host.begin_task(self._catch_up(learning))
+        else:
+            self._refit_if_due(learning)
+
+    def loaded(self) -> Learning:
+        """The routers. Raises StoreError until they are loaded."""
+        if self.learning is None:
+            raise StoreError("the routers are not loaded")
+        return self.learning
+
+    # -- deciding ------------------------------------------------------------------------------------------------
+    @property
+    def leader(self) -> str:
+        """The name of the router that is acted on; empty until the routers are loaded."""
+        return self.learning.race.leader if self.learning is not None else ""
+
+    def shadow_grades(self) -> dict[str, list[tuple[int, bool]]]:
+        """Router -> (turn, right?) of every rated turn on which that is known, oldest first; the leader is left out."""
+        found: dict[str, list[tuple[int, bool]]] = {}
+        for one in self.learning.race.grades if self.learning is not None else ():
+            for name in one.decisions:
+                right = one.right(name)
+                if name != self.leader and right is not None:
+                    found.setdefault(name, []).append((one.key, right))
+        return found
+
+    async def decide(self, request: Request) -> Raced:
+        """All decisions that come at once; a leader that asks a model is waited for until its deadline."""
+        learning = self.loaded()
+        await self._hear(learning, request)
+        async with self._teaching:
+            raced = learning.race.decide(request)
+        leader = self.leader
+        late = self.late.get(leader)
+        led = await self.decide_late(late, request) if late is not None else None
+        if leader == TUNED:
+            await self._count_miss(missed=led is None)
+        return raced if led is None else raced.led_by(led)
+
+    async def decide_late(self, late: LateRouter, request: Request) -> Decision | None:
+        """The calibrated decision of a router that asks a model; None when it does not come in time."""
+        made = await late.decide(request)
+        return None if made is None else self.loaded().race.calibrated(made)
+
+    def worth_asking(self, request: Request, raced: Raced) -> bool:
+        """Whether to ask although the decision is sure enough; counts as asked when it is."""
+        return self.loaded().worth_asking(request, raced)
+
+    # -- served embeddings ---------------------------------------------------------------------------------------
+    def look_for_embeddings(self) -> None:
+        """Begin to listen to an embedding model that a server has, if that is not done or under way."""
+        idle = self._warming is None or self._warming.done()
+        if idle and self._host.interactive and self.learning is not None:
+            encoder, head = self._encoder(), self.learning.learned.reader.head
+            if encoder and (head is None or head.encoder != encoder):
+                self._warming = asyncio.create_task(self._warm_up(self.learning, encoder), name="embeddings")
+
+    def _encoder(self) -> str:
+        """What the server calls its embedding model; empty when there is none."""
+        found = self._embedder.served() if self._embedder is not None else None
+        return found[1].id if found is not None else ""
+
+    async def _warm_up(self, learning: Learning, encoder: str) -> None:
+        """Have the seeds embedded, batch after batch while nobody waits for an answer, and fit a head to their vectors."""
+        from tui_router.learning.online_learner import head_texts
+
+        assert self._embedder is not None
+        texts = head_texts()
+        vectors = []
+        for start in range(0, len(texts), _EMBED_AT_A_TIME):
+            await self._host.quiet()
+            part = await self._embedder.vectors(texts[start : start + _EMBED_AT_A_TIME])
+            if part is None:
+                return  # it went away: what came is kept, and the next look begins where this one ended
+            vectors.append(part)
+        try:
+            head = await asyncio.to_thread(learning.fit_head, encoder, vectors)
+        except (OSError, ValueError) as error:
+            self._host.notice("caution", "embeddings", f"the embeddings of {encoder} are not used: {error}")
+            return
+        learning.learned.use_head(head)
+        self._host.notice("good", "embeddings", f"the learned router listens to {encoder} too")
+        self._host.emit(LeaderEvent(self.leader))
+
+    async def _hear(self, learning: Learning, request: Request) -> None:
+        """Bring the request's vector to the learned router, if it comes in time."""
+        head = learning.learned.reader.head
+        if head is None or self._embedder is None or head.encoder != self._encoder():
+            return
+        vector = await self._embedder.vector(request.text, EMBEDDING_BUDGET_S)
+        if vector is not None and len(vector) == len(head.weights):
+            learning.learned.reader.hear(replace(request, history=()), vector)
+
+    # -- learning ------------------------------------------------------------------------------------------------
+    async def learn(self, turn: Turn) -> None:
+        """Take a new, changed or withdrawn verdict to heart, and say what it changed."""
+        learning, host = self.learning, self._host
+        if learning is None:
+            return
+        async with self._teaching:
+            effect, leader = None, self.leader
+            try:
+                taught, at, earlier = await host.in_store(lambda: learning.recall(host.opened(), turn))
+            except StoreError:
+                return  # the next start learns it from the store
+            if turn.verdict is not None and turn.verdict.rating == "wrong":
+                witnesses = learning.witnesses(taught)
+                for place, other in enumerate(earlier):
+                    witnesses.call(other)
+                    if place % _SLICE == 0:
+                        await asyncio.sleep(0)  # keys come first
+                change = learning.took(taught, at)
+                effect = witnesses.effect()
+            else:
+                change = learning.took(taught, at)
+        if effect is not None:
+            host.emit(EffectEvent(effect))
+        if change is not None:
+            if change.old == TUNED:
+                await self._keep_lead(change.new, learning.told(change))
+            else:
+                host.notice("good", "new_leader", learning.told(change))
+        if self.leader != leader:
+            host.emit(LeaderEvent(self.leader))
+        if learning.save_is_due:
+            await self.save()
+        self._refit_if_due(learning)
+
+    async def learn_of_others(self, numbers: frozenset[int]) -> None:
+        """Learn the verdicts that other processes gave on these turns."""
+        learning, host = self.learning, self._host
+        if learning is None:
+            return
+        for number in sorted(numbers):
+            with suppress(StoreError):
+                found = await host.in_store(partial(learning.unknown, host.opened(), number))
+                if found is not None:
+                    async with self._teaching:
+                        learning.took(*found)
+        host.emit(LeaderEvent(self.leader))
+
+    async def _catch_up(self, learning: Learning) -> None:
+        """Learn the verdicts that a start left for later, a few at a time."""
+        host = self._host
+        while learning.behind:
+            try:
+                part = await host.in_store(lambda: learning.next_behind(host.opened()))
+            except StoreError:
+                return
+            async with self._teaching:
+                for turn, at in part:
+                    learning.learn(turn, at)
+                    await asyncio.sleep(0)  # keys come first
+        await self.save()
+        self._refit_if_due(learning)
+
+    def _refit_if_due(self, learning: Learning) -> None:
+        idle = self._refit is None or self._refit.done()
+        if idle and self._host.interactive and learning.refit_is_due():
+            self._refit = asyncio.create_task(self._fit_own(learning), name="refit")
+
+    async def _fit_own(self, learning: Learning) -> None:
+        """Fit the person's own model in another process, and take it into the race."""
+        from tui_router.learning.personal_fit import Job, refit
+
+        host = self._host
+        learning.tried_to_fit()
+        await asyncio.sleep(_SETTLE_S)
+        await host.quiet()
+        try:
+            lessons = await host.in_store(lambda: learning.lessons(host.opened()))
+        except StoreError:
+            return
+        trouble = await refit(Job(host.config.fleet, str(learning.folder), tuple(lessons)))
+        if trouble:
+            host.notice("caution", "not_fitted", trouble)
+            return
+        fresh = await host.in_store(learning.load_own)
+        if fresh is not None:
+            async with self._teaching:
+                learning.use(fresh)
+            host.notice("good", "fitted", f"the learned router was fitted to your {len(lessons)} labels")
+            host.emit(LeaderEvent(self.leader))
+
+    # -- the trained router ----------------------------------------------------------------------------------------
+    async def look_for_tuned(self) -> None:
+        """Take the run that leads, or the newest one, as the trained router."""
+        learning, host = self.loaded(), self._host
+        if not (host.folder / RUNS).is_dir():
+            return  # nothing was ever trained here
+        from tui_router.app.tuned_router import Tuned, chosen_run
+        from tui_router.training.router_manifest import ArtifactError
+
+        run = await asyncio.to_thread(chosen_run, host.folder, learning.race.leading_run)
+        if self.tuned is not None and run is not None and self.tuned.run.id == run.id:
+            return
+        if self.tuned is not None:
+            await self.tuned.close()
+        self.tuned = None
+        self.late.pop(TUNED, None)
+        if run is None:
+            return
+        try:
+            self.tuned = Tuned(run, host.config, host.health, lambda: self.leader == TUNED)
+        except ArtifactError as error:
+            host.notice("caution", "tuned", f"run {run.id} cannot be asked: {error}")
+            return
+        self.late[TUNED] = self.tuned.router
+
+    async def notice_runs(self) -> None:
+        """Now and then: a training that has ended, whoever watched it, gives a shadow."""
+        if self.learning is not None and time.monotonic() >= self._look_at_runs:
+            self._look_at_runs = time.monotonic() + _LOOK_AT_RUNS_S
+            await self.look_for_tuned()
+
+    async def promote(self, run: Run) -> Lead:
+        """Give a run the lead. Raises PromotionError, RunError, ArtifactError, StoreError."""
+        from tui_router.app.tuned_router import passes
+
+        race, host = self.loaded().race, self._host
+        reason = await asyncio.to_thread(passes, race, run, host.config, host.folder)
+        return await self._give_lead(TUNED, reason, "good", run.id)
+
+    async def rollback(self) -> Lead:
+        """Take the lead back from the trained router. Raises PromotionError, StoreError."""
+        from tui_router.app.tuned_router import ROLLED_BACK, before
+
+        return await self._give_lead(before(self.loaded().race), ROLLED_BACK, "caution")
+
+    async def learn_of_leads(self) -> None:
+        """Another process gave somebody the lead."""
+        race, host = self.loaded().race, self._host
+        race.lead(await host.in_store(lambda: host.opened().leads()))
+        await self.look_for_tuned()
+        host.emit(LeaderEvent(self.leader))
+
+    async def _give_lead(self, router: str, reason: str, level: str, run: str = "") -> Lead:
+        """Write down who leads from now on, and tell. Raises StoreError; then nothing has changed."""
+        host = self._host
+        lead = await host.in_store(lambda: host.opened().give_lead(router, reason, run))
+        await self.learn_of_leads()
+        host.notice(level, "new_leader", f"{router} leads now: {reason}")
+        return lead
+
+    async def _count_miss(self, *, missed: bool) -> None:
+        """A trained leader that does not answer several times in a row leads no longer."""
+        from tui_router.app.tuned_router import MISSES
+
+        if self.tuned is None:
+            if missed:
+                await self._keep_lead(self.loaded().race.at_once, "the run that led is gone")
+            return
+        if missed and self.tuned.helper.loading:
+            return  # its process has just been started
+        self.tuned.misses = self.tuned.misses + 1 if missed else 0
+        if self.tuned.misses >= MISSES:
+            why = f" ({self.tuned.helper.error})" if self.tuned.helper.error else ""
+            await self._keep_lead(self.loaded().race.at_once, f"tuned did not answer {MISSES} times in a row{why}")
+
+    async def _keep_lead(self, router: str, reason: str) -> None:
+        """Write down that the trained router lost the lead."""
+        with suppress(StoreError):  # the verdicts tell the same at the next start
+            await self._give_lead(router, reason, "caution")
+
+    # -- the end -------------------------------------------------------------------------------------------------
+    async def save(self) -> None:
+        """Write down what was learned, if there is anything new."""
+        if self.learning is None or not self.learning.unsaved:
+            return
+        try:
+            await self._host.in_store(self.learning.save)
+        except OSError as error:
+            said = f"what was learned is not written down: {error.strerror}; verdicts are safe"
+            self._host.notice("caution", "not_saved", said)
+
+    async def stop(self) -> None:
+        """End what runs beside the turns; a later start goes on with it."""
+        if self.learning is not None:
+            self.learning.behind.clear()
+        for task in (self._refit, self._warming):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        if self._embedder is not None:
+            await self._embedder.close()
+        if self.tuned is not None:
+            await self.tuned.close()

@@ -1,0 +1,178 @@
+"""The trained router in the running program: which run it is, how it is asked, who gives it the lead and takes it back.
+
+It is asked through a server that serves it, or, while it leads and no server does, through a process of its own. As long as
+it only shadows, no such process is started: a gigabyte of memory is too much for being watched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from tui_router.backends.health import Health
+from tui_router.backends.served_chooser import ServedChooser
+from tui_router.config.settings import Config
+from tui_router.core.fleet import Model
+from tui_router.core.letter_choice import Chooser, Chosen
+from tui_router.core.types import Decision, Message, Request
+from tui_router.routing.ensemble.ensemble import AUTO, Race
+from tui_router.routing.llm.llm_router import LateRouter
+from tui_router.training.export.forms import served_name
+from tui_router.training.gate.run_gate import put_to_gate
+from tui_router.training.helper import START_S, Helper
+from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterCard, read
+from tui_router.training.runs import Run, RunError, all_runs, find
+from tui_router.training.training_error import TrainingError
+
+MISSES = 5
+"""Requests in a row that it may leave unanswered; then who led before leads again."""
+
+
+class PromotionError(TrainingError):
+    """A run cannot be given the lead; the message says why."""
+
+
+class TunedChooser:
+    """Asks the trained model: through a server, else through a process of its own if it may.
+
+    Args:
+        served: Asks a server.
+        helper: The process; not started before it is needed.
+        may_help: Whether it is worth a process now.
+    """
+
+    def __init__(self, served: Chooser, helper: Helper, may_help: Callable[[], bool]) -> None:
+        self._served, self.helper, self._may_help = served, helper, may_help
+
+    async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> Chosen | None:
+        """The choice; None when nobody answers in time."""
+        start = asyncio.get_running_loop().time()
+        chosen = await self._served.choose(messages, letters, deadline_s)
+        left = deadline_s - (asyncio.get_running_loop().time() - start)
+        if chosen is not None or left <= 0 or not self._may_help():
+            return chosen
+        return await self.helper.choose(messages, letters, left)
+
+
+class Tuned:
+    """One run as a router.
+
+    Args:
+        run: Finished.
+        config: Settings and fleet.
+        health: Where it may be served.
+        may_help: Whether it is worth a process of its own.
+        wait: Wait for that process to be ready, instead of going without it.
+
+    Raises:
+        ArtifactError: what the run left cannot be read.
+    """
+
+    def __init__(
+        self, run: Run, config: Config, health: Health, may_help: Callable[[], bool], *, wait: bool = False
+    ) -> None:
+        card = read(run.artifact / ROUTER, RouterCard)
+        self.run = run
+        name = served_name(run)
+        health.watch(Model(name=name, context=4096))
+        self.helper = Helper(run.artifact, wait=wait)
+        chooser = TunedChooser(ServedChooser(health, name, trained=True), self.helper, may_help)
+        self.router = LateRouter("tuned", config.fleet, name, chooser, card.sheet, card.temperature)
+        self.misses = 0
+        """Requests in a row that it did not answer."""
+
+    async def close(self) -> None:
+        """End its process."""
+        await self.helper.close()
+
+
+def chosen_run(folder: Path, leading: str) -> Run | None:
+    """The run that is the trained router: the one that leads, else the newest that can decide; None without one."""
+    if leading:
+        with suppress(RunError):
+            run = find(folder, leading)
+            return run if run.finished else None
+        return None
+    return next((run for run in all_runs(folder) if run.finished and run.record.recipe.label == "letter"), None)
+
+
+# -- the lead ----------------------------------------------------------------------------------------------------
+def passes(race: Race, run: Run, config: Config, folder: Path) -> str:
+    """Put a run to the gate, and say why it may lead. Blocks for seconds; whoever calls then gives it the lead.
+
+    Raises:
+        PromotionError, RunError, ArtifactError: it does not pass, or cannot be asked.
+    """
+    if race.pinned != AUTO:
+        raise PromotionError(f'fleet.toml pins {race.pinned} (settings.router); set it to "auto" first')
+    if race.leading_run == run.id:
+        raise PromotionError(f"run {run.id} leads already")
+    if not run.finished:
+        raise PromotionError(f"run {run.id} has no artifact yet; its training must end first")
+    sheet = read(run.artifact / ROUTER, RouterCard).sheet
+    known = {config.fleet.names.get(name) for name in sheet.routes}
+    if unknown := [r.name for r in config.fleet.routes if r.name not in known]:
+        raise PromotionError(
+            f"run {run.id} was never taught {', '.join(unknown)}; export the dataset again and train anew"
+        )
+    verdict = put_to_gate(run, config, folder, race.leader, race.leading_run)
+    if not verdict.passed:
+        failed = "; ".join(f"{check.name}: {check.says}" for check in verdict.checks if not check.passed)
+        raise PromotionError(f"the gate refuses run {run.id}: {failed}")
+    return f"run {run.id} passed its gate: {verdict.mine} of {verdict.n} sealed requests right, {verdict.leader} {verdict.theirs}"
+
+
+def before(race: Race) -> str:
+    """Who had the lead before the trained router. Raises PromotionError when none leads."""
+    if not race.leading_run:
+        raise PromotionError("no trained router leads, so there is nothing to roll back")
+    return race.at_once
+
+
+ROLLED_BACK = "rolled back by you"
+
+
+class Deciding:
+    """A trained leader for those who wait for each decision: the command line.
+
+    Args:
+        race: With the trained router leading.
+        config: Settings and fleet.
+        folder: The data folder.
+    """
+
+    def __init__(self, race: Race, config: Config, folder: Path) -> None:
+        self._race, self._loop = race, asyncio.Runner()
+        self.trouble = ""
+        """Why another router decided, in a sentence; empty when all is well."""
+        self._health = Health(config.fleet, config.backends)
+        self._tuned: Tuned | None = None
+        run = chosen_run(folder, race.leading_run)
+        try:
+            if run is None:
+                raise ArtifactError(f"run {race.leading_run} is gone")
+            self._tuned = Tuned(run, config, self._health, lambda: True, wait=True)
+        except ArtifactError as error:
+            self.trouble = f"{error}; {race.at_once} decides"
+        self._loop.run(self._health.look())
+
+    def decide(self, request: Request) -> Decision:
+        """One decision; by who led before, when the trained router does not answer."""
+        if self._tuned is not None:
+            made = self._loop.run(self._tuned.router.decide(request, START_S))  # its process may have to load first
+            if made is not None:
+                return self._race.calibrated(made)
+            self.trouble = self.trouble or f"the trained router did not answer; {self._race.at_once} decides"
+            if self._tuned.helper.error:
+                self.trouble = f"{self._tuned.helper.error}; {self._race.at_once} decides"
+        return self._race.decide(request).decision
+
+    def close(self) -> str:
+        """End its process and its connections; returns why another router decided, if one did."""
+        if self._tuned is not None:
+            self._loop.run(self._tuned.close())
+        self._loop.run(self._health.close())
+        self._loop.close()
+        return self.trouble

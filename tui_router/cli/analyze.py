@@ -1,0 +1,43 @@
+"""`--analyze`: the report of the last days, on the terminal or as JSON."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import suppress
+from typing import Any
+
+from tui_router.cli.shared import DONE, UsageError, cleaned, configuration, emit, folder
+
+_SHORT = 7
+"""Days of a period that is read directly from a store that was never counted."""
+
+
+def analyze(given: dict[str, Any]) -> int:
+    """Print the report. Raises StoreError."""
+    from tui_router.insight.metrics_cache import FILE, Counted
+    from tui_router.insight.report import markdown
+    from tui_router.insight.report_files import gathered
+    from tui_router.store.store import Store
+
+    days = given.get("days", 1)
+    if not 1 <= days <= 3660:
+        raise UsageError(f"--days: expected 1 to 3660, found {days}")
+    config = configuration(given)
+    gc.disable()  # many records and no circle among them; the process ends with them
+    home = folder(given)
+    store = Store(home)
+    try:
+        whole = Counted(config.fleet, home / FILE)
+        counts = whole if days > _SHORT or whole.known(store) else None
+        if counts is not None:  # else counting the whole store would take longer than reading the period
+            counts.refresh(store)
+            with suppress(OSError):
+                counts.save()
+        made = gathered(store, config.fleet, config.settings.confidence_threshold, days, counts=counts)()
+    finally:
+        store.close()
+    if given.get("json"):
+        emit(made.to_dict())
+    else:
+        print(cleaned(markdown(made)))
+    return DONE

@@ -1,0 +1,72 @@
+"""`dataset generate`: requests, and conversations with tools, that a served model writes. Stopped, it goes on where it was."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tui_router.cli.shared import DONE, FAILED, UsageError, complain, emit, open_engine
+
+if TYPE_CHECKING:
+    from tui_router.app.generation_service import Order
+    from tui_router.datasets.synthetic.batches import Tally
+
+_NOUNS = {"routing": "requests", "tool-use": "conversations with tools"}
+
+
+def generate(given: dict[str, Any], args: argparse.Namespace) -> int:
+    """Have data written, or go on with an order that was stopped. Raises StoreError."""
+    from tui_router.app.generation_service import KINDS
+
+    if args.kind not in KINDS:
+        raise UsageError(f"--kind: there is no {args.kind!r}; known: {', '.join(KINDS)}")
+    if args.n < 0:
+        raise UsageError(f"--n is how many to keep, found {args.n}")
+    if args.tools and args.kind != "tool-use":
+        raise UsageError("--tools goes with --kind tool-use")
+    args.tools = str(Path(args.tools).resolve()) if args.tools else ""
+    return asyncio.run(_generate(given, args))
+
+
+async def _generate(given: dict[str, Any], args: argparse.Namespace) -> int:
+    from tui_router.app.generation_service import Order, OrderError, carry_out, open_order, writer_of
+    from tui_router.backends.backend_errors import BackendError
+
+    as_json = bool(given.get("json"))
+
+    def tell(order: Order, kept: int, tally: Tally) -> bool:
+        if not as_json:
+            print(f"{kept}/{order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens", file=sys.stderr)
+        return True
+
+    engine = await open_engine(given)
+    try:
+        await engine.health.look()
+        order = await engine.in_store(lambda: open_order(engine.folder))
+        if args.n or order is None:
+            model = args.model or writer_of(engine)
+            order = Order(kind=args.kind, wanted=args.n or 100, model=model, tools=args.tools)
+        elif args.model:
+            order = msgspec.structs.replace(order, model=args.model)
+        made = await carry_out(engine, order, tell)
+    except OrderError as error:
+        raise UsageError(str(error)) from error
+    except BackendError as error:
+        return complain(f"{error}; what was kept stays, and tui-router dataset generate goes on", FAILED)
+    finally:
+        await engine.close()
+    if as_json:
+        emit({**msgspec.to_builtins(made.tally), "model": made.order.model, "seconds": made.seconds})
+        return DONE if made.done else FAILED
+    print(
+        f"{made.tally.kept} {_NOUNS[made.order.kind]} written by {made.order.model} are kept; "
+        f"{made.tally.tokens:,} tokens, {made.seconds:.0f} s"
+    )
+    for why, n in sorted(made.tally.refused.items(), key=lambda item: -item[1]):
+        print(f"  {n} refused: {why}")
+    return DONE if made.done else FAILED

@@ -1,0 +1,152 @@
+"""`dataset import`: other people's and older data. It is read once to be shown, and only then kept.
+
+On a terminal, what the files do not say by themselves is asked: which columns hold the request and its route, and which
+route a name stands for. `--columns` and `--map` say the same without a question.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, emit
+
+if TYPE_CHECKING:
+    from tui_router.core.fleet import Fleet
+    from tui_router.datasets.importing import Reading
+    from tui_router.store.store import Store
+
+Ask = Callable[[str], str]
+_MOST_QUESTIONS = 30
+
+
+def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
+    """Read files, show what is in them, keep it. Raises StoreError."""
+    from tui_router.datasets.importing import Reader
+
+    if not args.files:
+        raise UsageError("dataset import needs one or more FILES")
+    paths, names, columns = [Path(name) for name in args.files], _names(args.map, fleet), _columns(args.columns)
+    asks = sys.stdin.isatty() and sys.stderr.isatty() and not given.get("json") and not args.dry_run
+
+    def seen() -> Reading:
+        reader = Reader(fleet, names, columns)
+        try:
+            for _ in reader.examples(paths):
+                pass
+        except OSError as error:
+            raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
+        return reader.reading()
+
+    found = seen()
+    if asks and found.columns and columns is None:
+        columns = _asked_columns(found.columns, _ask)
+        found = seen() if columns else found
+    if asks and found.unknown:
+        names |= _asked_names(found.unknown, names, fleet, _ask)
+        found = seen()
+    stopped = bool(found.faults) and not args.skip_faults
+    if not given.get("json"):
+        _show(found)
+    kept = 0
+    if not stopped and not args.dry_run and found.read and (not asks or _yes(f"Keep {found.read:,} examples?")):
+        kept = store.keep_examples(Reader(fleet, names, columns).examples(paths))
+    _told(given, args, found, kept, kept_any=not stopped and not args.dry_run)
+    for fault in found.faults[: args.limit]:
+        print(f"tui-router: {cleaned(fault.where)}: {cleaned(fault.says)}", file=sys.stderr)
+    if stopped:
+        said = f"{len(found.faults):,} rows cannot be read"
+        hint = "--columns TEXT,ROUTE names the columns; " if found.columns and not columns else ""
+        return complain(f"{said}; nothing was kept. {hint}--skip-faults keeps the others", FAILED)
+    return DONE
+
+
+def _names(given: list[str], fleet: Fleet) -> dict[str, str]:
+    names = {}
+    for one in given:
+        name, is_pair, route = one.partition("=")
+        if not is_pair or not name:
+            raise UsageError(f"--map is NAME=ROUTE, or NAME= to leave its rows out; found {one!r}")
+        if route and route not in fleet.names:
+            raise UsageError(f"--map: there is no route {route!r}; known: {', '.join(fleet.by_route)}")
+        names[name] = route
+    return names
+
+
+def _columns(given: str) -> tuple[str, str] | None:
+    if not given:
+        return None
+    text, is_pair, route = given.partition(",")
+    if not is_pair or not text or not route:
+        raise UsageError(f"--columns is TEXT,ROUTE: the columns of the request and of its route; found {given!r}")
+    return text, route
+
+
+def _show(found: Reading) -> None:
+    from tui_router.datasets.importing import table
+
+    layouts = ", ".join(f"{name} {n:,}" for name, n in found.layouts.items()) or "no known layout"
+    print(f"{found.read:,} examples read: {layouts}")
+    for line in table(found.mapped):
+        print(f"  {cleaned(line)}")
+    for name, count in found.unknown.items():
+        print(f"  no route for {cleaned(name)!r}: {count:,} left out; --map {cleaned(name)!r}=ROUTE takes them in")
+    if found.unlabelled:
+        print(f"  without a verdict: {found.unlabelled:,} left out")
+
+
+def _told(given: dict[str, Any], args: argparse.Namespace, found: Reading, kept: int, *, kept_any: bool) -> None:
+    if given.get("json"):
+        emit(
+            {
+                "read": found.read, "kept": kept, "dry_run": bool(args.dry_run), "layouts": found.layouts,
+                "mapped": found.mapped, "unlabelled": found.unlabelled, "unknown": found.unknown,
+                "faults": [{"where": f.where, "says": f.says} for f in found.faults],
+            }
+        )  # fmt: skip
+    elif kept_any:
+        print(
+            f"{kept:,} kept, {found.read - kept:,} were there already"
+            if kept or not found.read
+            else "nothing new was kept"
+        )
+
+
+# -- questions ---------------------------------------------------------------------------------------------------
+def _ask(question: str) -> str:
+    print(question, end=" ", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip()
+
+
+def _yes(question: str) -> bool:
+    return _ask(f"{question} [y/N]").casefold() in ("y", "yes")
+
+
+def _asked_columns(columns: tuple[str, ...], ask: Ask) -> tuple[str, str] | None:
+    """Which columns hold the request and its route; None when it is not said."""
+    print("Columns: " + ", ".join(f"{place} {cleaned(name)}" for place, name in enumerate(columns, 1)), file=sys.stderr)
+    found = []
+    for what in ("request", "route"):
+        said = ask(f"Which one holds the {what}? (number or name, enter: none)")
+        named = columns[int(said) - 1] if said.isdigit() and 0 < int(said) <= len(columns) else said
+        if named not in columns:
+            return None
+        found.append(named)
+    return found[0], found[1]
+
+
+def _asked_names(unknown: dict[str, int], known: dict[str, str], fleet: Fleet, ask: Ask) -> dict[str, str]:
+    """Which route each name stands for; the most frequent names first."""
+    routes = list(fleet.by_route)
+    print("Routes: " + ", ".join(f"{place} {name}" for place, name in enumerate(routes, 1)), file=sys.stderr)
+    said: dict[str, str] = {}
+    for name, count in sorted(unknown.items(), key=lambda item: -item[1])[:_MOST_QUESTIONS]:
+        if name in known:
+            continue
+        answer = ask(f"{cleaned(name)} ({count:,} rows) is which route? (number or name, enter: leave them out)")
+        route = routes[int(answer) - 1] if answer.isdigit() and 0 < int(answer) <= len(routes) else answer
+        said[name] = route if route in fleet.names else ""
+    return said

@@ -1,0 +1,196 @@
+"""`eval`: routers on labelled requests, as shipped or after learning from others."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tui_router.cli.shared import DONE, ROUTERS, UsageError, cleaned, configuration, emit, request_rows
+
+if TYPE_CHECKING:
+    from tui_router.core.fleet import Fleet
+    from tui_router.routing.evaluation.scores import Judged, Labelled
+    from tui_router.routing.router import Router
+
+_LEAST_GROUP = 20
+"""Rows of a source below which it is not left out by itself."""
+
+Made = Callable[[str, "Sequence[Labelled]"], "Router"]
+
+
+def evaluate(given: dict[str, Any], args: argparse.Namespace) -> int:
+    """Judge every router that was named on every line of the file."""
+    from tui_router.routing.evaluation.perturbation import flips
+    from tui_router.routing.evaluation.scores import compare, summary
+
+    names = list(dict.fromkeys(args.router)) or ["learned"]
+    for name in names:
+        if name not in ROUTERS:
+            raise UsageError(f"there is no router {name!r}; known: {', '.join(ROUTERS)}")
+    if sum(map(bool, (args.fit, args.folds, args.leave_out))) > 1:
+        raise UsageError("--fit, --folds and --leave-out are three ways to learn first: one at a time")
+    fleet = configuration(given).fleet
+    rows = labelled(args.file, fleet)
+    judged = _judged(fleet, names, rows, args)
+    report: dict[str, Any] = {"routers": {name: summary(found) for name, found in judged.items()}}
+    if len(names) > 1:
+        report["compared"] = {
+            f"{other} against {names[0]}": compare(judged[names[0]], judged[other]) for other in names[1:]
+        }
+    if args.noise:
+        made = {name: router(fleet, name, ()) for name in names}
+        requests = [row.request for row in rows]
+        report["flips"] = {name: flips(made[name], requests) for name in names}
+    if args.leave_out:
+        report["left_out"] = _by_group(judged, rows, args.leave_out)
+    if given.get("json"):
+        emit(report)
+        return DONE
+    for name, found in judged.items():
+        _show(name, report["routers"][name])
+        _show_wrong(found, args.wrong)
+    _show_rest(report)
+    return DONE
+
+
+def router(fleet: Fleet, name: str, lessons: Sequence[Labelled]) -> Router:
+    """A router by its name, `learned` after it was taught these rows."""
+    from tui_router.routing.labels import Lesson
+    from tui_router.routing.learned.learned_router import LearnedRouter
+    from tui_router.routing.learned.personal_training import taught
+    from tui_router.routing.rules.rules_router import RulesRouter
+
+    rules = RulesRouter(fleet)
+    if name == "rules":
+        return rules
+    if not lessons:
+        return LearnedRouter(fleet, rules)
+    told = [Lesson(key=number, request=row.request, route=row.route) for number, row in enumerate(lessons, 1)]
+    return taught(fleet, rules, told)
+
+
+def _judged(
+    fleet: Fleet, names: Sequence[str], rows: Sequence[Labelled], args: argparse.Namespace
+) -> dict[str, list[Judged]]:
+    """Router -> its rows in the order of the file, none of which it was taught."""
+    from tui_router.routing.evaluation.scores import Judged
+
+    parts: list[tuple[Sequence[Labelled], list[int]]]
+    every = list(range(len(rows)))
+    if args.fit:
+        parts = [(labelled(args.fit, fleet), every)]
+    elif args.folds:
+        parts = [(_without(rows, held), held) for held in _folds(len(rows), args.folds)]
+    elif args.leave_out:
+        parts = [(_without(rows, held), held) for held in _groups(rows, args.leave_out).values()]
+    else:
+        parts = [((), every)]
+    judged: dict[str, list[Judged]] = {}
+    for name in names:
+        found: dict[int, Judged] = {}
+        for lessons, held in parts if name == "learned" else [((), every)]:
+            made = router(fleet, name, lessons)
+            decisions = made.decide_many(rows[i].request for i in held)
+            found.update({i: Judged(rows[i], d) for i, d in zip(held, decisions, strict=True)})
+        judged[name] = [found[i] for i in sorted(found)]
+    return judged
+
+
+def _without(rows: Sequence[Labelled], held: Sequence[int]) -> list[Labelled]:
+    out = set(held)
+    return [row for i, row in enumerate(rows) if i not in out]
+
+
+def _folds(n: int, folds: int) -> list[list[int]]:
+    """A split into parts that is the same every time."""
+    import random
+
+    if not 2 <= folds <= n:
+        raise UsageError(f"--folds: expected 2 to {n}, the number of rows, found {folds}")
+    order = list(range(n))
+    random.Random(0).shuffle(order)
+    return [order[i::folds] for i in range(folds)]
+
+
+def _groups(rows: Sequence[Labelled], field: str) -> dict[str, list[int]]:
+    """Value of a field -> its rows. A value `repository:file` counts as the repository; small ones go together."""
+    found: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        value = row.row.get(field)
+        if not isinstance(value, str):
+            raise UsageError(f"--leave-out: row {i + 1} has no text in its field {field!r}")
+        found.setdefault(value.partition(":")[0], []).append(i)
+    small = [name for name, held in found.items() if len(held) < _LEAST_GROUP]
+    rest = [i for name in small for i in found.pop(name)]
+    return {**found, **({"the small ones": rest} if rest else {})}
+
+
+def _by_group(judged: dict[str, list[Judged]], rows: Sequence[Labelled], field: str) -> dict[str, Any]:
+    """Value of the field -> rows, and each router's accuracy on them, not taught from it."""
+    return {
+        value: {
+            "n": len(held),
+            **{name: sum(found[i].right for i in held) / len(held) for name, found in judged.items()},
+        }
+        for value, held in _groups(rows, field).items()
+    }
+
+
+def labelled(file: str, fleet: Fleet) -> list[Labelled]:
+    """The rows of a file with a `route` or `task`. Raises UsageError, naming the line."""
+    from tui_router.routing.evaluation.scores import Labelled
+
+    found = []
+    for where, row, request in request_rows(file, "FILE"):
+        route = row.get("route") or row.get("task")
+        if not isinstance(route, str):
+            raise UsageError(f'{where}: expected a "route" (or "task") beside the text')
+        now = fleet.names.get(route)
+        if now is None:
+            raise UsageError(f"{where}: the fleet has no route {route!r}; known: {', '.join(sorted(fleet.by_route))}")
+        found.append(Labelled(row, request, now))
+    if not found:
+        raise UsageError(f"{file}: holds no labelled request")
+    return found
+
+
+def _show(name: str, figures: dict[str, Any]) -> None:
+    low, high = figures["ci95"]
+    print(f"{name}: accuracy {figures['accuracy']:.1%} [{low * 100:.1f}-{high * 100:.1f}] n={figures['n']:,}", end="")
+    print(f"   macro F1 {figures['macro_f1']:.3f}   ECE {figures['ece']:.3f}   Brier {figures['brier']:.3f}", end="")
+    print(f"   p50 {figures['latency_ms']['p50']:.2f} ms   p99 {figures['latency_ms']['p99']:.2f} ms")
+    asked = figures["asked"]
+    print(f"  below 70%: {asked['all']:.1%} of all, {asked['though_right']:.1%} although the route was right")
+    for route, row in figures["per_route"].items():
+        low, high = row["ci95"]
+        wrong = {k: v for k, v in figures["confusion"].get(route, {}).items() if k != route}
+        most = ", ".join(f"{k} {v}" for k, v in sorted(wrong.items(), key=lambda item: -item[1])[:3])
+        recall = f"recall {row['recall']:>4.0%} [{low * 100:.0f}-{high * 100:.0f}]"
+        print(
+            f"  {route:<14} {recall:<22} precision {row['precision']:>4.0%}   n={row['n']:<6,} taken for: {most or 'nothing'}"
+        )
+
+
+def _show_rest(report: dict[str, Any]) -> None:
+    for pair, found in report.get("compared", {}).items():
+        low, high = found["ci95"]
+        print(
+            f"{pair}: {found['difference'] * 100:+.1f} points [{low * 100:+.1f} to {high * 100:+.1f}], "
+            f"alone right {found['only_second']:,} : {found['only_first']:,}, p = {found['p']:.2g}"
+        )
+    for name, rates in report.get("flips", {}).items():
+        print(f"{name}, routed differently with noise: " + ", ".join(f"{k} {v:.1%}" for k, v in rates.items()))
+    for value, row in report.get("left_out", {}).items():
+        print(
+            f"  left out {value:<40} n={row['n']:<6,} " + "  ".join(f"{k} {v:.1%}" for k, v in row.items() if k != "n")
+        )
+
+
+def _show_wrong(judged: Sequence[Judged], most: int) -> None:
+    for one in [j for j in judged if not j.right][:most]:
+        decision = one.decision
+        text = " ".join(cleaned(one.row.request.text).split())[:100]
+        print(f"  ✗ {one.row.route} taken for {decision.route} {decision.confidence:.0%}: {text}")
+        for reason in decision.reasons[:3]:
+            print(f"      {reason.weight:+.1f} {reason.route}: {cleaned(reason.text)}")

@@ -1,0 +1,207 @@
+"""`ask`, `rate` and `turns`: whole turns without a screen."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, emit, open_engine, typed_request
+
+if TYPE_CHECKING:
+    from tui_router.app.engine import Engine
+    from tui_router.app.events import Event
+    from tui_router.core.types import Turn
+
+
+async def ask(given: dict[str, Any], args: argparse.Namespace) -> int:
+    request, notes = typed_request(" ".join(args.text), args.image)
+    for note in notes:
+        print(f"tui-router: {cleaned(note)}", file=sys.stderr)
+    engine = await open_engine(given, learn=True)
+    try:
+        if args.route and args.route not in engine.config.fleet.by_route:
+            known = ", ".join(engine.config.fleet.by_route)
+            raise UsageError(f"--route: there is no route {args.route!r}; known: {known}")
+        store = engine.store
+        session = ""
+        if args.session and store is not None:
+            found = await engine.in_store(lambda: store.session(args.session))
+            if found is None:
+                raise UsageError(f"--session: there is no session {args.session!r}")
+            session = found.id
+        turn = await engine.begin(request, session=session, source="command line", route=args.route, ask=False)
+        if turn.decision.confidence < engine.threshold and not args.route:
+            unsure = f"not sure: {turn.decision.route} {turn.decision.confidence:.0%}, below {engine.threshold:.0%}"
+            print(f"tui-router: {unsure}; going on", file=sys.stderr)
+        if args.no_answer:
+            turn = await engine.leave_unanswered(turn.id)
+        else:
+            turn = await _answered(engine, turn, quiet=bool(given.get("json")))
+        if given.get("json"):
+            emit(_asked(turn))
+        elif args.no_answer:
+            print(f"{turn.id}: {turn.route} {turn.decision.confidence:.0%} → {turn.decision.model}")
+        if engine.unsaved:
+            return complain(engine.unsaved, FAILED)
+        return FAILED if turn.state in ("failed", "interrupted") else DONE
+    finally:
+        await engine.close()
+
+
+async def _answered(engine: Engine, turn: Turn, quiet: bool) -> Turn:
+    """Have a turn answered, the text going to stdout as it comes and what happens on the way to stderr."""
+    from tui_router.app.events import PhaseEvent, TextEvent
+    from tui_router.core.text import StreamCleaner
+
+    cleaner = StreamCleaner()
+
+    def show(event: Event) -> None:
+        if isinstance(event, TextEvent) and event.turn_id == turn.id and event.text:
+            print(cleaner.feed(event.text), end="", flush=True)
+        elif isinstance(event, PhaseEvent) and ": " in event.phase:
+            print(f"tui-router: {cleaned(event.phase)}", file=sys.stderr)
+
+    if engine.health.checked:
+        await engine.health.look()
+    stop = engine.listen(show) if not quiet else (lambda: None)
+    try:
+        done = await engine.send(turn.id)
+    finally:
+        stop()
+    if not quiet:
+        print(cleaner.close())
+        if done.answer is not None and done.answer.error:
+            print(f"tui-router: {cleaned(done.answer.error)}", file=sys.stderr)
+        served = done.dispatch.served if done.dispatch else None
+        print(f"tui-router: turn {done.id}: {done.route} → {cleaned(served or 'nobody')}", file=sys.stderr)
+    return done
+
+
+def _asked(turn: Turn) -> dict[str, Any]:
+    dispatch, answer = turn.dispatch, turn.answer
+    return {
+        "turn": turn.id,
+        "session": turn.session,
+        "route": turn.route,
+        "model": turn.decision.model,
+        "served": dispatch.served if dispatch else None,
+        "confidence": turn.decision.confidence,
+        "answer": answer.text if answer and turn.state != "unanswered" else None,
+        "error": answer.error if answer else "",
+        "fallbacks": [
+            {"model": h.model, "reason": h.reason, "ms": h.elapsed_ms} for h in (dispatch.hops if dispatch else ())
+        ],
+    }
+
+
+async def rate(given: dict[str, Any], args: argparse.Namespace) -> int:
+    from tui_router.core.clock import now
+    from tui_router.core.types import Verdict
+
+    if given.get("no_feedback"):
+        raise UsageError("--no-feedback turns rating off")
+    engine = await open_engine(given)
+    try:
+        store = engine.store
+        turn = await engine.in_store(lambda: store.find(args.turn)) if store else None
+        if turn is None:
+            return complain(f"there is no turn {args.turn!r}; `tui-router turns` lists them", FAILED)
+        verdict = _verdict(turn, args, engine)
+        made = None
+        if verdict is not None:
+            made = Verdict(at=now(), source="command line", **verdict)
+        if not await engine.rate(turn.id, made):
+            return complain(engine.unsaved or "the verdict was not saved", FAILED)
+        after = await engine.in_store(lambda: store.find(turn.id)) if store else None
+        if given.get("json"):
+            emit(_listed(after or turn))
+        else:
+            said = _spoken(after.verdict) if after else ""
+            print(f"turn {turn.id}: {said or 'unrated'}, saved")
+        return DONE
+    finally:
+        await engine.close()
+
+
+def _verdict(turn: Turn, args: argparse.Namespace, engine: Engine) -> dict[str, Any] | None:
+    """The fields of the verdict that the arguments mean; None for an undo."""
+    route, comment = args.route, args.comment
+    if route and route not in engine.config.fleet.by_route:
+        raise UsageError(f"--route: there is no route {route!r}; known: {', '.join(engine.config.fleet.by_route)}")
+    decided = turn.decision.route
+    if args.verdict == "u":
+        return None
+    if args.verdict == "y":
+        if route and route != decided:
+            raise UsageError(f"y says that {decided!r} was right; to say {route!r} instead: n --route {route}")
+        return {"kind": "route", "rating": "right", "route": decided, "comment": comment}
+    if args.bad_answer:
+        return {"kind": "answer", "rating": "wrong", "route": None, "comment": comment}
+    if route == decided and route:
+        raise UsageError(f"n --route {route}: that is the route that was decided; say y, or name another route")
+    if args.verdict == "n" or route:
+        return {"kind": "route", "rating": "wrong", "route": route or None, "comment": comment}
+    if not comment:
+        raise UsageError("c needs --comment TEXT, --bad-answer or --route R")
+    return {"kind": "note", "rating": None, "route": None, "comment": comment}
+
+
+def _spoken(verdict: Any) -> str:
+    if verdict is None:
+        return ""
+    words = {"answer": "bad answer", "note": "note", "accepted": "accepted"}
+    word = words.get(verdict.kind) or str(verdict.rating)
+    return f"{word}, should be {verdict.route}" if verdict.rating == "wrong" and verdict.route else word
+
+
+async def turns(given: dict[str, Any], args: argparse.Namespace) -> int:
+    if args.limit < 0:
+        raise UsageError(f"--limit: expected a number from 0, found {args.limit}")
+    engine = await open_engine(given)
+    try:
+        store = engine.store
+        turns = await engine.in_store(lambda: store.recent(args.limit)) if store and args.limit else []
+        if args.logs and store is not None:
+            from tui_router.store import routing_log
+
+            fleet, folder = engine.config.fleet, engine.folder / "logs"
+            for path in await engine.in_store(lambda: routing_log.write_all(store, fleet, folder)):
+                print(path, file=sys.stderr if given.get("json") else sys.stdout)
+        if given.get("json"):
+            emit({"turns": [_listed(turn) for turn in turns]})
+            return DONE
+        for turn in turns:
+            said = _spoken(turn.verdict) or "unrated"
+            text = cleaned(" ".join(turn.request.text.split()))[:60]
+            print(
+                f"{turn.id:<14} {turn.at[:16].replace('T', ' ')}  {turn.route:<13} {turn.decision.confidence:>4.0%}  {said:<22} {text}"
+            )
+        if not turns and not args.logs:
+            print("no turns yet")
+        return DONE
+    finally:
+        await engine.close()
+
+
+def _listed(turn: Turn) -> dict[str, Any]:
+    verdict = turn.verdict
+    return {
+        "id": turn.id,
+        "time": turn.at,
+        "session": turn.session,
+        "text": turn.request.text,
+        "route": turn.route,
+        "model": turn.decision.model,
+        "served": turn.dispatch.served if turn.dispatch else None,
+        "confidence": turn.decision.confidence,
+        "router": turn.decision.router,
+        "state": turn.state,
+        "verdict": verdict
+        and {
+            "rating": verdict.rating,
+            "kind": verdict.kind,
+            "route": verdict.route,
+            "comment": verdict.comment,
+        },
+    }

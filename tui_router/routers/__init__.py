@@ -1,1 +1,0 @@
-"""Routers: a Request in, a Decision out."""

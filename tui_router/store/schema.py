@@ -1,0 +1,138 @@
+"""How turns, verdicts and sessions lie in the store, and how an older layout becomes this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from tui_router.core.types import Session, Turn, Verdict
+from tui_router.store import json_codec
+
+SCHEMA = 1
+"""Version of the documents' layout. A change of it comes with a step in `MIGRATIONS`."""
+
+MIGRATIONS: dict[int, Callable[[str, dict[str, Any]], dict[str, Any] | None]] = {}
+"""For each older version, a function (table, document) -> the document in the next version, or None to drop it."""
+
+TURNS, VERDICTS, SESSIONS = "turns", "verdicts", "sessions"
+OBSERVATIONS, LEADS, SETTINGS, COUNTERS = "observations", "leads", "settings", "counters"
+EXAMPLES, RULINGS, DIALOGUES = "examples", "rulings", "dialogues"
+TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, LEADS, SETTINGS, COUNTERS, EXAMPLES, RULINGS, DIALOGUES)
+
+
+class StoredTurn(Turn, frozen=True, kw_only=True):
+    """A turn with its link to the one before it in the session. The verdict lies in a table of its own."""
+
+    previous: int | None = None
+
+
+class Marking(Struct, frozen=True, kw_only=True):
+    """One act of rating: a verdict, or (None) taking the latest one back."""
+
+    at: str
+    verdict: Verdict | None = None
+
+
+class Verdicts(Struct, frozen=True, kw_only=True):
+    """All acts of rating of one turn, oldest first. Its id in the table is the turn's number."""
+
+    turn: str
+    session: str
+    route: str
+    """The decided route, for the counters."""
+    history: tuple[Marking, ...] = ()
+
+    @property
+    def latest(self) -> Verdict | None:
+        """The verdict that counts: the newest that was not taken back."""
+        held: list[Verdict] = []
+        for marking in self.history:
+            if marking.verdict is not None:
+                held.append(marking.verdict)
+            elif held:
+                held.pop()
+        return held[-1] if held else None
+
+    def marked(self, marking: Marking) -> Verdicts:
+        """After one more act of rating."""
+        return Verdicts(turn=self.turn, session=self.session, route=self.route, history=(*self.history, marking))
+
+
+class StoredSession(Session, frozen=True, kw_only=True):
+    """A session with the number of its newest turn."""
+
+    last_turn: int | None = None
+
+
+class Tally(Struct, frozen=True):
+    """Rated and right turns of one decided route."""
+
+    rated: int = 0
+    right: int = 0
+
+
+class Counters(Struct, frozen=True, kw_only=True):
+    """What the first screen shows, kept in the same transaction as the records."""
+
+    turns: int = 0
+    rated: int = 0
+    """Turns whose latest verdict belongs to the accuracy."""
+    right: int = 0
+    by_route: dict[str, Tally] = msgspec.field(default_factory=dict)
+
+    def with_turn(self) -> Counters:
+        """One turn more."""
+        return msgspec.structs.replace(self, turns=self.turns + 1)
+
+    def moved(self, route: str, old: Verdict | None, new: Verdict | None) -> Counters:
+        """After a turn of that decided route changed its verdict."""
+        rated = _counts(new) - _counts(old)
+        right = _right(new) - _right(old)
+        if not rated and not right:
+            return self
+        tally = self.by_route.get(route, Tally())
+        tallies = {**self.by_route, route: Tally(tally.rated + rated, tally.right + right)}
+        return Counters(turns=self.turns, rated=self.rated + rated, right=self.right + right, by_route=tallies)
+
+
+def _counts(verdict: Verdict | None) -> int:
+    return int(verdict is not None and verdict.counts)
+
+
+def _right(verdict: Verdict | None) -> int:
+    return int(verdict is not None and verdict.counts and verdict.rating == "right")
+
+
+class TurnKey(Struct, frozen=True):
+    """The few fields of a turn that recording a verdict needs."""
+
+    id: str
+    session: str
+    decision: _Ranking
+
+    @property
+    def route(self) -> str:
+        """The decided route."""
+        return self.decision.ranking[0][0]
+
+
+class _Ranking(Struct, frozen=True):
+    ranking: tuple[tuple[str, float], ...]
+
+
+def decoder(kind: type[Any]) -> Callable[[bytes], Any]:
+    """A function from stored bytes to a record; text that is not UTF-8 clean takes the slow way round."""
+    fast: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode
+
+    def decode(raw: bytes) -> Any:
+        try:
+            return fast(raw)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            return msgspec.convert(json_codec.decode(raw), kind)
+
+    return decode

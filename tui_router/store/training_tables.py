@@ -1,0 +1,73 @@
+"""What the store keeps to be trained on, beside the turns: examples and conversations of other sources, and rulings on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tui_router.core.example import Example
+from tui_router.core.label_edit import Ruling
+from tui_router.core.tool_dialogue import Dialogue
+from tui_router.store import json_codec
+from tui_router.store.schema import DIALOGUES, EXAMPLES, RULINGS, decoder
+from tui_router.store.tinydb_table import SQLiteTinyDB
+
+_example = decoder(Example)
+_ruling = decoder(Ruling)
+_dialogue = decoder(Dialogue)
+
+
+class Shelf:
+    """The part of the store that is not about turns."""
+
+    db: SQLiteTinyDB
+
+    def _put(self, table: str, doc_id: int, record: Any) -> None:
+        self.db.storage.put(table, {doc_id: json_codec.encode(record)})
+
+    def keep_examples(self, examples: Iterable[Example]) -> int:
+        """Keep examples that no verdict made, all or none; returns how many. Those that are there already are left out."""
+        with self.db.transaction():
+            known = {_named(example) for example in self.examples()}
+            number = first = self.db.storage.head(EXAMPLES)[0]
+            for example in examples:
+                name = _named(example)
+                if name not in known:
+                    known.add(name)
+                    self._put(EXAMPLES, number, example)
+                    number += 1
+        return number - first
+
+    def examples(self) -> Iterator[Example]:
+        """All examples that no verdict made, in the order in which they came."""
+        return (_example(raw) for _, raw in self.db.storage.scan(EXAMPLES))
+
+    def keep_dialogues(self, dialogues: Iterable[Dialogue]) -> int:
+        """Keep conversations with tools, all or none; returns how many. Those that are there already are left out."""
+        with self.db.transaction():
+            known = {one.key for one in self.dialogues()}
+            number = first = self.db.storage.head(DIALOGUES)[0]
+            for one in dialogues:
+                if one.key not in known:
+                    known.add(one.key)
+                    self._put(DIALOGUES, number, one)
+                    number += 1
+        return number - first
+
+    def dialogues(self) -> Iterator[Dialogue]:
+        """All conversations with tools, in the order in which they came."""
+        return (_dialogue(raw) for _, raw in self.db.storage.scan(DIALOGUES))
+
+    def rule(self, ruling: Ruling) -> None:
+        """Keep what a person decided about an example."""
+        with self.db.transaction():
+            self._put(RULINGS, self.db.storage.head(RULINGS)[0], ruling)
+
+    def rulings(self) -> list[Ruling]:
+        """All that was decided about examples, in its order."""
+        return [_ruling(raw) for _, raw in self.db.storage.scan(RULINGS)]
+
+
+def _named(example: Example) -> bytes:
+    """A request with its route, in as little memory as a hundred thousand of them deserve."""
+    return bytes.fromhex(example.key) + example.route.encode()

@@ -1,0 +1,172 @@
+"""What the rooms beside the conversation share: a line at the top, one or two columns, the keys."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from datetime import date, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, TypeVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.screen import Screen
+from textual.widget import Widget
+
+from tui_router.core.clock import local_day, now
+from tui_router.core.types import Turn
+from tui_router.ui.widgets.bars import KeysBar
+from tui_router.ui.widgets.lines import Head, Part, Rows, line
+from tui_router.ui.widgets.panes import Pane
+
+if TYPE_CHECKING:
+    from tui_router.app.engine import Engine
+
+T = TypeVar("T")
+_PAGE = 500
+
+
+class Table(Pane):
+    """A pane of lines."""
+
+    def __init__(self, title: str, name: str) -> None:
+        self.title = title
+        super().__init__(id=name)
+        self.head = Head(title)
+        self.rows = Rows()
+
+    def compose(self) -> ComposeResult:
+        yield from (self.head, self.rows)
+
+
+class Room(Screen[None]):
+    """A screen of its own beside the conversation."""
+
+    BINDINGS: ClassVar = [
+        Binding("escape,f2", "leave", "chat", id="leave_room"),
+        Binding("z", "enlarge", "enlarge", id="enlarge_pane"),
+    ]
+    name_shown = ""
+    """`F3 Stats`, ..."""
+    keys_shown: tuple[tuple[str, str], ...] = ()
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self.engine = engine
+        self.top, self.keys_bar = Rows(id="top"), KeysBar(id="keys")
+
+    def left(self) -> Iterable[Widget]:
+        """What stands in the main column."""
+        return ()
+
+    def first(self) -> Widget:
+        """What has the focus at first."""
+        return self.query_one(".room-left")
+
+    def right(self) -> Iterable[Widget]:
+        """What stands beside it; below it when the terminal is narrow."""
+        return ()
+
+    def compose(self) -> ComposeResult:
+        yield self.top
+        with VerticalScroll(classes="room-body"):  # scrolls as a whole when narrow, column by column when wide
+            yield VerticalScroll(*self.left(), classes="room-left")
+            if beside := tuple(self.right()):
+                yield VerticalScroll(*beside, classes="room-right")
+        yield self.keys_bar
+
+    def on_mount(self) -> None:
+        self.keys_bar.show(list(self.keys_shown))
+        self.first().focus()
+        self.say("reading …")
+
+    def say(self, text: str, *marks: Part) -> None:
+        """Show the room's name, marks behind it, and a sentence in the top line."""
+        start: list[Part] = [] if self.has_class("-narrow") else [("tui-router  ", "$strong bold")]
+        self.top.put(line(*start, (f"{self.name_shown} ", "$accent"), *marks, (f" {text}", "$muted")))
+
+    def action_leave(self) -> None:
+        """Back."""
+        self.dismiss()
+
+    def action_enlarge(self) -> None:
+        """The pane that has the focus, alone; again: all of them."""
+        if self.maximized is not None:
+            self.minimize()
+        elif isinstance(self.focused, Pane):
+            self.maximize(self.focused)
+
+    def all_turns(self) -> Iterator[Turn]:
+        """All turns, oldest first, for work in a thread of its own; verdicts can be written while it reads.
+
+        Raises StoreError, and RuntimeError when the store's thread has ended.
+        """
+        store = self.engine.opened()
+        newest = self.engine.at_store(store.newest_number)
+        for first in range(1, newest + 1, _PAGE):
+            yield from self.engine.at_store(partial(store.between, first, min(newest, first + _PAGE - 1)))
+
+    async def pages_since(self, days: int) -> AsyncIterator[list[Turn]]:
+        """The turns of the last so many days (0: all), newest first, page by page, so that verdicts can be written in between.
+
+        Raises StoreError, and RuntimeError when the store's thread has ended.
+        """
+        from tui_router.store.sqlite_storage import LAST_ID
+
+        first = first_day(days)
+        before = LAST_ID
+        while True:
+            store = self.engine.opened()
+            page = await self.engine.in_store(partial(store.recent, _PAGE, before))
+            kept = [turn for turn in page if local_day(turn.at) >= first]
+            yield kept
+            if len(kept) < _PAGE:
+                return
+            before = page[-1].number
+            await asyncio.sleep(0)
+
+
+class Listing(Room):
+    """A room with a list and one entry of it in hand. `_show` draws it again."""
+
+    BINDINGS: ClassVar = [
+        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
+        Binding("j,down", "move(1)", "next", id="list_next", priority=True),
+        Binding("k,up", "move(-1)", "before", id="list_before", priority=True),
+    ]
+    around, before = 24, 4
+    """Entries that are shown, and how many of them stand before the one in hand."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.at = 0
+
+    def on_resize(self) -> None:
+        """Lines are folded to the width."""
+        self.call_after_refresh(self._show)
+
+    def shown(self, entries: Sequence[T]) -> list[tuple[T, bool]]:
+        """The entries around the one in hand, each with whether it is that one."""
+        self.at = max(0, min(self.at, len(entries) - 1))
+        first = max(0, self.at - self.before)
+        return [(entry, place == self.at) for place, entry in enumerate(entries[first : first + self.around], first)]
+
+    def in_hand(self, entries: Sequence[T]) -> T | None:
+        """The entry in hand; None of an empty list."""
+        return entries[self.at] if self.at < len(entries) else None
+
+    def action_move(self, by: int) -> None:
+        """Another entry."""
+        self.at += by
+        self._show()
+
+    @abstractmethod
+    def _show(self) -> None:
+        """Draw the list, and the entry in hand."""
+
+
+def first_day(days: int) -> str:
+    """The first of the last so many of the person's own days, today included; empty for all."""
+    return (date.fromisoformat(local_day(now())) - timedelta(days=days - 1)).isoformat() if days else ""
