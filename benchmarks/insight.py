@@ -103,12 +103,12 @@ async def _screen(folder: Path) -> None:
             old, shown = screen.metrics, asyncio.Event()
             put = screen.models.rows.put
 
-            def told(*rows: object, put: object = put, shown: asyncio.Event = shown, old: object = old) -> None:
+            def put_and_tell(*rows: object, put: object = put, shown: asyncio.Event = shown, old: object = old) -> None:
                 put(*rows)  # type: ignore[operator]
                 if screen.metrics is not old:
                     shown.set()
 
-            screen.models.rows.put = told  # type: ignore[method-assign]
+            screen.models.rows.put = put_and_tell  # type: ignore[method-assign]
             await engine.rate(one, wrong("vision"))
             start = time.perf_counter()
             await shown.wait()

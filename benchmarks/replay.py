@@ -17,7 +17,7 @@ from tui_router.learning.online_learner import as_taught, save_own, taught_by
 from tui_router.routing.evaluation.parallel import MakeRouter, by_rules
 from tui_router.routing.learned import seeds
 from tui_router.routing.learned.learned_router import LearnedRouter
-from tui_router.routing.learned.personal_training import fit_own
+from tui_router.routing.learned.personal_training import fit_personal_model
 from tui_router.store.store import Store
 
 
@@ -64,9 +64,9 @@ def _fill(place: Path, turns: int) -> None:
 
 def _teach(place: Path) -> None:
     """Learn from the verdicts and keep it, as the program does beside the turns."""
-    learning, store = taught_by(SHIPPED, place), Store(place)
-    own = fit_own(LearnedRouter(SHIPPED.fleet, learning.rules), learning.lessons(store))
+    learner, store = taught_by(SHIPPED, place), Store(place)
+    own = fit_personal_model(LearnedRouter(SHIPPED.fleet, learner.rules), learner.lessons(store))
     store.close()
     assert own is not None
-    save_own(own, learning.folder)
-    learning.save()
+    save_own(own, learner.folder)
+    learner.save()

@@ -204,11 +204,11 @@ async def past(pilot: Pilot[None]) -> None:
         session = ""
         for i in range(60):
             request = Request(text=texts[i % 6])
-            raced = engine.racing.learning.race.decide(request)  # type: ignore[union-attr]
-            decision = raced.decision
+            decided = engine.router_service.learner.ensemble.decide(request)  # type: ignore[union-attr]
+            decision = decided.decision
             turn = store.record(
                 Turn(id="", session=session, at=stamp(begun + timedelta(hours=2.4 * i)), request=request, decision=decision,
-                     route=decision.route, state="done", source="command line", shadows=raced.shadows,
+                     route=decision.route, state="done", source="command line", shadows=decided.shadows,
                      dispatch=Dispatch(intended=decision.model, served=decision.model),
                      answer=Answer(text="…", first_token_ms=dice.gauss(*waits[decision.route]), tokens_per_second=dice.gauss(58, 6)))
             )  # fmt: skip
@@ -224,8 +224,8 @@ async def past(pilot: Pilot[None]) -> None:
                 ),
             )
         store.poll()
-        assert engine.racing.learning is not None
-        engine.racing.learning.catch_up(store)
+        assert engine.router_service.learner is not None
+        engine.router_service.learner.catch_up(store)
 
     await engine.in_store(fill)
     await app.chat.attach(engine, demo=True)
@@ -342,7 +342,7 @@ async def feed(pilot: Pilot[None]) -> None:
         "translate this into French: hello",
     ):
         await ask(pilot, text, ("y",))
-    await until(pilot, lambda: app.engine is not None and app.engine.watching.cost[0] > 0, "a remark", 40)
+    await until(pilot, lambda: app.engine is not None and app.engine.insights.cost[0] > 0, "a remark", 40)
     await pilot.press("escape")
     app.action_observer()
     await until(pilot, lambda: bool(getattr(app.screen, "seen", None)), "the feed")

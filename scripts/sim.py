@@ -20,14 +20,14 @@ import numpy as np
 from tui_router.cli import evaluate
 from tui_router.cli.shared import request_rows
 from tui_router.config.settings import parse_config
-from tui_router.core.types import Decision, Lead, Request
-from tui_router.routing.ensemble.active_learning import Asked, worth
-from tui_router.routing.ensemble.champion import LEVEL, Match, Standing, is_look
+from tui_router.core.types import Decision, Promotion, Request
+from tui_router.routing.ensemble.active_learning import QueryBudget, is_informative
+from tui_router.routing.ensemble.champion import LEVEL, ChampionSelector, Comparison, is_look
 from tui_router.routing.ensemble.grading import Grade
-from tui_router.routing.evaluation.scores import Labelled
-from tui_router.routing.labels import Lesson
+from tui_router.routing.evaluation.scores import LabelledRequest
+from tui_router.routing.labels import Label
 from tui_router.routing.learned.learned_router import LearnedRouter
-from tui_router.routing.learned.personal_training import taught
+from tui_router.routing.learned.personal_training import with_labels
 from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.training.gate.gate import better, not_worse
 from tui_router.training.plan import Plan
@@ -70,7 +70,7 @@ def main() -> int:
 # -- the gate of a trained router ------------------------------------------------------------------------------------
 def gate(runs: int) -> None:
     """How often a trained router passes that must not: as good as the leader and no faster; worse by the margin and faster."""
-    plan = Plan(leader="learned", leader_version="")
+    plan = Plan(champion="learned", champion_version="")
     print(f"gate, {runs:,} runs each")
     for n in (100, 200, 400, 800):
         for apart in (0.02, 0.05, 0.10, 0.20):
@@ -101,8 +101,8 @@ def watched(runs: int) -> None:
         lost = []
         for seed in range(runs):
             dice = random.Random(seed)
-            standing = Standing(
-                "learned", ("learned", "rules"), (Lead(at="", router="tuned", reason="", after=0, run="r"),)
+            standing = ChampionSelector(
+                "learned", ("learned", "rules"), (Promotion(at="", router="tuned", reason="", after=0, run="r"),)
             )
             for i in range(1, 401):
                 said = {"tuned": dice.random() < mine, "learned": dice.random() < theirs}
@@ -123,7 +123,7 @@ def shipped() -> LearnedRouter:
     return LearnedRouter(FLEET, RULES)
 
 
-def accuracy(router: LearnedRouter, rows: Sequence[Labelled]) -> float:
+def accuracy(router: LearnedRouter, rows: Sequence[LabelledRequest]) -> float:
     return sum(router.decide(row.request).route == row.route for row in rows) / len(rows)
 
 
@@ -152,7 +152,7 @@ def changed(runs: int, turns: int, won: float, lost: float, *, seed: int) -> flo
     count = 0
     for history in draws:
         for compared, (w, x) in zip(looks, history.tolist(), strict=True):
-            match = Match()
+            match = Comparison()
             match.compared, match.won, match.lost = compared, w, x
             if match.wins(1):
                 count += 1
@@ -172,7 +172,7 @@ def corrections() -> None:
     for key, (row, request) in enumerate(rows, 1):
         decided = router.decide(request).route
         wanted = next(route for route in row["routes"] if route != decided)
-        router.learn(Lesson(key=key, request=request, route=wanted))
+        router.learn(Label(key=key, request=request, route=wanted))
         own.append(router.decide(request).route == wanted)
         moved += sum(router.decide(Request(text=text)).route == wanted for text in row["paraphrases"])
         told += len(row["paraphrases"])
@@ -183,12 +183,12 @@ def corrections() -> None:
     print(f"  controls that moved, with all {len(rows)} learned: {strayed / len(controls):.1%} of {len(controls)}")
 
 
-def labelled_set(name: str) -> list[Labelled]:
+def labelled_set(name: str) -> list[LabelledRequest]:
     return evaluate.labelled(str(SETS / f"{name}.jsonl"), FLEET)
 
 
 # -- marks -------------------------------------------------------------------------------------------------------------
-def marks(rows: Sequence[Labelled]) -> None:
+def marks(rows: Sequence[LabelledRequest]) -> None:
     """Every wrong decision is corrected; then the same with one wrong mark in five given for a bad answer."""
     order = list(rows)
     random.Random(4).shuffle(order)
@@ -202,10 +202,10 @@ def marks(rows: Sequence[Labelled]) -> None:
             decided = router.decide(row.request).route
             if decided != row.route:
                 wrong += 1
-                router.learn(Lesson(key=key, request=row.request, route=row.route))
+                router.learn(Label(key=key, request=row.request, route=row.route))
             elif bad < share / (1 - share) * max(1, wrong) and dice.random() < 0.5:
                 bad += 1  # marked wrong without a route, though the route was right: the answer was bad
-                router.learn(Lesson(key=key, request=row.request, route=decided, against=True))
+                router.learn(Label(key=key, request=row.request, route=decided, against=True))
         print(f"  {bad:3} of {wrong + bad:3} wrong marks were for bad answers: {accuracy(router, test):.1%}")
 
 
@@ -213,18 +213,18 @@ def marks(rows: Sequence[Labelled]) -> None:
 COUNTS = (25, 50, 100, 200, 400)
 
 
-def curve(rows: Sequence[Labelled]) -> None:
+def curve(rows: Sequence[LabelledRequest]) -> None:
     """The accuracy on held-out rows after so many labels of others."""
     order = list(rows)
     random.Random(7).shuffle(order)
     test, pool = order[: len(order) // 3], order[len(order) // 3 :]
     print(f"curve, tested on {len(test)} rows that nobody labelled\n  untaught {accuracy(shipped(), test):.1%}")
     for count in [n for n in COUNTS if n <= len(pool)]:
-        lessons = [Lesson(key=i, request=row.request, route=row.route) for i, row in enumerate(pool[:count], 1)]
-        print(f"  {count:4} labels {accuracy(taught(FLEET, RULES, lessons), test):.1%}", flush=True)
+        labels = [Label(key=i, request=row.request, route=row.route) for i, row in enumerate(pool[:count], 1)]
+        print(f"  {count:4} labels {accuracy(with_labels(FLEET, RULES, labels), test):.1%}", flush=True)
 
 
-def asking(rows: Sequence[Labelled]) -> None:
+def asking(rows: Sequence[LabelledRequest]) -> None:
     """The accuracy on held-out rows, after labels of requests that were worth asking about, and of any requests."""
     order = list(rows)
     random.Random(8).shuffle(order)
@@ -238,21 +238,21 @@ def asking(rows: Sequence[Labelled]) -> None:
         ("worth asking", worthy, (40, 60, 80, 120, 160, 240)),
     ):
         for count in [n for n in counts if n <= len(labelled)]:
-            lessons = [Lesson(key=i, request=row.request, route=row.route) for i, row in enumerate(labelled[:count], 1)]
-            print(f"  {name:<12} {count:4} labels {accuracy(taught(FLEET, RULES, lessons), test):.1%}", flush=True)
+            labels = [Label(key=i, request=row.request, route=row.route) for i, row in enumerate(labelled[:count], 1)]
+            print(f"  {name:<12} {count:4} labels {accuracy(with_labels(FLEET, RULES, labels), test):.1%}", flush=True)
     print(f"  {len(worthy)} of {len(stream)} requests were worth asking about")
 
 
-_SEEN: tuple[LearnedRouter, Asked, Counter[str]] = (shipped(), Asked(10_000), Counter())
+_SEEN: tuple[LearnedRouter, QueryBudget, Counter[str]] = (shipped(), QueryBudget(10_000), Counter())
 
 
-def chosen(row: Labelled, seen: tuple[LearnedRouter, Asked, Counter[str]]) -> bool:
+def chosen(row: LabelledRequest, seen: tuple[LearnedRouter, QueryBudget, Counter[str]]) -> bool:
     """Whether the shipped router would ask about a request, and was not asked about one like it."""
     router, asked, labels = seen
-    decision, sketch = router.decide(row.request), router.reader.read(row.request).sketch
-    if not worth(decision, [RULES.decide(row.request)], labels) or not asked.may("day", sketch):
+    decision, embedding = router.decide(row.request), router.text_stage.read(row.request).embedding
+    if not is_informative(decision, [RULES.decide(row.request)], labels) or not asked.may("day", embedding):
         return False
-    asked.note("day", sketch)
+    asked.note("day", embedding)
     labels[row.route] += 1
     return True
 

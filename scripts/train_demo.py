@@ -22,15 +22,15 @@ from pathlib import Path
 
 from tui_router.config.settings import Config, load_config, parse_config
 from tui_router.core.example import Example
-from tui_router.datasets.export import Choice, export
+from tui_router.datasets.export import ExportOptions, export
 from tui_router.datasets.sources import of_seeds
 from tui_router.learning.online_learner import taught_by
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.training import launcher, recipe, runs, start
 from tui_router.training.export import forms, parity
-from tui_router.training.export.forms import Exported, served_name
-from tui_router.training.gate.gate import Verdict, page
-from tui_router.training.gate.run_gate import put_to_gate
+from tui_router.training.export.forms import ExportedRouter, served_name
+from tui_router.training.gate.gate import GateResult, to_markdown
+from tui_router.training.gate.run_gate import evaluate_run
 from tui_router.training.preflight import preflight
 from tui_router.training.run_events import Eval, Failed, Step
 
@@ -155,12 +155,18 @@ def requests() -> Iterator[Example]:
 
 
 # -- both ----------------------------------------------------------------------------------------------------------
-def trained(made_for: Config, home: Path, examples: list[Example], steps: int) -> tuple[runs.Run, Verdict]:
+def trained(made_for: Config, home: Path, examples: list[Example], steps: int) -> tuple[runs.Run, GateResult]:
     """Export, build the base, train, put to the gate."""
     data, base, file = home / "data", home / "base", home / "recipe.toml"
     random.Random(0).shuffle(examples)
-    sketcher = LearnedRouter.as_shipped(made_for.fleet).sketcher
-    export(lambda: examples, made_for.fleet, Choice(form="messages", target="letter", duplicates=True), data, sketcher)
+    projection = LearnedRouter.as_shipped(made_for.fleet).projection
+    export(
+        lambda: examples,
+        made_for.fleet,
+        ExportOptions(form="messages", target="letter", duplicates=True),
+        data,
+        projection,
+    )
     code, _, trouble = launcher.do(
         ["tiny", "--data", str(data), "--out", str(base), "--size", "128", "--layers", "2", "--vocabulary", "4096"],
         home,
@@ -170,14 +176,14 @@ def trained(made_for: Config, home: Path, examples: list[Example], steps: int) -
     file.write_text(RECIPE.format(base=base, steps=steps), encoding="utf-8")
     chosen = recipe.load(file)
     found = preflight(chosen, data, home)
-    run = start.create(home, chosen, data, found.data_hash, taught_by(made_for, home).race)
+    run = start.create(home, chosen, data, found.data_hash, taught_by(made_for, home).ensemble)
     print(
         f"{found.examples:,} examples, {found.parameters:,} weights, {steps} steps, about {found.seconds / 60:.0f} minutes"
     )
     run.begin()
     follow(run)
-    verdict = put_to_gate(run, made_for, home, run.record.plan.leader, "")
-    print(page(verdict, run.id).partition("\nWrong, surest")[0])
+    verdict = evaluate_run(run, made_for, home, run.record.plan.champion, "")
+    print(to_markdown(verdict, run.id).partition("\nWrong, surest")[0])
     return run, verdict
 
 
@@ -205,7 +211,7 @@ def follow(run: runs.Run) -> None:
         sys.exit(f"the training ended without a word: {(run.folder / 'log.txt').read_text(encoding='utf-8')[-500:]}")
 
 
-def written(run: runs.Run) -> Exported:
+def written(run: runs.Run) -> ExportedRouter:
     """The GGUF, compared."""
     made = forms.export(run, "gguf", "f16", run.folder / "exports" / "gguf")
     if made.compared is not None:
@@ -214,7 +220,7 @@ def written(run: runs.Run) -> Exported:
     return made
 
 
-def alike(made: Exported) -> bool:
+def alike(made: ExportedRouter) -> bool:
     """Whether the GGUF decides as the trained model does."""
     c = made.compared
     return c is not None and c.same >= parity.LEAST * c.n and c.worst <= WITHIN

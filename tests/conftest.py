@@ -8,6 +8,8 @@ import pytest
 
 from tests.llama_cpp import tiny_model
 
+pytest_plugins = ["tests.training.fixtures"]
+
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):

@@ -12,11 +12,19 @@ from typing import Any
 
 import torch
 
-from train.base import Backend
-from train.labels import Judged, Labels, best_temperature, completion_loss, evaluation, judge, prompt, scored
+from train.base import TrainingBackend
+from train.labels import Labels, RowPrediction, best_temperature, completion_loss, evaluation, judge, prompt, scored
 from tui_router.training.recipe import Recipe, base_of
-from tui_router.training.router_manifest import REFERENCE, ROUTER, SEALED, Reference, RouterCard, Sealed, write
-from tui_router.training.rows import Dataset, Row
+from tui_router.training.router_manifest import (
+    REFERENCE,
+    ROUTER,
+    SEALED,
+    HeldOutCase,
+    ReferenceCase,
+    RouterManifest,
+    write,
+)
+from tui_router.training.rows import Dataset, TrainingRow
 from tui_router.training.run_events import Eval
 
 COMPARED = 200
@@ -25,7 +33,7 @@ _TIMED = 30
 
 
 def save(
-    model: Any, tokenizer: Any, recipe: Recipe, dataset: Dataset, labels: Labels, backend: Backend, folder: Path, step: int
+    model: Any, tokenizer: Any, recipe: Recipe, dataset: Dataset, labels: Labels, backend: TrainingBackend, folder: Path, step: int
 ) -> Eval:  # fmt: skip
     """Write the artifact, whole or not at all; returns the last evaluation on the validation rows."""
     held = dataset.validation or dataset.train[:COMPARED]
@@ -38,7 +46,7 @@ def save(
         sealed = judge(model, tokenizer, dataset.test, labels)
         write(
             unfinished / ROUTER,
-            RouterCard(
+            RouterManifest(
                 routes=labels.routes, answers=labels.answers, instructions=dataset.instructions, method=recipe.method, label=recipe.label,
                 base=base_of(recipe), temperature=best_temperature(judged, labels),
             ),
@@ -48,7 +56,7 @@ def save(
         latency = _latency(model, tokenizer, labels, (*dataset.test, *held)[:_TIMED])
         write(
             unfinished / SEALED,
-            [Sealed(key=j.row.key, route=j.row.route, probabilities=j.probabilities, mass=j.mass) for j in sealed],
+            [HeldOutCase(key=j.row.key, route=j.row.route, probabilities=j.probabilities, mass=j.mass) for j in sealed],
         )
         (unfinished / "latency.json").write_text(
             json.dumps({"p50_ms": latency[0], "p95_ms": latency[1], "device": backend.device})
@@ -83,16 +91,16 @@ def _restore_endings(model: Any, base: str) -> None:
         model.config.eos_token_id = model.generation_config.eos_token_id
 
 
-def _reference(tokenizer: Any, judged: Judged) -> Reference:
+def _reference(tokenizer: Any, judged: RowPrediction) -> ReferenceCase:
     text = prompt(tokenizer, judged.row.messages)
-    return Reference(
+    return ReferenceCase(
         messages=judged.row.messages, prompt=text, ids=tuple(tokenizer(text, add_special_tokens=False)["input_ids"]),
         probabilities=judged.probabilities,
     )  # fmt: skip
 
 
 @torch.inference_mode()
-def _latency(model: Any, tokenizer: Any, labels: Labels, rows: Sequence[Row]) -> tuple[float, float]:
+def _latency(model: Any, tokenizer: Any, labels: Labels, rows: Sequence[TrainingRow]) -> tuple[float, float]:
     """(median, 95th percentile) of one decision at a time, in ms."""
     model.eval()
     times = []

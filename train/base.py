@@ -14,7 +14,7 @@ from tui_router.training.recipe import MIRRORS, Recipe, base_of
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "tokenizers", "unsloth", "bitsandbytes")
 
 
-class Backend(NamedTuple):
+class TrainingBackend(NamedTuple):
     """What trains, and why."""
 
     name: Literal["unsloth", "plain"]
@@ -33,7 +33,7 @@ class Loaded(NamedTuple):
     """The LoRA configuration that the trainer is to apply; None when it is applied already, or everything is trained."""
 
 
-def choose(recipe: Recipe) -> Backend:
+def choose(recipe: Recipe) -> TrainingBackend:
     """The backend for this recipe on this machine. Imports torch, and Unsloth first of all when it is chosen."""
     import torch
 
@@ -62,7 +62,7 @@ def choose(recipe: Recipe) -> Backend:
     four_bit = (
         recipe.four_bit and gpu and recipe.method == "lora" and importlib.util.find_spec("bitsandbytes") is not None
     )
-    return Backend(name, why, device, "bfloat16" if bfloat16 else "float32", four_bit)
+    return TrainingBackend(name, why, device, "bfloat16" if bfloat16 else "float32", four_bit)
 
 
 def versions() -> dict[str, str]:
@@ -76,7 +76,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def load(recipe: Recipe, backend: Backend) -> Loaded:
+def load(recipe: Recipe, backend: TrainingBackend) -> Loaded:
     """The base with its tokenizer, ready for LoRA. Raises BaseModelError."""
     name = base_of(recipe)
     try:
@@ -96,7 +96,7 @@ def load(recipe: Recipe, backend: Backend) -> Loaded:
     return loaded
 
 
-def _plain(recipe: Recipe, backend: Backend, name: str) -> Loaded:
+def _plain(recipe: Recipe, backend: TrainingBackend, name: str) -> Loaded:
     import torch
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -123,7 +123,7 @@ def _plain(recipe: Recipe, backend: Backend, name: str) -> Loaded:
     return Loaded(model, tokenizer, lora)
 
 
-def _unsloth(recipe: Recipe, backend: Backend, name: str) -> Loaded:
+def _unsloth(recipe: Recipe, backend: TrainingBackend, name: str) -> Loaded:
     import torch
     from unsloth import FastLanguageModel
 

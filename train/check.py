@@ -6,11 +6,11 @@ import json
 import sys
 from pathlib import Path
 
-from tui_router.training.router_manifest import REFERENCE, ROUTER, Compared, Reference, RouterCard, read
+from tui_router.training.router_manifest import REFERENCE, ROUTER, ParityReport, ReferenceCase, RouterManifest, read
 
 
 def check(folder: Path, artifact: Path) -> int:
-    """Print what differs as one JSON object, a `Compared`."""
+    """Print what differs as one JSON object, a `ParityReport`."""
     import msgspec
 
     try:
@@ -21,28 +21,28 @@ def check(folder: Path, artifact: Path) -> int:
     return 0
 
 
-def compare(folder: Path, artifact: Path) -> Compared:
+def compare(folder: Path, artifact: Path) -> ParityReport:
     """What the export makes of the held-out rows, beside what the trained model made of them."""
     from train.labels import BATCH, labels_of, prompt, scored
     from train.serve import load
 
-    card = read(artifact / ROUTER, RouterCard)
-    known = read(artifact / REFERENCE, list[Reference])
-    model, tokenizer = load(folder, read(folder / ROUTER, RouterCard) if _is_adapter(folder) else _whole(card))
+    card = read(artifact / ROUTER, RouterManifest)
+    known = read(artifact / REFERENCE, list[ReferenceCase])
+    model, tokenizer = load(folder, read(folder / ROUTER, RouterManifest) if _is_adapter(folder) else _whole(card))
     prompts = [prompt(tokenizer, one.messages) for one in known]
     ids = [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (one.prompt for one in known)]
     labels = labels_of(tokenizer, dict(zip(card.routes, card.answers, strict=True)), letters=card.label == "letter")
     found: list[list[float]] = []
     for start in range(0, len(prompts), BATCH):
         found += scored(model, tokenizer, prompts[start : start + BATCH], labels).softmax(-1).tolist()
-    return Compared.of(known, prompts, ids, found)
+    return ParityReport.of(known, prompts, ids, found)
 
 
 def _is_adapter(folder: Path) -> bool:
     return (folder / "adapter_config.json").is_file()
 
 
-def _whole(card: RouterCard) -> RouterCard:
+def _whole(card: RouterManifest) -> RouterManifest:
     from msgspec.structs import replace
 
     return replace(card, method="full")

@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tui_router.training.run_events import Event, line_of
+from tui_router.training.run_events import RunEvent, line_of
 
 
 class Emitter:
@@ -17,7 +17,7 @@ class Emitter:
         self.speaks = int(os.environ.get("RANK", "0")) == 0
         self._file = path.open("ab", buffering=0) if self.speaks else None
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: RunEvent) -> None:
         if self._file is None:
             return
         line = line_of(event)

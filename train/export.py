@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tui_router.training.router_manifest import REFERENCE, ROUTER, RouterCard, read
+from tui_router.training.router_manifest import REFERENCE, ROUTER, RouterManifest, read
 from tui_router.training.training_error import TrainingError
 
 _TOKENIZER = (
@@ -22,14 +22,14 @@ _TOKENIZER = (
 )
 
 
-class ExportError(ValueError):
+class ExportJobError(ValueError):
     """The form cannot be made; the message says why and what to do."""
 
 
 def export(artifact: Path, form: str, quant: str, out: Path, script: Path | None) -> int:
     """Write the artifact into a folder; prints one sentence on standard error when that fails."""
     try:
-        card = read(artifact / ROUTER, RouterCard)
+        card = read(artifact / ROUTER, RouterManifest)
         out.mkdir(parents=True, exist_ok=True)
         match form:
             case "adapter":
@@ -48,15 +48,15 @@ def export(artifact: Path, form: str, quant: str, out: Path, script: Path | None
     return 0
 
 
-def _adapter(artifact: Path, card: RouterCard, out: Path) -> None:
+def _adapter(artifact: Path, card: RouterManifest, out: Path) -> None:
     if card.method != "lora":
-        raise ExportError("this run trained the whole model, so there is no adapter; export it merged or as gguf")
+        raise ExportJobError("this run trained the whole model, so there is no adapter; export it merged or as gguf")
     for name in ("adapter_config.json", "adapter_model.safetensors", ROUTER, REFERENCE, *_TOKENIZER):
         if (artifact / name).is_file():
             shutil.copyfile(artifact / name, out / name)
 
 
-def _merged(artifact: Path, card: RouterCard, out: Path, precision: str) -> None:
+def _merged(artifact: Path, card: RouterManifest, out: Path, precision: str) -> None:
     """The base with the adapter worked into its weights, in Hugging Face form."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
@@ -77,7 +77,7 @@ def _merged(artifact: Path, card: RouterCard, out: Path, precision: str) -> None
             shutil.copyfile(artifact / name, out / name)
 
 
-def _gguf(artifact: Path, card: RouterCard, quant: str, out: Path, script: Path | None) -> None:
+def _gguf(artifact: Path, card: RouterManifest, quant: str, out: Path, script: Path | None) -> None:
     import tempfile
 
     from train.gguf_model import NotOursError, convert
@@ -91,7 +91,7 @@ def _gguf(artifact: Path, card: RouterCard, quant: str, out: Path, script: Path 
                 convert(merged, target, quant)
                 return
             except NotOursError as error:
-                raise ExportError(
+                raise ExportJobError(
                     f"this model is converted by llama.cpp's own script ({error}); "
                     "name its folder in fleet.toml: [settings] llama_cpp_dir"
                 ) from error
@@ -101,24 +101,24 @@ def _gguf(artifact: Path, card: RouterCard, quant: str, out: Path, script: Path 
         )  # fmt: skip
         if done.returncode or not target.is_file():
             last = done.stderr.strip().rpartition("\n")[2]
-            raise ExportError(f"{script.name} failed: {last or done.returncode}")
+            raise ExportJobError(f"{script.name} failed: {last or done.returncode}")
 
 
-def _base_gguf(card: RouterCard, quant: str, out: Path) -> None:
+def _base_gguf(card: RouterManifest, quant: str, out: Path) -> None:
     """The base itself, for those who serve an adapter beside it."""
     from train.gguf_model import NotOursError, convert
 
     try:
         convert(Path(card.base).expanduser(), out / f"base-{quant}.gguf", quant)
     except (NotOursError, OSError) as error:
-        raise ExportError(f"the base is not converted here ({error}); name its GGUF file") from error
+        raise ExportJobError(f"the base is not converted here ({error}); name its GGUF file") from error
 
 
-def _gguf_lora(artifact: Path, card: RouterCard, out: Path) -> None:
+def _gguf_lora(artifact: Path, card: RouterManifest, out: Path) -> None:
     from train.gguf_lora import convert
 
     if card.method != "lora":
-        raise ExportError("this run trained the whole model, so there is no adapter; export it as gguf")
+        raise ExportJobError("this run trained the whole model, so there is no adapter; export it as gguf")
     convert(artifact, _config(card.base), out / "router-lora.gguf")
 
 

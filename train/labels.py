@@ -9,10 +9,10 @@ import torch
 from torch.nn.functional import log_softmax
 
 from tui_router.core.statistics import wilson
-from tui_router.routing.ensemble.calibration import Row as Scored
+from tui_router.routing.ensemble.calibration import CalibrationRow as Scored
 from tui_router.routing.ensemble.calibration import temperature
 from tui_router.routing.evaluation.scores import expected_calibration_error
-from tui_router.training.rows import Row
+from tui_router.training.rows import TrainingRow
 from tui_router.training.run_events import Eval
 
 BATCH = 16
@@ -31,10 +31,10 @@ class Labels(NamedTuple):
     """Tokens of each answer behind a prompt."""
 
 
-class Judged(NamedTuple):
+class RowPrediction(NamedTuple):
     """A row and what the model made of it."""
 
-    row: Row
+    row: TrainingRow
     probabilities: tuple[float, ...]
     """Of all labels; they sum to 1."""
     mass: float
@@ -71,7 +71,9 @@ def labels_of(tokenizer: Any, answers: Mapping[str, str], *, letters: bool) -> L
 
 
 @torch.inference_mode()
-def judge(model: Any, tokenizer: Any, rows: Sequence[Row], labels: Labels, batch: int = BATCH) -> list[Judged]:
+def judge(
+    model: Any, tokenizer: Any, rows: Sequence[TrainingRow], labels: Labels, batch: int = BATCH
+) -> list[RowPrediction]:
     """Probabilities of the labels for each row. The model's mode (training or not) is left as it was."""
     was_training = model.training
     model.eval()
@@ -87,11 +89,11 @@ def judge(model: Any, tokenizer: Any, rows: Sequence[Row], labels: Labels, batch
         model.train(was_training)
 
 
-def _judge(model: Any, tokenizer: Any, rows: Sequence[Row], labels: Labels) -> list[Judged]:
+def _judge(model: Any, tokenizer: Any, rows: Sequence[TrainingRow], labels: Labels) -> list[RowPrediction]:
     scores = scored(model, tokenizer, [prompt(tokenizer, row.messages) for row in rows], labels)
     p = torch.softmax(scores, -1).tolist()
     mass = torch.logsumexp(scores, -1).exp().clamp(max=1.0).tolist()
-    return [Judged(row, tuple(one), m) for row, one, m in zip(rows, p, mass, strict=True)]
+    return [RowPrediction(row, tuple(one), m) for row, one, m in zip(rows, p, mass, strict=True)]
 
 
 @torch.inference_mode()
@@ -122,7 +124,7 @@ def _padded(tokenizer: Any, texts: Sequence[str], device: Any) -> Any:
 
 
 @torch.inference_mode()
-def completion_loss(model: Any, tokenizer: Any, rows: Sequence[Row], batch: int = BATCH) -> float:
+def completion_loss(model: Any, tokenizer: Any, rows: Sequence[TrainingRow], batch: int = BATCH) -> float:
     """Mean negative log probability of the tokens of the answers, in nats: what the trainer calls the loss."""
     was_training = model.training
     model.eval()
@@ -154,7 +156,7 @@ def completion_loss(model: Any, tokenizer: Any, rows: Sequence[Row], batch: int 
     return total / max(1, count)
 
 
-def evaluation(judged: Sequence[Judged], labels: Labels, step: int, loss: float) -> Eval:
+def evaluation(judged: Sequence[RowPrediction], labels: Labels, step: int, loss: float) -> Eval:
     """The figures of judged rows."""
     places = {route: i for i, route in enumerate(labels.routes)}
     right = [max(range(len(j.probabilities)), key=j.probabilities.__getitem__) == places[j.row.route] for j in judged]
@@ -169,7 +171,7 @@ def evaluation(judged: Sequence[Judged], labels: Labels, step: int, loss: float)
     )  # fmt: skip
 
 
-def best_temperature(judged: Sequence[Judged], labels: Labels) -> float:
+def best_temperature(judged: Sequence[RowPrediction], labels: Labels) -> float:
     """The temperature with the least log loss on judged rows."""
     places = {route: i for i, route in enumerate(labels.routes)}
     return temperature([Scored([_log(p) for p in j.probabilities], places[j.row.route]) for j in judged])

@@ -17,13 +17,13 @@ from datasets.utils.logging import disable_progress_bar
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from train.base import Backend, Loaded
+from train.base import Loaded, TrainingBackend
 from train.control import Control, Word
 from train.emit import Emitter
 from train.labels import Labels, completion_loss, evaluation, judge
 from train.program import WHOLE, NotFiniteError
 from tui_router.training.recipe import Recipe, steps_of
-from tui_router.training.rows import Row
+from tui_router.training.rows import TrainingRow
 from tui_router.training.run_events import Checkpoint, Step
 
 _LOOKED_BACK = 20
@@ -34,8 +34,8 @@ class Loop:
     """A trainer and what is told of it."""
 
     def __init__(
-        self, recipe: Recipe, backend: Backend, loaded: Loaded, labels: Labels, rows: Sequence[Row],
-        held_out: Sequence[Row], checkpoints: Path, emit: Emitter, control: Control,
+        self, recipe: Recipe, backend: TrainingBackend, loaded: Loaded, labels: Labels, rows: Sequence[TrainingRow],
+        held_out: Sequence[TrainingRow], checkpoints: Path, emit: Emitter, control: Control,
     ) -> None:  # fmt: skip
         self.recipe, self.labels, self.emit, self.control = recipe, labels, emit, control
         self.tokenizer = loaded.tokenizer
@@ -50,7 +50,7 @@ class Loop:
         )
         self.trainer = SFTTrainer(
             model=loaded.model, args=_config(recipe, backend, checkpoints), train_dataset=data,
-            processing_class=loaded.tokenizer, peft_config=loaded.lora, callbacks=[Told(self)],
+            processing_class=loaded.tokenizer, peft_config=loaded.lora, callbacks=[EventCallback(self)],
         )  # fmt: skip
         self.trainer.remove_callback(PrinterCallback)  # standard output is for events
         self.model = self.trainer.model
@@ -77,7 +77,7 @@ class Loop:
             self.emit(evaluation(judged, self.labels, step, loss))
 
 
-def _config(recipe: Recipe, backend: Backend, checkpoints: Path) -> SFTConfig:
+def _config(recipe: Recipe, backend: TrainingBackend, checkpoints: Path) -> SFTConfig:
     cpu = backend.device == "cpu"
     return SFTConfig(
         output_dir=str(checkpoints), num_train_epochs=recipe.epochs, max_steps=recipe.steps or -1,
@@ -91,7 +91,7 @@ def _config(recipe: Recipe, backend: Backend, checkpoints: Path) -> SFTConfig:
     )  # fmt: skip
 
 
-class Told(TrainerCallback):
+class EventCallback(TrainerCallback):
     """Turns what the trainer logs into events, and what a person asked into its end."""
 
     def __init__(self, loop: Loop) -> None:

@@ -21,9 +21,9 @@ from tui_router.core.types import Message, Request
 from tui_router.routing.learned import conversation_gate, out_of_scope
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.routing.learned.seeds import Seed, fingerprint, load
-from tui_router.routing.learned.shipped_model import Prior, save
+from tui_router.routing.learned.shipped_model import ShippedModel, save
 from tui_router.routing.linear import word_vectors
-from tui_router.routing.linear.fitting import Row, fit
+from tui_router.routing.linear.fitting import FitRow, fit
 from tui_router.routing.linear.lbfgs import minimise, softmax
 from tui_router.routing.linear.text_model import Weights
 from tui_router.routing.rules.rules_router import RulesRouter
@@ -51,14 +51,14 @@ def main() -> int:
     fitted = [fitted_to([s for j, f in enumerate(folds) if j != i for s in f], bench) for i in range(FOLDS)]
     temperature, right, chances = calibrate(fitted, folds, bench)
     say(f"temperature {temperature:.3f}, accuracy on folds {right / len(plain):.3f} n={len(plain)}")
-    rough = Prior(
+    rough = ShippedModel(
         fitted[0], temperature, np.zeros(conversation_gate.FEATURES), np.eye(out_of_scope.FEATURES)[0] * 9, {}, ""
     )
     known = LearnedRouter(fleet, rules, prior=rough)
     inside = fit_scope(known, folds[0])
     gate = fit_gate(known, [s for s in seeds if s.request.history], folds[0])
     by_rules = sum(rules.decide(s.request).route == s.route for s in plain)
-    prior = Prior(
+    prior = ShippedModel(
         fitted_to(plain, bench), temperature, gate, inside,
         {"learned": (right, len(plain)), "rules": (by_rules, len(plain))}, bench.made_from,
     )  # fmt: skip
@@ -73,11 +73,11 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def rows(seeds: list[Seed], bench: Bench) -> list[Row]:
+def rows(seeds: list[Seed], bench: Bench) -> list[FitRow]:
     """The examples of a fit."""
     found = []
     for seed in seeds:
-        found.append(Row(reader(bench).reader.read_anew(seed.request).features, seed.route))
+        found.append(FitRow(reader(bench).text_stage.read_anew(seed.request).features, seed.route))
     return found
 
 
@@ -93,7 +93,7 @@ def reader(bench: Bench) -> LearnedRouter:
             none((word_vectors.shipped().dimensions, k), np.float32), none((0, k), np.float32), none((k, k), np.float32),
             none(k, np.float32), fit.__kwdefaults__["scales"],  # type: ignore[index]  # it has defaults
         )  # fmt: skip
-        prior = Prior(empty, 1.0, none(conversation_gate.FEATURES), none(out_of_scope.FEATURES), {}, "")
+        prior = ShippedModel(empty, 1.0, none(conversation_gate.FEATURES), none(out_of_scope.FEATURES), {}, "")
         _readers["one"] = LearnedRouter(bench.rules.fleet, bench.rules, prior=prior)
     return _readers["one"]
 
@@ -145,13 +145,13 @@ def logistic_weights(found: np.ndarray, target: np.ndarray, weight: np.ndarray, 
 def fit_scope(router: LearnedRouter, seeds: list[Seed]) -> np.ndarray:
     """Weights that tell seeds, unknown to the router, from text that nobody would send on purpose."""
     dice = random.Random(5)
-    entries = [w for w in router.reader.words._entries if w.isascii() and w.isalpha() and len(w) > 3]
+    entries = [w for w in router.text_stage.words._entries if w.isascii() and w.isalpha() and len(w) > 3]
     out = [junk(dice, entries) for _ in range(len(seeds) // 6)]
     found = []
     for text in [s.request.text for s in seeds] + out:
         evidence = router.rules.evidence(Request(text=text))
-        reading = router.reader.read_anew(Request(text=text))
-        found.append(router.reader.scope_features(reading.scored.known, float(reading.chances.max()), evidence))
+        reading = router.text_stage.read_anew(Request(text=text))
+        found.append(router.text_stage.scope_features(reading.scored.known, float(reading.chances.max()), evidence))
     target = np.array([1.0] * len(seeds) + [0.0] * len(out))
     return logistic_weights(np.array(found), target, np.ones(len(target)), 1.0)
 

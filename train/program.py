@@ -26,8 +26,8 @@ from train.control import Control
 from train.emit import Emitter
 from tui_router.core.clock import now
 from tui_router.training.recipe import Recipe, RecipeError, load
-from tui_router.training.rows import DataError, Dataset, Row, read
-from tui_router.training.run_events import Done, Dropped, Event, Failed, Paused, Stage, Start, Warn
+from tui_router.training.rows import DataError, Dataset, TrainingRow, read
+from tui_router.training.run_events import Done, Dropped, Failed, Paused, RunEvent, RunStage, RunStarted, Warn
 
 WHOLE = "whole"
 
@@ -93,10 +93,10 @@ class NotFiniteError(ValueError):
     """The loss is no number any more."""
 
 
-def _train(recipe: Recipe, data: Path, out: Path, emit: Emitter, *, resume: bool) -> Event:
+def _train(recipe: Recipe, data: Path, out: Path, emit: Emitter, *, resume: bool) -> RunEvent:
     started = time.monotonic()
     dataset = read(data, recipe)
-    emit(Stage(says="loading torch"))
+    emit(RunStage(says="loading torch"))
     control = Control(out / "control")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
@@ -110,7 +110,7 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: Emitter, *, resume: bool
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    emit(Stage(says=f"loading {recipe.base}"))
+    emit(RunStage(says=f"loading {recipe.base}"))
     set_seed(recipe.seed)
     loaded = load(recipe, backend)
     from train.artifact import save  # now, so that an update of the program while it trains cannot break its end
@@ -127,7 +127,7 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: Emitter, *, resume: bool
     set_seed(recipe.seed)  # the LoRA matrices are drawn by the trainer
     loop = Loop(recipe, backend, loaded, labels, kept, dataset.validation, out / "checkpoints", emit, control)
     emit(
-        Start(
+        RunStarted(
             at=now(), backend=backend.name, why=backend.why, device=backend.device, versions=versions(), base=recipe.base,
             parameters=loop.parameters, trainable=loop.trainable, examples=len(kept), left_out=left_out, steps=loop.steps,
             resumed_at=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
@@ -144,7 +144,7 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: Emitter, *, resume: bool
         return Dropped(step=loop.step)
     if not emit.speaks:
         return Done(step=loop.step, seconds=time.monotonic() - started, accuracy=0.0, n=0)  # another process writes it
-    emit(Stage(says="testing"))
+    emit(RunStage(says="testing"))
     last = save(loop.model, loaded.tokenizer, recipe, dataset, labels, backend, out / "artifact", loop.step)
     emit(last)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
@@ -164,7 +164,7 @@ def _newest(folder: Path) -> Path | None:
     return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def _fitting(dataset: Dataset, recipe: Recipe, tokenizer: Any) -> tuple[list[Row], int]:
+def _fitting(dataset: Dataset, recipe: Recipe, tokenizer: Any) -> tuple[list[TrainingRow], int]:
     """The training rows that are not longer than the recipe allows: a cut row would lose its answer."""
     from train.labels import prompt
 

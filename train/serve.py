@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterCard, read
+from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterManifest, read
 
 
 def serve(artifact: Path) -> int:
     """Answer until standard input ends: `{"id", "messages"}` -> `{"id", "probabilities": {answer: p}, "mass"}`."""
     try:
-        card = read(artifact / ROUTER, RouterCard)
+        card = read(artifact / ROUTER, RouterManifest)
     except ArtifactError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1
@@ -43,7 +43,7 @@ def serve(artifact: Path) -> int:
     return 0
 
 
-def load(artifact: Path, card: RouterCard) -> tuple[Any, Any]:
+def load(artifact: Path, card: RouterManifest) -> tuple[Any, Any]:
     """The trained model and its tokenizer, ready to be asked."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -260,13 +260,13 @@ async def test_a_served_encoder_joins_when_the_seeds_are_embedded(world, monkeyp
 
     some = online_learner._plain_seeds()[::40]
     monkeypatch.setattr(online_learner, "_plain_seeds", lambda: some)
-    before = world.racing.learning.learned.version
+    before = world.router_service.learner.learned.version
     world.server.embedding, world.interactive = "text-embedding-nomic-embed-text-v1.5", True
     await world.health.look()
-    world.racing.look_for_embeddings()
-    await world.racing._warming
-    learned = world.racing.learning.learned
-    assert learned.reader.head.encoder == world.server.embedding and learned.version != before
+    world.router_service.look_for_embeddings()
+    await world.router_service._warming
+    learned = world.router_service.learner.learned
+    assert learned.text_stage.head.encoder == world.server.embedding and learned.version != before
     plain = learned.decide(Request(text="compare the two mortgage offers I got"))
     turn = await world.begin(Request(text="compare the two mortgage offers I got"), ask=False)
     assert turn.decision.ranking != plain.ranking
@@ -274,5 +274,5 @@ async def test_a_served_encoder_joins_when_the_seeds_are_embedded(world, monkeyp
     assert (await world.begin(Request(text="another one that nobody waits for"), ask=False)).decision.elapsed_ms < 100
     again = Engine(world.config, world.folder)
     await again.open()
-    assert again.racing.learning.learned.reader.head.encoder == world.server.embedding
+    assert again.router_service.learner.learned.text_stage.head.encoder == world.server.embedding
     await again.close()

@@ -67,15 +67,15 @@ async def test_active_remarks_on_every_turn_and_passive_on_every_fifth(world):
         await until(lambda: remarks(engine))
         (one,) = remarks(engine)
         assert (one.tag, one.text, one.turns) == ("edge_case", "Turn 1 is short.", (made.id,))
-        assert one.tokens > 0 and one.elapsed_ms > 0 and engine.watching.cost[0] == 1
+        assert one.tokens > 0 and one.elapsed_ms > 0 and engine.insights.cost[0] == 1
         assert engine.store.observations()[0] == one
-        engine.watching.set_mode("passive")
+        engine.insights.set_mode("passive")
         for n in range(2, 7):
             await turn(engine)
             await asyncio.sleep(0.05)
             assert len(remarks(engine)) == 1 or n == 6
         await until(lambda: len(remarks(engine)) == 2)
-        engine.watching.set_mode("off")
+        engine.insights.set_mode("off")
         for _ in range(6):
             await turn(engine)
         await asyncio.sleep(0.1)
@@ -90,8 +90,8 @@ async def test_active_remarks_on_every_turn_and_passive_on_every_fifth(world):
 async def test_what_cannot_be_shown_is_dropped_and_counted(world, reply, why):
     async with world(writes=lambda body: reply) as engine:
         await turn(engine)
-        await until(lambda: engine.watching.dropped)
-        assert engine.watching.dropped == {why: 1} and not remarks(engine)
+        await until(lambda: engine.insights.dropped)
+        assert engine.insights.dropped == {why: 1} and not remarks(engine)
 
 
 @pytest.mark.parametrize("fault", ["hang", "die", "status_500", "garbage", "refuse_key"])
@@ -100,8 +100,8 @@ async def test_a_server_that_fails_costs_the_turns_nothing(world, monkeypatch, f
     async with world() as engine:
         engine.double.faults = {SMALL: fault}
         assert (await turn(engine)).state == "done"
-        await until(lambda: engine.watching.dropped)
-        assert not remarks(engine) and sum(engine.watching.dropped.values()) == 1
+        await until(lambda: engine.insights.dropped)
+        assert not remarks(engine) and sum(engine.insights.dropped.values()) == 1
         start = asyncio.get_running_loop().time()
         assert (await turn(engine)).state == "done"
         assert asyncio.get_running_loop().time() - start < 0.4  # not behind the observer
@@ -112,7 +112,7 @@ async def test_a_request_breaks_the_observer_off(world):
         engine.double.faults = {SMALL: "hang"}
         await turn(engine)
         await until(lambda: any("response_format" in (r.body or {}) for r in engine.double.requests))
-        looking = engine.watching._looking
+        looking = engine.insights._looking
         assert not looking.done()
         await turn(engine)
         await until(looking.done)
@@ -122,17 +122,17 @@ async def test_a_request_breaks_the_observer_off(world):
 async def test_without_its_model_the_feed_is_written_by_the_counts_alone(world):
     async with world(observer_model="qwen3-vl-8b", router="rules") as engine:
         await turn(engine)
-        await until(lambda: engine.watching.trouble)
-        assert engine.watching.trouble == "qwen3-vl-8b is not loaded, so the feed is written from the counts alone"
+        await until(lambda: engine.insights.trouble)
+        assert engine.insights.trouble == "qwen3-vl-8b is not loaded, so the feed is written from the counts alone"
         assert "qwen/qwen3-vl-8b" not in engine.double.loaded and not remarks(engine)
-        engine.watching.set_mode("off")
+        engine.insights.set_mode("off")
         for _ in range(30):
             made = await turn(engine, "summarise this text")
             await engine.rate(made.id, wrong("reasoning"))
         for _ in range(40):
             made = await turn(engine)
             await engine.rate(made.id, right("code"))
-        engine.watching.set_mode("active")
+        engine.insights.set_mode("active")
         await turn(engine)
         await until(lambda: any(one.by == "counts" for one in engine.feed))
         told = [one for one in engine.feed if one.by == "counts"]
@@ -148,7 +148,7 @@ async def test_its_budget_is_kept(world, monkeypatch):
         await turn(engine)
         await until(lambda: remarks(engine))
         await turn(engine)
-        await until(lambda: "has had its 1 tokens of today" in engine.watching.trouble)
+        await until(lambda: "has had its 1 tokens of today" in engine.insights.trouble)
         assert len(remarks(engine)) == 1
 
 
@@ -165,25 +165,25 @@ async def test_a_real_engine_remarks_is_late_talks_without_end_and_dies(world, s
             return done
 
         assert (await hello()).answer.text
-        await until(lambda: remarks(engine) or engine.watching.dropped, 30)
+        await until(lambda: remarks(engine) or engine.insights.dropped, 30)
         (one,) = remarks(engine)
         assert (one.tag, one.text) == ("edge_case", "odd: turn 1.")
-        assert one.turns[0].startswith("1-") and one.tokens > 100 and not engine.watching.dropped
+        assert one.turns[0].startswith("1-") and one.tokens > 100 and not engine.insights.dropped
 
         monkeypatch.setattr(insight_service, "DEADLINE_S", 0.005)
         await hello()
-        await until(lambda: engine.watching.dropped, 30)
-        assert set(engine.watching.dropped) <= {"not within its deadline", "no reply"}
+        await until(lambda: engine.insights.dropped, 30)
+        assert set(engine.insights.dropped) <= {"not within its deadline", "no reply"}
         monkeypatch.setattr(insight_service, "DEADLINE_S", 20.0)
 
         shown = observer.shown
         monkeypatch.setattr(observer, "shown", lambda *told: replace(shown(*told), messages=(Message("user", "long"),)))
         monkeypatch.setattr(insight_service, "_REMARK_TOKENS", 3000)
         monkeypatch.setattr(observer, "SCHEMA", {"type": "string", "minLength": 10_000})
-        engine.watching.dropped.clear()
+        engine.insights.dropped.clear()
         await hello()
-        await until(lambda: engine.watching.dropped, 30)
-        assert len(remarks(engine)) == 1 and set(engine.watching.dropped) == {"no JSON"}
+        await until(lambda: engine.insights.dropped, 30)
+        assert len(remarks(engine)) == 1 and set(engine.insights.dropped) == {"no JSON"}
 
         process.kill()
         await hello()

@@ -15,11 +15,11 @@ from tests.worlds import wrong
 from tui_router.app.engine import Engine
 from tui_router.app.tuned_router import MISSES, PromotionError
 from tui_router.core.types import Request
-from tui_router.routing.llm.llm_router import LateRouter
+from tui_router.routing.llm.llm_router import LLMRouter
 from tui_router.training.export.forms import export, served_name
 from tui_router.training.export.parity import served
 from tui_router.training.helper import Helper
-from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterCard, read
+from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterManifest, read
 from tui_router.training.runs import Run
 
 pytestmark = pytest.mark.timeout(300)
@@ -47,10 +47,10 @@ async def engine(home):
 
 
 async def test_it_passes_leads_answers_and_is_rolled_back(engine, run):
-    racing = engine.racing
-    assert racing.leader == "learned" and racing.tuned.run.id == run.id
-    lead = await racing.promote(run)
-    assert racing.leader == "tuned" and "passed its gate" in lead.reason
+    router_service = engine.router_service
+    assert router_service.champion == "learned" and router_service.tuned.run.id == run.id
+    lead = await router_service.promote(run)
+    assert router_service.champion == "tuned" and "passed its gate" in lead.reason
     async with asyncio.timeout(60):
         while True:  # its process is being loaded: until then the one who led before decides
             turn = await engine.begin(VESPER)
@@ -60,11 +60,11 @@ async def test_it_passes_leads_answers_and_is_rolled_back(engine, run):
             await asyncio.sleep(0.2)
     assert turn.decision.route == "workshop" and turn.decision.confidence > 0.5
     assert {s.router for s in turn.shadows} == {"learned", "rules"}
-    await racing.rollback()
-    assert racing.leader == "learned"
+    await router_service.rollback()
+    assert router_service.champion == "learned"
     with pytest.raises(PromotionError, match="nothing to roll back"):
-        await racing.rollback()
-    kept = [(lead.router, lead.reason) for lead in await engine.in_store(engine.store.leads)]
+        await router_service.rollback()
+    kept = [(lead.router, lead.reason) for lead in await engine.in_store(engine.store.promotions)]
     assert [router for router, _ in kept] == ["tuned", "learned"] and kept[1][1] == "rolled back by you"
     await asyncio.gather(*engine._tasks)  # notices are written beside the turns
     reasons = [o.text for o in await engine.in_store(lambda: engine.store.observations(20)) if o.tag == "new_leader"]
@@ -72,25 +72,25 @@ async def test_it_passes_leads_answers_and_is_rolled_back(engine, run):
 
 
 async def test_a_leader_that_does_not_answer_loses_the_lead(engine, run):
-    racing = engine.racing
-    await racing.promote(run)
-    racing.tuned.helper.artifact = run.folder / "gone"  # its process will not find anything
+    router_service = engine.router_service
+    await router_service.promote(run)
+    router_service.tuned.helper.artifact = run.folder / "gone"  # its process will not find anything
     for _ in range(MISSES + 20):
         turn = await engine.begin(VESPER)
         assert turn.decision.router == "learned"
         await asyncio.sleep(0.1)
-        if racing.leader == "learned":
+        if router_service.champion == "learned":
             break
-    assert racing.leader == "learned"
-    leads = await engine.in_store(engine.store.leads)
+    assert router_service.champion == "learned"
+    leads = await engine.in_store(engine.store.promotions)
     assert "did not answer" in leads[-1].reason
 
 
 async def test_verdicts_take_the_lead_back(engine, run):
     """Turns on which it was wrong and the former leader right: a dozen are enough."""
-    racing = engine.racing
-    await racing.promote(run)
-    await racing.tuned.close()
+    router_service = engine.router_service
+    await router_service.promote(run)
+    await router_service.tuned.close()
     for i in range(40):
         turn = await engine.begin(Request(text=f"note {i}"))
         said = turn.decision  # the former leader's: the trained router did not answer
@@ -100,10 +100,10 @@ async def test_verdicts_take_the_lead_back(engine, run):
         engine.live[turn.id].turn = changed
         await engine.rate(turn.id, wrong(said.route))
         await asyncio.gather(*engine._tasks)
-        if racing.leader != "tuned":
+        if router_service.champion != "tuned":
             break
-    assert racing.leader == "learned" and i < 20
-    leads = await engine.in_store(engine.store.leads)
+    assert router_service.champion == "learned" and i < 20
+    leads = await engine.in_store(engine.store.promotions)
     assert leads[-1].router == "learned" and "alone was right on" in leads[-1].reason
 
 
@@ -127,11 +127,11 @@ def _rewrite(store, turn, changed):
 async def test_it_stays_promoted_over_a_start(home, run):
     first = Engine(world.COMPANY, home, health_checks=False)
     await first.open()
-    await first.racing.promote(run)
+    await first.router_service.promote(run)
     await first.close()
     again = Engine(world.COMPANY, home, health_checks=False)
     await again.open()
-    assert again.racing.leader == "tuned" and again.racing.learning.race.leading_run == run.id
+    assert again.router_service.champion == "tuned" and again.router_service.learner.ensemble.champion_run == run.id
     await again.close()
 
 
@@ -142,8 +142,8 @@ async def test_a_run_that_does_not_know_a_route_is_not_promoted(home, run):
     engine = Engine(wider, home, health_checks=False)
     await engine.open()
     with pytest.raises(PromotionError, match="never taught extra"):
-        await engine.racing.promote(run)
-    assert engine.racing.leader == "learned"
+        await engine.router_service.promote(run)
+    assert engine.router_service.champion == "learned"
     await engine.close()
 
 
@@ -197,20 +197,20 @@ def test_the_command_line_follows_a_run_to_its_gate(full, tmp_path, data):
 async def test_every_server_tells_a_probability_in_its_own_way(full, tmp_path):
     """llama.cpp's server as itself, by grammar, and as any OpenAI-style one, by log probabilities: the same as in training."""
     from tui_router.backends.health import Health
-    from tui_router.backends.served_chooser import ServedChooser
+    from tui_router.backends.served_chooser import ServedLetterChooser
     from tui_router.config.settings import BackendSetting
     from tui_router.core.fleet import Model
     from tui_router.core.types import Message
-    from tui_router.training.router_manifest import REFERENCE, Reference, read
+    from tui_router.training.router_manifest import REFERENCE, ReferenceCase, read
 
     export(full, "gguf", "f32", tmp_path / "out")
-    known = read(full.artifact / REFERENCE, list[Reference])[:10]
+    known = read(full.artifact / REFERENCE, list[ReferenceCase])[:10]
     with served(next((tmp_path / "out").glob("*.gguf")), None, "", "mine") as url:
         for kind in ("llama-server", "openai"):
             health = Health(world.COMPANY.fleet, [BackendSetting(name="here", url=url, kind=kind)])
             health.watch(Model(name="mine", context=4096))
             await health.look()
-            chooser = ServedChooser(health, "mine", trained=True)
+            chooser = ServedLetterChooser(health, "mine", trained=True)
             for one in known:
                 messages = tuple(Message(m["role"], m["content"]) for m in one.messages)
                 chosen = await chooser.choose(messages, "ABC", 10.0)
@@ -228,13 +228,13 @@ async def test_letters_stay_those_of_the_training_when_a_route_had_no_examples(f
         rows = [line for line in path.read_text().splitlines(keepends=True) if json.loads(line)["route"] != "ledger"]
         path.write_text("".join(rows))
     run = world.train(world.run_of(tmp_path / "store", replace(full.record.recipe, steps=60), folder))
-    sheet = read(run.artifact / ROUTER, RouterCard).sheet
+    sheet = read(run.artifact / ROUTER, RouterManifest).sheet
     assert (sheet.routes, sheet.letters) == (("harbour", "workshop"), "AC") and "B=ledger" in sheet.instructions
     shown = json.loads((folder / "test.jsonl").read_text().splitlines()[0])
     asked = sheet.messages(Request(text=shown["text"]))
     assert [m.content for m in asked] == [shown["messages"][0]["content"]]
     helper = Helper(run.artifact, wait=True)
-    router = LateRouter("tuned", world.COMPANY.fleet, "m", helper, sheet)
+    router = LLMRouter("tuned", world.COMPANY.fleet, "m", helper, sheet)
     try:
         decided = [await router.decide(Request(text=f"is {word} ready"), 60.0) for word in ("kestrel", "yarrow")]
     finally:
@@ -243,7 +243,7 @@ async def test_letters_stay_those_of_the_training_when_a_route_had_no_examples(f
     engine = Engine(world.COMPANY, tmp_path / "store", health_checks=False)
     await engine.open()
     with pytest.raises(PromotionError, match="never taught ledger"):
-        await engine.racing.promote(run)
+        await engine.router_service.promote(run)
     await engine.close()
 
 
@@ -258,9 +258,9 @@ async def test_a_run_that_answers_in_text_is_for_other_programs(full, tmp_path):
         path.write_text(path.read_text().replace(old, new))
     engine = Engine(world.COMPANY, tmp_path / "store", health_checks=False)
     await engine.open()
-    assert engine.racing.tuned is None
+    assert engine.router_service.tuned is None
     with pytest.raises(ArtifactError, match="answers in text"):
-        await engine.racing.promote(Run(run.folder))
+        await engine.router_service.promote(Run(run.folder))
     await engine.close()
 
 
@@ -273,7 +273,7 @@ async def test_turns_are_recorded_while_the_gate_judges(engine, run, monkeypatch
         return "passed its gate"
 
     monkeypatch.setattr("tui_router.app.tuned_router.passes", slow)
-    promoting = asyncio.ensure_future(engine.racing.promote(run))
+    promoting = asyncio.ensure_future(engine.router_service.promote(run))
     await asyncio.to_thread(judging.wait, 20)
     turn = await asyncio.wait_for(engine.begin(VESPER), 10)
     assert turn.number > 0 and not engine.unsaved
@@ -284,10 +284,10 @@ async def test_turns_are_recorded_while_the_gate_judges(engine, run, monkeypatch
 async def test_a_training_that_ends_gives_a_shadow_whoever_watched_it(full, tmp_path):
     engine = Engine(world.COMPANY, tmp_path / "store", health_checks=False, interactive=True)
     await engine.open()
-    assert engine.racing.tuned is None
+    assert engine.router_service.tuned is None
     shutil.copytree(full.folder, tmp_path / "store" / "runs" / full.folder.name)
-    engine.racing._look_at_runs = 0.0
+    engine.router_service._look_at_runs = 0.0
     await engine.poll()
-    assert engine.racing.tuned is not None and "tuned" in engine.racing.late
+    assert engine.router_service.tuned is not None and "tuned" in engine.router_service.llm_routers
     assert full.id not in str(list(engine.health.models))  # it is none of the fleet's models
     await engine.close()

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.worlds import SHIPPED
-from tui_router.backends.dispatch import Dispatcher, Hopped, Order, Slow
+from tui_router.backends.dispatch import Dispatcher, DispatchOrder, Hopped, Slow
 from tui_router.backends.health import Health
 from tui_router.backends.stream import Delta, Progress
 from tui_router.config.settings import BackendSetting, Settings
@@ -30,7 +30,7 @@ class World:
         return self
 
     def order(self, text="write a function", route="code", pinned="", **message):
-        return Order(
+        return DispatchOrder(
             route=self.dispatcher.fleet.route(route),
             messages=(Message("user", text, **message),),
             pinned=pinned,

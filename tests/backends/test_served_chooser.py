@@ -6,7 +6,7 @@ import pytest
 
 from tests.worlds import SHIPPED
 from tui_router.backends.health import Health
-from tui_router.backends.served_chooser import ServedChooser, read
+from tui_router.backends.served_chooser import ServedLetterChooser, read
 from tui_router.config.settings import BackendSetting
 from tui_router.core.types import Message
 
@@ -59,7 +59,7 @@ async def test_a_real_server_is_held_to_the_letters_and_tells_its_probabilities(
     health = Health(SHIPPED.fleet, [BackendSetting(name="llama-server", url=engine_url)])
     try:
         await health.look()
-        chosen = await ServedChooser(health, "gemma-3-1b").choose(MESSAGES, "ABCDEF", 5.0)
+        chosen = await ServedLetterChooser(health, "gemma-3-1b").choose(MESSAGES, "ABCDEF", 5.0)
         assert chosen.letter in "ABCDEF"
         assert chosen.probabilities and set(chosen.probabilities) <= set("ABCDEF")
         assert sum(chosen.probabilities.values()) == pytest.approx(1, abs=0.05)
@@ -73,7 +73,7 @@ async def test_a_model_that_is_not_loaded_is_not_asked(engine_url):
     try:
         await health.look()
         start = time.monotonic()
-        assert await ServedChooser(health, "gpt-oss-20b").choose(MESSAGES, "ABCDEF", 5.0) is None
+        assert await ServedLetterChooser(health, "gpt-oss-20b").choose(MESSAGES, "ABCDEF", 5.0) is None
         assert time.monotonic() - start < 1
     finally:
         await health.close()

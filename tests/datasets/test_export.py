@@ -4,7 +4,7 @@ import pytest
 
 from tests.worlds import RULES, SHIPPED
 from tui_router.core.example import Example
-from tui_router.datasets.export import Choice, ExportError, export
+from tui_router.datasets.export import DatasetExportError, ExportOptions, export
 from tui_router.datasets.formats import FORMATS, example_of
 from tui_router.datasets.near_duplicates import clusters
 from tui_router.datasets.sources import of_seeds
@@ -13,12 +13,12 @@ from tui_router.routing.evaluation.perturbation import noisy
 from tui_router.routing.learned.learned_router import LearnedRouter
 
 FLEET = SHIPPED.fleet
-SKETCHER = LearnedRouter(FLEET, RULES).sketcher
+SKETCHER = LearnedRouter(FLEET, RULES).projection
 SEEDS = list(of_seeds(FLEET))[::25]
 
 
 def written(tmp_path, examples=SEEDS, **choice):
-    return export(lambda: examples, FLEET, Choice(**choice), tmp_path / "out", SKETCHER)
+    return export(lambda: examples, FLEET, ExportOptions(**choice), tmp_path / "out", SKETCHER)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -45,7 +45,7 @@ def test_the_folder_of_hugging_face_is_found_by_its_card(tmp_path):
 
 def test_the_card_counts_and_the_hash_is_the_same_twice(tmp_path):
     made = written(tmp_path)
-    again = export(lambda: SEEDS, FLEET, Choice(), tmp_path / "again", SKETCHER)
+    again = export(lambda: SEEDS, FLEET, ExportOptions(), tmp_path / "again", SKETCHER)
     assert made.hash == again.hash and sum(made.parts.values()) == sum(made.per_source.values())
     card = (tmp_path / "out" / "README.md").read_text()
     assert made.hash in card and f"{sum(made.parts.values()):,} examples" in card and "load_dataset" in card
@@ -54,10 +54,10 @@ def test_the_card_counts_and_the_hash_is_the_same_twice(tmp_path):
 def test_private_data_is_masked_dropped_or_kept(tmp_path):
     secret = [Example(text="mail the report to jo.doe@firm.example please", route="tool_use", source="verdict")]
     for private, said in (("mask", "[e-mail]"), ("keep", "jo.doe@firm.example")):
-        export(lambda: secret, FLEET, Choice(private=private, form="csv"), tmp_path / private, SKETCHER)
+        export(lambda: secret, FLEET, ExportOptions(private=private, form="csv"), tmp_path / private, SKETCHER)
         assert any(said in path.read_text() for path in (tmp_path / private).glob("*.csv"))
-    with pytest.raises(ExportError, match="no example to write"):
-        export(lambda: secret, FLEET, Choice(private="drop"), tmp_path / "drop", SKETCHER)
+    with pytest.raises(DatasetExportError, match="no example to write"):
+        export(lambda: secret, FLEET, ExportOptions(private="drop"), tmp_path / "drop", SKETCHER)
     assert not (tmp_path / "drop").exists()
 
 
@@ -67,14 +67,14 @@ def test_a_stop_in_the_middle_leaves_no_half_folder(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(lambda: SEEDS, FLEET, Choice(), tmp_path / "out", SKETCHER, stop)
+        export(lambda: SEEDS, FLEET, ExportOptions(), tmp_path / "out", SKETCHER, stop)
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 
 def test_a_folder_that_is_in_the_way_is_left_alone(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("x")
-    with pytest.raises(ExportError, match="not empty; choose another folder"):
+    with pytest.raises(DatasetExportError, match="not empty; choose another folder"):
         written(tmp_path)
     assert (tmp_path / "out" / "mine.txt").read_text() == "x"
 

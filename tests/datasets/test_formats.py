@@ -22,7 +22,7 @@ from tui_router.datasets.formats import (
     row_of,
     system_prompt,
 )
-from tui_router.routing.llm.llm_router import trained
+from tui_router.routing.llm.llm_router import trained_prompt
 
 FLEET = SHIPPED.fleet
 HOSTILE = [
@@ -89,6 +89,6 @@ def test_what_is_no_row_of_ours_says_so():
 
 def test_a_row_of_letters_is_the_question_that_the_tuned_router_asks():
     example = Example(text="hello", route="simple_chat", source="seed", history=(Message("user", "before"),))
-    asked = trained([r.name for r in FLEET.routes]).messages(example.request)
+    asked = trained_prompt([r.name for r in FLEET.routes]).messages(example.request)
     row = row_of(example, FLEET, "messages", "letter")
     assert [m["content"] for m in row["messages"]] == [*(m.content for m in asked), "F"]

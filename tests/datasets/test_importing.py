@@ -11,8 +11,8 @@ from tests.e2e.terminal import Terminal
 from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
 from tui_router.cli import main
 from tui_router.core.example import Example
-from tui_router.datasets.export import Choice, export
-from tui_router.datasets.importing import Reader
+from tui_router.datasets.export import ExportOptions, export
+from tui_router.datasets.importing import ImportReader
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.store.store import Store
 
@@ -38,7 +38,7 @@ LOG = [
 
 
 def read(paths, fleet=FLEET, **more):
-    reader = Reader(fleet, **more)
+    reader = ImportReader(fleet, **more)
     return list(reader.examples(paths)), reader.reading()
 
 
@@ -114,9 +114,9 @@ def test_our_own_exports_come_back(tmp_path, form):
     export(
         lambda: examples,
         FLEET,
-        Choice(form=form, duplicates=True),
+        ExportOptions(form=form, duplicates=True),
         tmp_path / "out",
-        LearnedRouter(FLEET, RULES).sketcher,
+        LearnedRouter(FLEET, RULES).projection,
     )
     files = [p for p in (tmp_path / "out").iterdir() if p.name != "README.md"]
     read_again, found = read(sorted(files))

@@ -10,7 +10,7 @@ from tui_router.datasets.sources import of_seeds
 from tui_router.routing.learned.learned_router import LearnedRouter
 
 FLEET = SHIPPED.fleet
-SKETCHER = LearnedRouter(FLEET, RULES).sketcher
+SKETCHER = LearnedRouter(FLEET, RULES).projection
 
 
 def of(text, route, **more):

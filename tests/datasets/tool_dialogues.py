@@ -4,7 +4,7 @@ import random
 
 from tests.worlds import SHIPPED
 from tui_router.datasets.synthetic.requests import Sieve
-from tui_router.datasets.synthetic.tool_dialogues import Dialogues, read_tools
+from tui_router.datasets.synthetic.tool_dialogues import DialogueWork, read_tools
 from tui_router.routing.learned.learned_router import LearnedRouter
 
 FLEET = SHIPPED.fleet
@@ -13,8 +13,8 @@ TOOLS = {tool["function"]["name"]: tool for tool in read_tools()}
 
 
 def work(known=()):
-    return Dialogues(
-        FLEET, read_tools(), known, Sieve((), LEARNED.sketcher, [LEARNED], "generated:m:1"), "generated:m:1"
+    return DialogueWork(
+        FLEET, read_tools(), known, Sieve((), LEARNED.projection, [LEARNED], "generated:m:1"), "generated:m:1"
     )
 
 

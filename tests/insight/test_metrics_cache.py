@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from tests.worlds import SHIPPED, a_turn, right, wrong
 from tui_router.core.clock import local_day
 from tui_router.insight.metrics import Metrics, Spread, measured
-from tui_router.insight.metrics_cache import PIECE, Counted
+from tui_router.insight.metrics_cache import PIECE, MetricsCache
 from tui_router.store.store import Store
 
 FLEET = SHIPPED.fleet
@@ -40,7 +40,7 @@ def rounded(metrics):
 
 def test_a_store_is_counted_once_and_then_what_changed(tmp_path):
     store = filled(tmp_path / "store")
-    counted = Counted(FLEET, tmp_path / "counted")
+    counted = MetricsCache(FLEET, tmp_path / "counted")
     shares = list(counted.steps(store))
     assert shares[-1] == 1 and len(shares) == 4 and same(counted, store) and same(counted, store, "2026-03-02")
     assert list(counted.days()) == ["2026-03-01", "2026-03-02", "2026-03-03"]
@@ -51,7 +51,7 @@ def test_a_store_is_counted_once_and_then_what_changed(tmp_path):
     other.rate("10", wrong("reasoning"))
     other.record(a_turn("hello"))
     other.close()
-    again = Counted(FLEET, tmp_path / "counted")
+    again = MetricsCache(FLEET, tmp_path / "counted")
     assert len(list(again.steps(store))) == 2 and same(again, store)
     assert list(again.steps(store)) == []
     store.close()
@@ -59,20 +59,20 @@ def test_a_store_is_counted_once_and_then_what_changed(tmp_path):
 
 def test_other_names_of_routes_and_broken_files_are_counted_anew(tmp_path):
     store = filled(tmp_path / "store", 30)
-    counted = Counted(FLEET, tmp_path / "counted")
+    counted = MetricsCache(FLEET, tmp_path / "counted")
     counted.refresh(store)
     counted.save()
     renamed = replace(FLEET, routes=(*FLEET.routes[:-1], replace(FLEET.routes[-1], name="greetings")))
-    assert list(Counted(FLEET, tmp_path / "counted").steps(store)) == []
-    assert list(Counted(renamed, tmp_path / "counted").steps(store)) == [1.0]
+    assert list(MetricsCache(FLEET, tmp_path / "counted").steps(store)) == []
+    assert list(MetricsCache(renamed, tmp_path / "counted").steps(store)) == [1.0]
     (tmp_path / "counted").write_bytes(b"\x93nonsense")
-    fresh = Counted(FLEET, tmp_path / "counted")
+    fresh = MetricsCache(FLEET, tmp_path / "counted")
     assert list(fresh.steps(store)) and same(fresh, store)
     elsewhere = filled(tmp_path / "elsewhere", 20)
     (tmp_path / "counted").unlink()
     counted._saved = -1
     counted.save()
-    moved = Counted(FLEET, tmp_path / "counted")
+    moved = MetricsCache(FLEET, tmp_path / "counted")
     moved.refresh(elsewhere)
     assert same(moved, elsewhere)
     store.close()
@@ -111,7 +111,7 @@ class Interrupted(dict):
 
 def test_another_thread_may_count_while_it_is_asked(tmp_path):
     store = filled(tmp_path / "store")
-    counted = Counted(FLEET, tmp_path / "none")
+    counted = MetricsCache(FLEET, tmp_path / "none")
     counted.refresh(store)
     with store.db.transaction():
         for _ in range(PIECE):

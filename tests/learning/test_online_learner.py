@@ -7,9 +7,9 @@ import pytest
 from tests.sets import rows
 from tests.worlds import SHIPPED, a_turn, right, wrong
 from tui_router.core.types import Answer, Request, Verdict
-from tui_router.learning.online_learner import AT_ONCE, LESSONS_FILE, OWN_FILE, Learning, as_taught
+from tui_router.learning.online_learner import AT_ONCE, LESSONS_FILE, OWN_FILE, OnlineLearner, as_taught
 from tui_router.learning.personal_fit import Job, refit
-from tui_router.routing.labels import Lesson, lesson
+from tui_router.routing.labels import Label, label_of
 from tui_router.store.store import Store
 
 TEXT = "summarise the meeting notes from monday"
@@ -22,14 +22,14 @@ def store(tmp_path):
     made.close()
 
 
-def learning(folder, store):
-    made = Learning(SHIPPED.fleet, folder, SHIPPED.settings)
+def learner(folder, store):
+    made = OnlineLearner(SHIPPED.fleet, folder, SHIPPED.settings)
     made.catch_up(store)
     return made
 
 
-def routed(learning, text: str = TEXT) -> str:
-    return learning.race.decide(Request(text=text)).decision.route
+def routed(learner, text: str = TEXT) -> str:
+    return learner.ensemble.decide(Request(text=text)).decision.route
 
 
 def rate(store, turn, verdict):
@@ -38,14 +38,14 @@ def rate(store, turn, verdict):
 
 
 def test_a_verdict_is_learned_kept_and_found_again(tmp_path, store):
-    first = learning(tmp_path, store)
+    first = learner(tmp_path, store)
     turn = store.record(a_turn(TEXT))
     assert routed(first) != "code"
-    first.took(*rate(store, turn, wrong("code")))
+    first.apply_verdict(*rate(store, turn, wrong("code")))
     assert routed(first) == "code" and first.unsaved
     first.save()
     ranking = dict(first.learned.decide(Request(text=TEXT)).ranking)
-    again = learning(tmp_path, store)
+    again = learner(tmp_path, store)
     assert not again.unsaved, "nothing was learned twice"
     assert dict(again.learned.decide(Request(text=TEXT)).ranking) == pytest.approx(ranking, abs=0.01)
 
@@ -53,21 +53,21 @@ def test_a_verdict_is_learned_kept_and_found_again(tmp_path, store):
 def test_what_was_not_written_down_is_learned_from_the_store(tmp_path, store):
     turn = store.record(a_turn(TEXT))
     rate(store, turn, wrong("code"))
-    made = learning(tmp_path, store)
+    made = learner(tmp_path, store)
     assert routed(made) == "code"
     made.save()
     rate(store, turn, wrong("reasoning"))  # by another process, while this one was away
-    assert routed(learning(tmp_path, store)) == "reasoning"
+    assert routed(learner(tmp_path, store)) == "reasoning"
     store.rate(turn.id, None)
     store.rate(turn.id, None)
-    assert routed(learning(tmp_path, store)) == routed(Learning(SHIPPED.fleet, tmp_path / "x", SHIPPED.settings))
+    assert routed(learner(tmp_path, store)) == routed(OnlineLearner(SHIPPED.fleet, tmp_path / "x", SHIPPED.settings))
 
 
 def test_another_process_is_listened_to_once(tmp_path, store):
-    made = learning(tmp_path, store)
+    made = learner(tmp_path, store)
     turn = store.record(a_turn(TEXT))
     rate(store, turn, wrong("code"))
-    made.took(*made.unknown(store, turn.number))
+    made.apply_verdict(*made.unknown(store, turn.number))
     assert routed(made) == "code" and made.unknown(store, turn.number) is None
 
 
@@ -76,7 +76,7 @@ def test_a_damaged_file_is_told_and_made_again(tmp_path, store, name):
     rate(store, store.record(a_turn(TEXT)), wrong("code"))
     (tmp_path / "learned").mkdir()
     (tmp_path / "learned" / name).write_bytes(b"PK\x03\x04 no zip at all")
-    made = learning(tmp_path, store)
+    made = learner(tmp_path, store)
     assert name in made.trouble and "again" in made.trouble
     assert routed(made) == "code"
 
@@ -93,32 +93,32 @@ def test_labels_are_the_intended_route_and_never_what_served(tmp_path):
         "chosen": (Verdict(kind="chosen", at="x", rating="wrong", route="vision"), ("vision", False)),
     }
     for verdict, expected in said.values():
-        taught = lesson(msgspec.structs.replace(code, verdict=verdict), fleet)
+        taught = label_of(msgspec.structs.replace(code, verdict=verdict), fleet)
         assert (None if taught is None else (taught.route, taught.against)) == expected
 
 
 def test_a_follow_up_is_learned_in_its_conversation(tmp_path, store):
     first = store.record(a_turn("write a quicksort in python", answer=Answer(text="def quicksort(xs): ...")))
     second = store.record(a_turn("now as a story for children", session=first.session))
-    made = learning(tmp_path, store)
+    made = learner(tmp_path, store)
     store.rate(second.id, wrong("general_chat"))
-    turn, at, _ = made.recall(store, store.find(second.id))
+    turn, at, _ = made.load_for_turn(store, store.find(second.id))
     assert [m.content for m in turn.request.history] == ["write a quicksort in python", "def quicksort(xs): ..."]
-    made.took(turn, at)
+    made.apply_verdict(turn, at)
     assert made.learned.decide(turn.request).route == "general_chat"
 
 
 def test_did_the_correction_take(tmp_path, store):
     texts = [TEXT, "give me a summary of monday's meeting notes", "hello", "goto amazon.com", "what is 17 * 23"]
     turns = [store.record(a_turn(text)) for text in texts]
-    made = learning(tmp_path, store)
+    made = learner(tmp_path, store)
     (before, _), (wanted, _), *_ = made.learned.decide(Request(text=TEXT)).ranking
     store.rate(turns[0].id, wrong(wanted))
-    turn, at, earlier = made.recall(store, store.find(turns[0].id))
-    witnesses = made.witnesses(turn)
+    turn, at, earlier = made.load_for_turn(store, store.find(turns[0].id))
+    witnesses = made.correction_probe(turn)
     for other in earlier:
         witnesses.call(other)
-    made.took(turn, at)
+    made.apply_verdict(turn, at)
     effect = witnesses.effect()
     assert (effect.before, effect.after) == (before, wanted)
     assert [(m.turn, m.after) for m in effect.moved] == [(turns[1].id, wanted)]
@@ -126,20 +126,21 @@ def test_did_the_correction_take(tmp_path, store):
 
 
 async def test_an_own_model_is_fitted_in_another_process_and_taken_in(tmp_path, store):
-    made = learning(tmp_path, store)
+    made = learner(tmp_path, store)
     taught = []
     for key, (row, request) in enumerate(rows("corrections")[:40], 1):
-        taught.append(Lesson(key=key, request=request, route=row["routes"][0]))
+        taught.append(Label(key=key, request=request, route=row["routes"][0]))
     assert await refit(Job(SHIPPED.fleet, str(made.folder), tuple(taught))) == ""
     fresh = made.load_own()
-    assert fresh is not None and fresh.own.labels == 40
+    assert fresh is not None and fresh.personal.labels == 40
     version = made.learned.version
     made.use(fresh)
-    assert made.race.routers["learned"] is fresh and fresh.version != version
+    assert made.ensemble.routers["learned"] is fresh and fresh.version != version
     assert as_taught(SHIPPED, tmp_path, "learned").version == fresh.version
     said = [fresh.decide(request).route == row["routes"][0] for row, request in rows("corrections")[:40]]
     shipped = [
-        routed(Learning(SHIPPED.fleet, tmp_path / "x", SHIPPED.settings), t.request.text) == t.route for t in taught
+        routed(OnlineLearner(SHIPPED.fleet, tmp_path / "x", SHIPPED.settings), t.request.text) == t.route
+        for t in taught
     ]
     assert np.mean(said) > np.mean(shipped)
 
@@ -151,7 +152,7 @@ async def test_a_fit_of_too_little_leaves_no_model(tmp_path):
 
 async def test_a_fit_that_fails_says_so(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    taught = [Lesson(key=k, request=q, route=r["routes"][0]) for k, (r, q) in enumerate(rows("corrections")[:30], 1)]
+    taught = [Label(key=k, request=q, route=r["routes"][0]) for k, (r, q) in enumerate(rows("corrections")[:30], 1)]
     said = await refit(Job(SHIPPED.fleet, str(tmp_path / "file"), tuple(taught)))
     assert said.startswith("fitting your own model failed (") and "still counts" in said
 
@@ -160,12 +161,12 @@ def test_a_store_that_was_never_learned_from_is_learned_bit_by_bit(tmp_path, sto
     for i in range(AT_ONCE + 7):
         turn = store.record(a_turn(TEXT if i == 0 else f"water plant number {chr(97 + i % 26) * (1 + i // 26)}"))
         rate(store, turn, wrong("code"))
-    made = learning(tmp_path, store)
+    made = learner(tmp_path, store)
     assert len(made.behind) == AT_ONCE + 7 and routed(made) != "code"
     while part := made.next_behind(store):
         for turn, at in part:
             made.learn(turn, at)
     assert routed(made) == "code" and not made.behind
     made.save()
-    assert not learning(tmp_path, store).behind
+    assert not learner(tmp_path, store).behind
     assert as_taught(SHIPPED, tmp_path).decide(Request(text=TEXT)).route == "code"

@@ -8,7 +8,7 @@ import pytest
 from tests.worlds import SHIPPED
 from tui_router.backends.backend_errors import BackendError
 from tui_router.backends.client import Client
-from tui_router.backends.dispatch import Dispatcher, Order
+from tui_router.backends.dispatch import Dispatcher, DispatchOrder
 from tui_router.backends.health import Health
 from tui_router.backends.listing import detect
 from tui_router.backends.stream import Delta
@@ -32,7 +32,7 @@ def make(engine_url):
 
 
 async def serve(dispatcher, text, route="simple_chat", events=None, max_tokens=40):
-    order = Order(route=dispatcher.fleet.route(route), messages=(Message("user", text),), max_tokens=max_tokens)
+    order = DispatchOrder(route=dispatcher.fleet.route(route), messages=(Message("user", text),), max_tokens=max_tokens)
     return await dispatcher.serve(order, (events if events is not None else []).append)
 
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from tests.training import world
-from tui_router.training.router_manifest import REFERENCE, Reference, read
+from tui_router.training.router_manifest import REFERENCE, ReferenceCase, read
 from tui_router.training.run_events import Step
 from tui_router.training.runs import Run
 
@@ -61,7 +61,7 @@ def losses(run: Run) -> list[tuple[int, float]]:
 
 
 def decisions(run: Run) -> list[tuple[float, ...]]:
-    return [one.probabilities for one in read(run.artifact / REFERENCE, list[Reference])]
+    return [one.probabilities for one in read(run.artifact / REFERENCE, list[ReferenceCase])]
 
 
 if __name__ == "__main__":

@@ -17,25 +17,25 @@ from tui_router.training.router_manifest import (
     REFERENCE,
     ROUTER,
     SEALED,
+    HeldOutCase,
     Latency,
-    Reference,
-    RouterCard,
-    Sealed,
+    ReferenceCase,
+    RouterManifest,
     read,
 )
-from tui_router.training.run_events import Curve, Done, Dropped, Eval, Failed, Paused, Start, Step
+from tui_router.training.run_events import Curve, Done, Dropped, Eval, Failed, Paused, RunStarted, Step
 from tui_router.training.runs import Run
 
 pytestmark = pytest.mark.timeout(300)
 
 
 def decisions(run):
-    return read(run.artifact / REFERENCE, list[Reference])
+    return read(run.artifact / REFERENCE, list[ReferenceCase])
 
 
 def test_a_run_tells_its_story_and_leaves_an_artifact(full):
     events = list(full.events())
-    (start,) = [e for e in events if isinstance(e, Start)]
+    (start,) = [e for e in events if isinstance(e, RunStarted)]
     steps = [e for e in events if isinstance(e, Step)]
     assert (start.backend, start.device, start.steps) == (
         "plain",
@@ -52,9 +52,11 @@ def test_a_run_tells_its_story_and_leaves_an_artifact(full):
         and set(last.per_route) == set(world.WORDS)
     )
     assert isinstance(events[-1], Done) and full.state() == "done"
-    card = read(full.artifact / ROUTER, RouterCard)
+    card = read(full.artifact / ROUTER, RouterManifest)
     assert (card.routes, card.answers) == (tuple(world.WORDS), ("A", "B", "C"))
-    assert len(read(full.artifact / SEALED, list[Sealed])) > 20 and read(full.artifact / LATENCY, Latency).p50_ms > 0
+    assert (
+        len(read(full.artifact / SEALED, list[HeldOutCase])) > 20 and read(full.artifact / LATENCY, Latency).p50_ms > 0
+    )
     assert not list(full.folder.rglob("*.bin")) and not list(full.folder.rglob("*.pt"))
 
 
@@ -126,7 +128,7 @@ def test_answers_in_text(full, tmp_path):
     chosen = replace(world.written(full.artifact, label="text", steps=40), eval_every=5)
     run = world.run_of(tmp_path, chosen, world.dataset(tmp_path / "text", "route"))
     world.train(run)
-    card, curve = read(run.artifact / ROUTER, RouterCard), run.curve()
+    card, curve = read(run.artifact / ROUTER, RouterManifest), run.curve()
     assert card.answers == tuple(f"ROUTE_TO={route}" for route in world.WORDS) and isinstance(curve.end, Done)
     assert curve.steps[-1].loss < curve.steps[0].loss / 4 and curve.evals[-1].mass > 100 * curve.evals[0].mass
     for one in decisions(run):

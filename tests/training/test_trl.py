@@ -7,7 +7,7 @@ import pytest
 
 from tests.datasets.tool_dialogues import FLEET, some
 from tests.training import world
-from tui_router.datasets.export import Choice, export
+from tui_router.datasets.export import ExportOptions, export
 from tui_router.datasets.synthetic.tool_export import export as export_tools
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.training import launcher
@@ -30,13 +30,19 @@ for folder in folders:
 @pytest.mark.timeout(300)
 def test_trl_trains_on_what_is_exported(tmp_path, base):
     fleet = world.COMPANY.fleet
-    sketcher = LearnedRouter.as_shipped(fleet).sketcher
+    projection = LearnedRouter.as_shipped(fleet).projection
     folders = []
     for form in ("messages", "sharegpt", "prompt-completion", "hf"):
         folder = tmp_path / form
-        export(lambda: world.examples(60), fleet, Choice(form=form, target="route", duplicates=True), folder, sketcher)
+        export(
+            lambda: world.examples(60),
+            fleet,
+            ExportOptions(form=form, target="route", duplicates=True),
+            folder,
+            projection,
+        )
         folders.append(str(folder))
-    export_tools(some(), FLEET, "messages", tmp_path / "tools", sketcher)  # tool calls, and the tools beside them
+    export_tools(some(), FLEET, "messages", tmp_path / "tools", projection)  # tool calls, and the tools beside them
     folders.append(str(tmp_path / "tools"))
     done = subprocess.run(
         [sys.executable, "-c", _TRAIN, str(base), *folders], cwd=tmp_path, env=launcher.environment(tmp_path), capture_output=True, text=True

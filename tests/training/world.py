@@ -86,7 +86,7 @@ def written(
 def run_of(home: Path, chosen: recipe.Recipe, data: Path) -> runs.Run:
     """A run that is not started."""
     return runs.create(
-        home, chosen, data, read(data, chosen).hash, Plan(leader="learned", leader_version="", fewest=20)
+        home, chosen, data, read(data, chosen).hash, Plan(champion="learned", champion_version="", fewest=20)
     )
 
 

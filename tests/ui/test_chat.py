@@ -6,14 +6,13 @@ import pytest
 from msgspec.structs import replace
 from textual.widgets import Markdown
 
-from tests.ui.face import face  # noqa: F401  # the fixture
 from tests.worlds import a_turn, right
 from tui_router.store.store import Store
 from tui_router.ui.app import RouterApp
 from tui_router.ui.options import Options
 
 
-async def test_type_see_the_route_read_the_answer_and_rate(face):  # noqa: F811
+async def test_type_see_the_route_read_the_answer_and_rate(face):
     async with face() as f:
         await f.ask("write a python function")
         await f.see(
@@ -30,7 +29,7 @@ async def test_type_see_the_route_read_the_answer_and_rate(face):  # noqa: F811
         assert f.verdict() is None
 
 
-async def test_typing_right_after_an_answer_is_not_a_verdict_and_loses_no_character(face):  # noqa: F811
+async def test_typing_right_after_an_answer_is_not_a_verdict_and_loses_no_character(face):
     async with face() as f:
         for text in ("yes, but make it shorter", "no way", "can you also", "cool"):
             await f.ask("write a python function")
@@ -42,7 +41,7 @@ async def test_typing_right_after_an_answer_is_not_a_verdict_and_loses_no_charac
         assert all(t.verdict is None for t in f.store.turns())
 
 
-async def test_the_correction_picker(face):  # noqa: F811
+async def test_the_correction_picker(face):
     async with face() as f:
         await f.ask("write a python function")
         await f.pilot.press("n")
@@ -68,7 +67,7 @@ async def test_the_correction_picker(face):  # noqa: F811
         assert (f.verdict(2).route, f.verdict(2).comment) == (None, "a legal route")
 
 
-async def test_a_comment_asks_what_it_is_about(face):  # noqa: F811
+async def test_a_comment_asks_what_it_is_about(face):
     async with face() as f:
         await f.ask("write a python function")
         await f.pilot.press("c")
@@ -99,7 +98,7 @@ async def test_a_comment_asks_what_it_is_about(face):  # noqa: F811
         assert (f.verdict(2).rating, f.verdict(2).kind) == ("right", "route")
 
 
-async def test_an_unsure_decision_asks_before_anything_is_sent(face):  # noqa: F811
+async def test_an_unsure_decision_asks_before_anything_is_sent(face):
     async with face(threshold=1.0) as f:
         await f.type("write a python function")
         await f.pilot.press("enter")
@@ -121,7 +120,7 @@ async def test_an_unsure_decision_asks_before_anything_is_sent(face):  # noqa: F
         assert f.verdict(3).kind == "accepted" and f.store.counters().rated == 1
 
 
-async def test_earlier_turns_are_selected_and_rated_again(face):  # noqa: F811
+async def test_earlier_turns_are_selected_and_rated_again(face):
     async with face() as f:
         await f.ask("hello")
         await f.ask("write a python function")
@@ -140,7 +139,7 @@ async def test_earlier_turns_are_selected_and_rated_again(face):  # noqa: F811
         assert f.chat.prompt.area.text == "y" and f.verdict(2) is None
 
 
-async def test_alt_y_rates_the_newest_while_writing(face):  # noqa: F811
+async def test_alt_y_rates_the_newest_while_writing(face):
     async with face() as f:
         await f.ask("hello")
         await f.type("something else")
@@ -149,7 +148,7 @@ async def test_alt_y_rates_the_newest_while_writing(face):  # noqa: F811
         assert f.chat.prompt.area.text == "something else"
 
 
-async def test_escape_twice_stops_a_running_answer(face):  # noqa: F811
+async def test_escape_twice_stops_a_running_answer(face):
     async with face(speed=0.3) as f:
         await f.type("write a python function")
         await f.pilot.press("enter")
@@ -160,7 +159,7 @@ async def test_escape_twice_stops_a_running_answer(face):  # noqa: F811
         await f.until(lambda: f.server.stopped == 1)
 
 
-async def test_no_feedback_removes_rating_everywhere(face):  # noqa: F811
+async def test_no_feedback_removes_rating_everywhere(face):
     async with face(feedback=False) as f:
         await f.ask("hello")
         assert "Right route?" not in f.screen()
@@ -171,7 +170,7 @@ async def test_no_feedback_removes_rating_everywhere(face):  # noqa: F811
         assert f.verdict() is None and "y n c" not in f.screen() and not f.chat.picker.display
 
 
-async def test_no_server_says_what_was_looked_for_and_routing_works(face):  # noqa: F811
+async def test_no_server_says_what_was_looked_for_and_routing_works(face):
     async with face(server=False) as f:
         await f.see("No model server answered.", "^T   try the demo", "refused")
         await f.pilot.press("escape")
@@ -187,7 +186,7 @@ async def test_no_server_says_what_was_looked_for_and_routing_works(face):  # no
         assert f.store.counters().turns == 1, "the demo has a store of its own"
 
 
-async def test_a_fallback_is_explained_on_the_card_and_in_the_feed(face):  # noqa: F811
+async def test_a_fallback_is_explained_on_the_card_and_in_the_feed(face):
     async with face() as f:
         f.server.faults["qwen/qwen3-coder-30b"] = "status_500"
         await f.ask("write a python function")
@@ -197,7 +196,7 @@ async def test_a_fallback_is_explained_on_the_card_and_in_the_feed(face):  # noq
 HOSTILE = "[@click=app.quit]here[/] [/INST] \x1b]52;c;ZXZpbA==\x07 \x1b[2J \u202eold \x9b3J"
 
 
-async def test_hostile_text_is_harmless_in_every_pane(face):  # noqa: F811
+async def test_hostile_text_is_harmless_in_every_pane(face):
     async with face(threshold=0.0) as f:
         f.server.faults["*"] = "hostile"
         f.chat.prompt.area.fill("hello " + HOSTILE)
@@ -216,7 +215,7 @@ async def test_hostile_text_is_harmless_in_every_pane(face):  # noqa: F811
         await f.see("[@click=app.quit]here[/] and [/INST]")
 
 
-async def test_a_turn_from_another_process_appears(face):  # noqa: F811
+async def test_a_turn_from_another_process_appears(face):
     async with face() as f:
         other = await asyncio.to_thread(Store, f.folder)
         turn = await asyncio.to_thread(other.record, a_turn("goto example.org", source="command line"))
@@ -226,7 +225,7 @@ async def test_a_turn_from_another_process_appears(face):  # noqa: F811
         await asyncio.to_thread(other.close)
 
 
-async def test_sessions_are_resumed_with_their_turns(face):  # noqa: F811
+async def test_sessions_are_resumed_with_their_turns(face):
     async with face() as f:
         await f.ask("write a rust function that parses csv")
         await f.type("/new")
@@ -244,7 +243,7 @@ async def test_sessions_are_resumed_with_their_turns(face):  # noqa: F811
         assert body["messages"][0]["content"] == "write a rust function that parses csv"
 
 
-async def test_slash_commands(face, tmp_path):  # noqa: F811
+async def test_slash_commands(face, tmp_path):
     async with face(threshold=0.0) as f:
         for text, said in (
             ("/model nope", "there is no model 'nope'; known: gpt-oss-20b"),
@@ -265,7 +264,7 @@ async def test_slash_commands(face, tmp_path):  # noqa: F811
         await f.see("Rating, while the prompt is empty")
 
 
-async def test_images_by_word_by_command_and_by_paste(face, tmp_path):  # noqa: F811
+async def test_images_by_word_by_command_and_by_paste(face, tmp_path):
     picture = tmp_path / "my cat.png"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 40)
     async with face() as f:
@@ -287,7 +286,7 @@ async def test_images_by_word_by_command_and_by_paste(face, tmp_path):  # noqa: 
         assert any("there is no file nothing.png" in n.message for n in f.app._notifications)
 
 
-async def test_a_huge_paste_is_one_line_and_is_sent_whole(face):  # noqa: F811
+async def test_a_huge_paste_is_one_line_and_is_sent_whole(face):
     from textual import events
 
     text = "\n".join(f"line {i} of the log" for i in range(2000))
@@ -300,7 +299,7 @@ async def test_a_huge_paste_is_one_line_and_is_sent_whole(face):  # noqa: F811
         await f.see("looked at ‘line 0")
 
 
-async def test_history_and_new_lines(face):  # noqa: F811
+async def test_history_and_new_lines(face):
     async with face() as f:
         await f.ask("hello")
         await f.pilot.press("up")
@@ -310,7 +309,7 @@ async def test_history_and_new_lines(face):  # noqa: F811
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 15), (200, 60)])
-async def test_sizes(face, size):  # noqa: F811
+async def test_sizes(face, size):
     async with face(size=size) as f:
         await f.ask("write a python function")
         await f.see("qwen3-coder-30b")
@@ -322,7 +321,7 @@ async def test_sizes(face, size):  # noqa: F811
         assert f.chat.prompt.region.width > 20 and f.chat.prompt.region.bottom < size[1]
 
 
-async def test_too_small_a_window_says_so_and_lives(face):  # noqa: F811
+async def test_too_small_a_window_says_so_and_lives(face):
     async with face(size=(100, 30)) as f:
         await f.ask("hello")
         await f.pilot.resize_terminal(52, 12)
@@ -331,7 +330,7 @@ async def test_too_small_a_window_says_so_and_lives(face):  # noqa: F811
         await f.see("hello")
 
 
-async def test_a_pane_is_enlarged_and_made_small_again(face):  # noqa: F811
+async def test_a_pane_is_enlarged_and_made_small_again(face):
     async with face() as f:
         await f.ask("hello")
         await f.pilot.press("escape", "z")
@@ -340,7 +339,7 @@ async def test_a_pane_is_enlarged_and_made_small_again(face):  # noqa: F811
         await f.until(lambda: f.chat.maximized is None)
 
 
-async def test_after_slash_health_the_prompt_has_the_keys_again(face):  # noqa: F811
+async def test_after_slash_health_the_prompt_has_the_keys_again(face):
     async with face() as f:
         await f.type("/health")
         await f.pilot.press("enter")
@@ -352,7 +351,7 @@ async def test_after_slash_health_the_prompt_has_the_keys_again(face):  # noqa: 
         assert f.chat.prompt.area.text == "what's up?"
 
 
-async def test_reasoning_is_folded_and_shown_on_request(face):  # noqa: F811
+async def test_reasoning_is_folded_and_shown_on_request(face):
     async with face() as f:
         await f.ask("goto amazon.com")
         await f.see("▸ reasoning, ")
@@ -374,7 +373,7 @@ async def test_a_wrong_fleet_file_is_told_and_the_app_starts(tmp_path):
         await app._stop_engine()
 
 
-async def test_links_of_models_open_only_web_addresses(face, monkeypatch):  # noqa: F811
+async def test_links_of_models_open_only_web_addresses(face, monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     async with face() as f:
@@ -405,7 +404,7 @@ def _light(color):
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2] + 0.05
 
 
-async def test_a_verdict_that_comes_while_the_last_piece_is_drawn_stays(face):  # noqa: F811
+async def test_a_verdict_that_comes_while_the_last_piece_is_drawn_stays(face):
     async with face() as f:
         await f.ask("write a python function")
         (card,) = f.chat.cards.values()

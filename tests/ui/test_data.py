@@ -4,7 +4,6 @@ import asyncio
 
 from tests.datasets.synthetic.test_requests import Served
 from tests.datasets.tool_dialogues import some
-from tests.ui.face import face  # noqa: F401  # the fixture
 from tui_router.core.example import Example
 from tui_router.datasets.sources import collected
 from tui_router.ui.app import RouterApp
@@ -16,7 +15,7 @@ def own(f):
     return [e for e in collected(f.store.turns(), f.store.examples(), fleet, f.store.rulings()) if e.source != "seed"]
 
 
-async def test_from_a_verdict_to_an_export(face):  # noqa: F811
+async def test_from_a_verdict_to_an_export(face):
     async with face(threshold=0.0) as f:
         await f.ask("write to jo@firm.example about the rent")
         await f.pilot.press("n", "2")
@@ -38,7 +37,7 @@ async def test_from_a_verdict_to_an_export(face):  # noqa: F811
         await f.see("↻ code")
 
 
-async def test_conversations_with_tools_are_shown_and_exported(face):  # noqa: F811
+async def test_conversations_with_tools_are_shown_and_exported(face):
     async with face() as f:
         await f.app.engine.in_store(lambda: f.store.keep_dialogues(some()))
         await f.pilot.press("f4")
@@ -54,7 +53,7 @@ async def test_conversations_with_tools_are_shown_and_exported(face):  # noqa: F
         assert "Conversations with tool calls" in card.read_text()
 
 
-async def test_doubts_are_settled_and_undone_by_keys(face):  # noqa: F811
+async def test_doubts_are_settled_and_undone_by_keys(face):
     async with face(threshold=0.0) as f:
         await f.ask("write a python function that sorts a list")
         await f.pilot.press("n", "6")  # a slip: it is code
@@ -89,7 +88,7 @@ async def test_doubts_are_settled_and_undone_by_keys(face):  # noqa: F811
         assert f.verdict(1).route == "simple_chat"
 
 
-async def test_search_finds_an_example_and_relabels_it(face):  # noqa: F811
+async def test_search_finds_an_example_and_relabels_it(face):
     async with face(threshold=0.0) as f:
         kept = [
             Example(text=f"about the {word}", route="code", source="imported", origin=f"a:{word}")
@@ -106,7 +105,7 @@ async def test_search_finds_an_example_and_relabels_it(face):  # noqa: F811
         )
 
 
-async def test_nothing_rated_says_how_examples_are_made(face):  # noqa: F811
+async def test_nothing_rated_says_how_examples_are_made(face):
     async with face(size=(80, 24)) as f:
         await f.pilot.press("f4")
         await f.see("F4 Data", "1 perhaps the wrong route 0")

@@ -2,12 +2,11 @@
 
 import tomllib
 
-from tests.ui.face import face  # noqa: F401  # the fixture
 from tests.worlds import a_turn, right, wrong
 from tui_router.config import settings
 from tui_router.config.settings import load_config
 from tui_router.core.clock import now
-from tui_router.core.label_edit import in_force
+from tui_router.core.label_edit import effective_edits
 from tui_router.core.types import Observation
 from tui_router.insight.report_files import Reports
 
@@ -26,7 +25,7 @@ async def filled(f):
     await f.app.engine.in_store(work)
 
 
-async def test_every_number_opens_its_turns_and_they_are_rated_there(face):  # noqa: F811
+async def test_every_number_opens_its_turns_and_they_are_rated_there(face):
     async with face(observer="passive") as f:
         await filled(f)
         await f.pilot.press("f3")
@@ -52,13 +51,13 @@ async def test_every_number_opens_its_turns_and_they_are_rated_there(face):  # n
         await f.until(lambda: f.verdict(31).route == "code")
         await f.pilot.press("h")
         await f.see("turn 31 counts twice in datasets")
-        (ruling,) = in_force(await f.app.engine.in_store(f.store.rulings)).values()
+        (ruling,) = effective_edits(await f.app.engine.in_store(f.store.rulings)).values()
         assert ruling.kind == "value"
         await f.pilot.press("escape")
         await f.see("32 turns, 32 rated")
 
 
-async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatch):  # noqa: F811
+async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatch):
     own = tmp_path / "fleet.toml"
     own.write_text('# mine\n[settings]\ntheme = "router-dark" # dark\n')
     async with face() as f:
@@ -105,7 +104,7 @@ async def another_engine(f, old):
     await f.until(lambda: f.app.engine not in (None, old) and f.app.chat.engine is f.app.engine, "the engine again")
 
 
-async def test_kept_reports_are_listed_and_opened(face):  # noqa: F811
+async def test_kept_reports_are_listed_and_opened(face):
     async with face() as f:
         await filled(f)
         reports = Reports(f.folder)
@@ -121,7 +120,7 @@ async def test_kept_reports_are_listed_and_opened(face):  # noqa: F811
         await f.until(lambda: len(reports.names()) == 2, "the file")
 
 
-async def test_yesterdays_report_is_written_on_the_first_use_of_a_day(face):  # noqa: F811
+async def test_yesterdays_report_is_written_on_the_first_use_of_a_day(face):
     async with face() as f:
         await f.app.engine.in_store(lambda: f.store.record(a_turn("hello", at="2026-03-05T12:00:00.000Z")))
         await f.until(lambda: Reports(f.folder).names() == ["2026-03-05"], "the report")
@@ -130,7 +129,7 @@ async def test_yesterdays_report_is_written_on_the_first_use_of_a_day(face):  # 
         assert (f.folder / "reports" / "2026-03-05.json").is_file()
 
 
-async def test_the_feed_filters_opens_turns_and_switches_the_observer(face):  # noqa: F811
+async def test_the_feed_filters_opens_turns_and_switches_the_observer(face):
     async with face() as f:
         await filled(f)
         for tag, level, turns in (
@@ -153,6 +152,6 @@ async def test_the_feed_filters_opens_turns_and_switches_the_observer(face):  # 
         await f.see("tag server only")
         await f.pilot.press("m")
         await f.see("looks at every turn")
-        assert f.app.engine.watching.mode == "active"
+        assert f.app.engine.insights.mode == "active"
         await f.pilot.press("escape")
         await f.see("OBSERVER ", " active")

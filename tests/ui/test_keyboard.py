@@ -2,12 +2,22 @@
 
 import pytest
 
-from tui_router.ui.keyboard import Answer, Close, Commit, Desk, Do, InOverlay, Insert, Open, Show
+from tui_router.ui.keyboard import (
+    AnswerAsk,
+    Close,
+    Command,
+    Commit,
+    Insert,
+    KeyboardState,
+    Open,
+    OverlayKey,
+    PreviewMark,
+)
 
 
 @pytest.fixture
 def desk():
-    made = Desk()
+    made = KeyboardState()
     made.routed("7", asking=False)
     return made
 
@@ -30,7 +40,7 @@ def type_in(desk, text, start=0.0, gap=0.05, empty=True):
 
 
 def test_y_is_written_only_after_half_a_second(desk):
-    assert desk.press("y", "y", 10.0, True) == [Show("7", "y"), Do("wait")]
+    assert desk.press("y", "y", 10.0, True) == [PreviewMark("7", "y"), Command("wait")]
     assert desk.tick(10.4) == []
     assert desk.tick(10.5) == [Commit("7", "right")]
     assert desk.tick(11.0) == []
@@ -59,17 +69,17 @@ def test_typing_never_becomes_a_label_and_loses_no_character(desk, text):
 
 def test_a_slow_second_key_comes_after_the_verdict(desk):
     desk.press("y", "y", 1.0, True)
-    assert desk.press("x", "x", 1.6, True) == [Commit("7", "right"), Do("refresh"), Insert("x")]
+    assert desk.press("x", "x", 1.6, True) == [Commit("7", "right"), Command("refresh"), Insert("x")]
 
 
 def test_n_opens_the_picker_at_once_and_digits_choose_at_once(desk):
     assert desk.press("n", "n", 1.0, True) == [Open("picker", "7")]
-    assert desk.press("3", "3", 1.1, True) == [InOverlay("3")]
+    assert desk.press("3", "3", 1.1, True) == [OverlayKey("3")]
 
 
 def test_in_the_picker_letters_filter_after_half_a_second(desk):
     desk.press("n", "n", 1.0, True)
-    assert desk.press("r", "r", 1.7, True) == [InOverlay("r")]
+    assert desk.press("r", "r", 1.7, True) == [OverlayKey("r")]
     assert desk.press("escape", None, 1.8, True) == [Close()]
     assert desk.mode == "rating"
 
@@ -79,49 +89,49 @@ def test_a_digit_after_c_is_typing_but_after_half_a_second_a_choice(desk):
     assert desk.press("3", "3", 1.1, True) == [Close(), Insert("c3")]
     desk.routed("8", asking=False)
     desk.press("c", "c", 5.0, True)
-    assert desk.press("3", "3", 5.6, True) == [InOverlay("3")]
+    assert desk.press("3", "3", 5.6, True) == [OverlayKey("3")]
 
 
 def test_enter_goes_on_without_a_verdict(desk):
-    assert desk.press("enter", "\r", 1.0, True) == [Do("next")]
+    assert desk.press("enter", "\r", 1.0, True) == [Command("next")]
     assert desk.press("y", "y", 2.0, True) is None
 
 
 def test_enter_confirms_a_mark_and_escape_takes_it_back(desk):
     desk.press("y", "y", 1.0, True)
-    assert desk.press("enter", "\r", 1.1, True) == [Commit("7", "right"), Do("next")]
+    assert desk.press("enter", "\r", 1.1, True) == [Commit("7", "right"), Command("next")]
     desk.routed("8", asking=False)
     desk.press("y", "y", 2.0, True)
-    assert desk.press("escape", None, 2.1, True) == [Show("8", "")]
+    assert desk.press("escape", None, 2.1, True) == [PreviewMark("8", "")]
     assert desk.tick(9.0) == []
 
 
 def test_u_needs_a_verdict_to_take_back(desk):
-    assert desk.press("u", "u", 1.0, True) == [Do("refresh"), Insert("u")]
+    assert desk.press("u", "u", 1.0, True) == [Command("refresh"), Insert("u")]
     desk.routed("8", asking=False)
     desk.rated = True
-    assert desk.press("u", "u", 2.0, True) == [Show("8", "u"), Do("wait")]
+    assert desk.press("u", "u", 2.0, True) == [PreviewMark("8", "u"), Command("wait")]
     assert desk.tick(2.6) == [Commit("8", "undo")]
 
 
 def test_an_ask_takes_enter_a_digit_or_escape(desk):
     desk.routed("9", asking=True)
-    assert desk.press("3", "3", 1.0, True) == [Answer("9", 3)]
-    assert desk.press("enter", "\r", 1.0, True) == [Answer("9", 0)]
-    assert desk.press("escape", None, 1.0, True) == [Answer("9", -1)]
+    assert desk.press("3", "3", 1.0, True) == [AnswerAsk("9", 3)]
+    assert desk.press("enter", "\r", 1.0, True) == [AnswerAsk("9", 0)]
+    assert desk.press("escape", None, 1.0, True) == [AnswerAsk("9", -1)]
     shown, actions = type_in(desk, "yes and no")
     assert shown == "yes and no" and not any(isinstance(a, Commit) for a in actions)
 
 
 def test_escape_browses_and_a_second_one_stops(desk):
-    assert desk.press("escape", None, 1.0, True) == [Do("browse")]
-    assert desk.press("escape", None, 1.1, True) == [Do("stop")]
-    assert desk.press("j", "j", 1.2, True) == [Do("select", "next")]
+    assert desk.press("escape", None, 1.0, True) == [Command("browse")]
+    assert desk.press("escape", None, 1.1, True) == [Command("stop")]
+    assert desk.press("j", "j", 1.2, True) == [Command("select", "next")]
     desk.selected("3", rated=True)
     assert desk.press("y", "y", 1.3, True) == [Commit("3", "right")]
     assert desk.press("u", "u", 1.3, True) == [Commit("3", "undo")]
     assert desk.press("n", "n", 1.4, True) == [Open("picker", "3")]
-    assert desk.press("r", "r", 1.45, True) == [InOverlay("r")], "in browse a letter after n filters at once"
+    assert desk.press("r", "r", 1.45, True) == [OverlayKey("r")], "in browse a letter after n filters at once"
 
 
 def test_nothing_is_rated_while_the_prompt_has_text(desk):
@@ -136,7 +146,7 @@ def test_alt_rates_the_newest_from_anywhere(desk):
 
 
 def test_without_feedback_no_key_rates():
-    desk = Desk(feedback=False)
+    desk = KeyboardState(feedback=False)
     desk.routed("7", asking=False)
     assert desk.press("y", "y", 1.0, True) is None
     assert desk.rate_newest("y", "7") == []
@@ -145,4 +155,4 @@ def test_without_feedback_no_key_rates():
     assert desk.press("y", "y", 1.0, True) == [] and desk.press("n", "n", 1.0, True) == []
     desk.mode = "writing"
     desk.routed("8", asking=True)
-    assert desk.press("2", "2", 1.0, True) == [Answer("8", 2)], "an ask is still answered"
+    assert desk.press("2", "2", 1.0, True) == [AnswerAsk("8", 2)], "an ask is still answered"

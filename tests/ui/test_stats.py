@@ -1,9 +1,7 @@
 """F3 under a pilot: the numbers are those of the verdicts that were given by keys."""
 
-from tests.ui.face import face  # noqa: F401  # the fixture
 
-
-async def test_stats_follow_from_exactly_the_verdicts(face):  # noqa: F811
+async def test_stats_follow_from_exactly_the_verdicts(face):
     async with face(threshold=0.0) as f:
         await f.ask("write a python function")
         await f.pilot.press("y")
@@ -27,7 +25,7 @@ async def test_stats_follow_from_exactly_the_verdicts(face):  # noqa: F811
         await f.see("Right route?")
 
 
-async def test_an_empty_store_has_no_numbers(face):  # noqa: F811
+async def test_an_empty_store_has_no_numbers(face):
     async with face(size=(80, 24)) as f:
         await f.type("/stats")
         await f.pilot.press("enter")
@@ -37,14 +35,14 @@ async def test_an_empty_store_has_no_numbers(face):  # noqa: F811
         await f.see("Ask anything.")
 
 
-async def test_the_shadow_is_on_the_main_screen_too(face):  # noqa: F811
+async def test_the_shadow_is_on_the_main_screen_too(face):
     async with face(threshold=0.0) as f:
         await f.ask("write a python function")
         await f.pilot.press("y")
         await f.see("╌ rules 100% [21-100] n=1 shadow")
 
 
-async def test_a_correction_says_what_it_changed(face):  # noqa: F811
+async def test_a_correction_says_what_it_changed(face):
     async with face(threshold=0.0) as f:
         await f.ask("summarise the meeting notes from monday")
         decided = f.store.find("1").decision

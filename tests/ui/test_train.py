@@ -9,12 +9,11 @@ from contextlib import contextmanager
 import pytest
 
 from tests.training import world
-from tests.training.conftest import base, data, full  # noqa: F401  # the same trained run
 from tui_router.training.runs import all_runs
 from tui_router.ui.app import RouterApp
 from tui_router.ui.options import Options
 from tui_router.ui.screens.export import ExportScreen
-from tui_router.ui.screens.quit_dialog import LeavingScreen
+from tui_router.ui.screens.quit_dialog import QuitDialog
 from tui_router.ui.screens.train import TrainScreen
 
 pytestmark = pytest.mark.timeout(300)
@@ -56,7 +55,7 @@ def shown(screen):
 
 
 async def open_room(app, pilot, key, kind):
-    await until(pilot, lambda: app.engine is not None and app.engine.racing.learning is not None)
+    await until(pilot, lambda: app.engine is not None and app.engine.router_service.learner is not None)
     await pilot.press(key)
     await until(pilot, lambda: isinstance(app.screen, kind))
     await pilot.pause(0.2)
@@ -90,7 +89,7 @@ async def test_a_recipe_is_filled_in_by_keys(open_app, size):
         assert "is no folder" in str([note.says for note in screen.found.notes])
 
 
-async def test_a_run_is_started_watched_left_and_found_again(open_app, base, tmp_path):  # noqa: F811
+async def test_a_run_is_started_watched_left_and_found_again(open_app, base, tmp_path):
     app = open_app()
     async with app.run_test(size=(120, 40)) as pilot:
         screen = await open_room(app, pilot, "f5", TrainScreen)
@@ -108,7 +107,7 @@ async def test_a_run_is_started_watched_left_and_found_again(open_app, base, tmp
             assert "LOSS" in shown(screen) and "tok/s" in shown(screen) and "of 25" in shown(screen)
             await pilot.press("v", "m", "escape")
             await pilot.press("ctrl+q")
-            await until(pilot, lambda: isinstance(app.screen, LeavingScreen))
+            await until(pilot, lambda: isinstance(app.screen, QuitDialog))
             await pilot.press("k")
             await until(pilot, lambda: not app.is_running)
     again = open_app()
@@ -126,7 +125,7 @@ async def test_a_run_is_started_watched_left_and_found_again(open_app, base, tmp
         await until(pilot, lambda: all_runs(tmp_path / "store")[0].record.notes == "first")
 
 
-async def test_a_run_whose_process_was_killed_says_so(open_app, full, tmp_path):  # noqa: F811
+async def test_a_run_whose_process_was_killed_says_so(open_app, full, tmp_path):
     home = tmp_path / "store" / "runs" / full.folder.name
     shutil.copytree(full.folder, home)
     shutil.rmtree(home / "artifact")
@@ -144,7 +143,7 @@ async def test_a_run_whose_process_was_killed_says_so(open_app, full, tmp_path):
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-async def test_a_model_and_a_dataset_leave_by_keys(open_app, full, tmp_path, size):  # noqa: F811
+async def test_a_model_and_a_dataset_leave_by_keys(open_app, full, tmp_path, size):
     shutil.copytree(full.folder, tmp_path / "store" / "runs" / full.folder.name)
     app = open_app()
     async with app.run_test(size=size) as pilot:

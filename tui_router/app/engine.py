@@ -17,11 +17,10 @@ from typing import Any, TypeVar
 from msgspec import to_builtins
 from msgspec.structs import replace
 
-from tui_router.app.events import Event, HealthEvent, NoticeEvent, PhaseEvent, StoreEvent, TextEvent, TurnEvent
-from tui_router.app.insight_service import Watching
-from tui_router.app.router_service import Racing
-from tui_router.backends.dispatch import Dispatcher, Hopped, Order, Outcome, Slow, Trying
-from tui_router.backends.dispatch import Event as DispatchEvent
+from tui_router.app.events import EngineEvent, HealthEvent, NoticeEvent, PhaseEvent, StoreEvent, TextEvent, TurnEvent
+from tui_router.app.insight_service import InsightService
+from tui_router.app.router_service import RouterService
+from tui_router.backends.dispatch import Dispatcher, DispatchEvent, DispatchOrder, DispatchOutcome, Hopped, Slow, Trying
 from tui_router.backends.health import Health
 from tui_router.backends.stream import Delta, Progress
 from tui_router.config.settings import Config
@@ -30,7 +29,7 @@ from tui_router.core.conversation import messages_of
 from tui_router.core.text import one_line
 from tui_router.core.types import (
     Answer,
-    Asked,
+    AskReason,
     Dispatch,
     Message,
     Observation,
@@ -39,7 +38,7 @@ from tui_router.core.types import (
     TurnState,
     Verdict,
 )
-from tui_router.routing.llm.llm_router import LateRouter
+from tui_router.routing.llm.llm_router import LLMRouter
 from tui_router.store import routing_log
 from tui_router.store.store import Store
 from tui_router.store.store_errors import StoreError
@@ -91,29 +90,29 @@ class Engine:
         self.store: Store | None = None
         self.unsaved = ""
         """Why the newest turn or verdict is not on the disk; empty when all is well."""
-        self._listeners: list[Callable[[Event], None]] = []
+        self._listeners: list[Callable[[EngineEvent], None]] = []
         self._writer = ThreadPoolExecutor(1, "store")
         self._own: set[int] = set()
         self._first_written: int | None = None
         self._unsaved_number = 0
         self._memory: dict[str, Turn] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self.racing = Racing(self)
-        self.watching = Watching(self)
+        self.router_service = RouterService(self)
+        self.insights = InsightService(self)
         self.health.on_change = self._health_changed
         self.health.on_event = self.notice
 
     # -- events --------------------------------------------------------------------------------------------------
     def _health_changed(self) -> None:
         self.emit(HealthEvent())
-        self.racing.look_for_embeddings()
+        self.router_service.look_for_embeddings()
 
-    def listen(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+    def listen(self, listener: Callable[[EngineEvent], None]) -> Callable[[], None]:
         """Be told of every event, in order; returns how to stop it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: EngineEvent) -> None:
         """Tell every listener."""
         for listener in list(self._listeners):
             listener(event)
@@ -155,7 +154,7 @@ class Engine:
         in_force = to_builtins(self.config.settings)
         await self._saved(lambda store: store.keep_settings(in_force), "the settings' history")
         if learn:
-            await self.racing.load(store)
+            await self.router_service.load(store)
         return store
 
     async def in_store(self, work: Callable[[], T]) -> T:
@@ -175,15 +174,15 @@ class Engine:
     async def poll(self) -> None:
         """Look for what other processes wrote; own turns are not reported again."""
         store = self.opened()
-        await self.racing.notice_runs()
+        await self.router_service.notice_runs()
         change = await self.in_store(store.poll)
         if change is not None:
             others = change.turns - self._own
             self._own -= change.turns
             if others:
-                await self.racing.learn_of_others(others)
-            if change.leads and self.racing.learning is not None:
-                await self.racing.learn_of_leads()
+                await self.router_service.learn_foreign_verdicts(others)
+            if change.promotions and self.router_service.learner is not None:
+                await self.router_service.reload_promotions()
             if others or change.reload or change.sessions or change.observations:
                 self.emit(StoreEvent(replace(change, turns=others)))
 
@@ -223,19 +222,19 @@ class Engine:
         With `ask`, a decision below the threshold leaves the turn in state `asking`. `route` and `model` pin what the
         person insists on. A request without a history of its own gets that of its session.
         """
-        self.watching.turn_begins()
+        self.insights.turn_begins()
         whole = replace(request, history=request.history or await self.conversation(session))
-        raced = await self.racing.decide(whole)
-        decision = raced.decision
+        decided = await self.router_service.decide(whole)
+        decision = decided.decision
         may_ask = ask and not route and not model
-        asked: Asked = "" if not may_ask else "unsure" if decision.confidence < self.threshold else ""
+        asked: AskReason = "" if not may_ask else "unsure" if decision.confidence < self.threshold else ""
         wants_labels = self.interactive and self.feedback and self.threshold > 0
-        if may_ask and not asked and wants_labels and self.racing.worth_asking(request, raced):
+        if may_ask and not asked and wants_labels and self.router_service.is_worth_asking(request, decided):
             asked = "worth"
         turn = Turn(
             id="", session=session, at=now(), request=request, decision=decision, route=route or decision.route,
             state="asking" if asked else "routed", source=source, pinned_model=model, pinned_route=bool(route),
-            asked=asked, shadows=raced.shadows,
+            asked=asked, shadows=decided.shadows,
         )  # fmt: skip
         recorded = await self._saved(lambda store: store.record(turn), "the turn")
         if recorded is None:
@@ -246,14 +245,14 @@ class Engine:
             self._wrote(recorded)
         self.live[recorded.id] = LiveTurn(recorded)
         self.emit(TurnEvent(recorded, new=True))
-        for late in self.racing.late.values():
+        for late in self.router_service.llm_routers.values():
             if late.name != decision.router and late.model != decision.model:
                 self.begin_task(self._late_shadow(recorded.id, late, whole))
         return recorded
 
-    async def _late_shadow(self, turn_id: str, late: LateRouter, request: Request) -> None:
+    async def _late_shadow(self, turn_id: str, late: LLMRouter, request: Request) -> None:
         """Have a model decide too, and add its decision to the turn, whatever has become of that meanwhile."""
-        shadow = await self.racing.decide_late(late, request)
+        shadow = await self.router_service.decide_late(late, request)
         if shadow is None:
             return
         live = self.live.get(turn_id)
@@ -272,7 +271,7 @@ class Engine:
             self._wrote(turn)
             self.emit(TurnEvent(turn))
         if turn.verdict is not None:
-            await self.racing.learn(turn)
+            await self.router_service.learn(turn)
 
     async def conversation(self, session: str) -> tuple[Message, ...]:
         """The messages of a session so far: what was asked and what was answered, oldest first."""
@@ -332,7 +331,9 @@ class Engine:
         turn = live.turn
         history = turn.request.history or await self.conversation(turn.session)
         message = Message("user", turn.request.text, turn.request.attachments)
-        order = Order(route=self.config.fleet.route(turn.route), messages=(*history, message), pinned=turn.pinned_model)
+        order = DispatchOrder(
+            route=self.config.fleet.route(turn.route), messages=(*history, message), pinned=turn.pinned_model
+        )
         live.turn = turn = replace(turn, state="answering")
         self.emit(TurnEvent(turn))
         try:
@@ -387,7 +388,7 @@ class Engine:
         live.phase = phase
         self.emit(PhaseEvent(live.turn.id, phase, live.model, fraction))
 
-    def _tell_fallbacks(self, turn: Turn, outcome: Outcome) -> None:
+    def _tell_fallbacks(self, turn: Turn, outcome: DispatchOutcome) -> None:
         dispatch = outcome.dispatch
         if dispatch.served and dispatch.served != dispatch.intended:
             why = next((h.reason for h in dispatch.hops if h.model == dispatch.intended), "another was asked for")
@@ -405,7 +406,7 @@ class Engine:
     async def _end(self, live: LiveTurn, turn: Turn) -> None:
         await self._change(live, turn)
         self.live.pop(turn.id, None)
-        self.watching.turn_ended()
+        self.insights.turn_ended()
 
     async def _change(self, live: LiveTurn, turn: Turn) -> None:
         """Write what became of a turn, then tell."""
@@ -464,7 +465,7 @@ class Engine:
             if live := self.live.get(turn.id):
                 live.turn = turn = replace(live.turn, verdict=turn.verdict)
             self.emit(TurnEvent(turn))
-            self.begin_task(self.racing.learn(turn))
+            self.begin_task(self.router_service.learn(turn))
         return True
 
     # -- start and end -------------------------------------------------------------------------------------------
@@ -485,12 +486,12 @@ class Engine:
         """Stop everything that runs, write the logs and a backup if one is due, and close the store."""
         waits: list[Awaitable[Any]] = [self.stop(turn_id) for turn_id in list(self.live)]
         await asyncio.gather(*waits, return_exceptions=True)
-        await self.racing.stop()
-        await self.watching.stop()
+        await self.router_service.stop()
+        await self.insights.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.health.close()
         if store := self.store:
-            await self.racing.save()
+            await self.router_service.save()
             with suppress(StoreError, OSError):
                 await self.write_logs()
             with suppress(StoreError, OSError):

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from tui_router.core.types import Observation, Turn
-from tui_router.store.store import Change
+from tui_router.store.store import StoreChange
 
 if TYPE_CHECKING:
-    from tui_router.learning.online_learner import Effect
+    from tui_router.learning.online_learner import CorrectionEffect
 
 
 class TurnEvent(Struct, frozen=True):
@@ -52,19 +52,19 @@ class HealthEvent(Struct, frozen=True):
 class EffectEvent(Struct, frozen=True):
     """A verdict was learned: what it changed."""
 
-    effect: Effect
+    effect: CorrectionEffect
 
 
-class LeaderEvent(Struct, frozen=True):
+class ChampionEvent(Struct, frozen=True):
     """Another router leads, or the leader was fitted again."""
 
-    leader: str
+    champion: str
 
 
 class StoreEvent(Struct, frozen=True):
     """Somebody else wrote into the store."""
 
-    change: Change
+    change: StoreChange
 
 
-Event = TurnEvent | TextEvent | PhaseEvent | NoticeEvent | HealthEvent | EffectEvent | LeaderEvent | StoreEvent
+EngineEvent = TurnEvent | TextEvent | PhaseEvent | NoticeEvent | HealthEvent | EffectEvent | ChampionEvent | StoreEvent

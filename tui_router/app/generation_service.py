@@ -19,7 +19,7 @@ from tui_router.backends.json_writer import Writer
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
-    from tui_router.datasets.synthetic.batches import Tally
+    from tui_router.datasets.synthetic.batches import GenerationTally
     from tui_router.routing.router import Router
 
 DataKind = Literal["routing", "tool-use"]
@@ -32,7 +32,7 @@ class OrderError(ValueError):
     """It cannot be carried out; the message says why."""
 
 
-class Order(Struct, frozen=True, kw_only=True):
+class GenerationOrder(Struct, frozen=True, kw_only=True):
     """An order that is not carried out yet."""
 
     kind: DataKind
@@ -48,13 +48,13 @@ class Order(Struct, frozen=True, kw_only=True):
         return f"generated:{self.model}:{self.name}"
 
 
-class Outcome(Struct, frozen=True):
+class GenerationOutcome(Struct, frozen=True):
     """What came of it."""
 
-    order: Order
+    order: GenerationOrder
     kept: int
     """All that the order has brought, earlier starts included."""
-    tally: Tally
+    tally: GenerationTally
     seconds: float
 
     @property
@@ -63,10 +63,10 @@ class Outcome(Struct, frozen=True):
         return self.kept >= self.order.wanted
 
 
-def open_order(folder: Path) -> Order | None:
+def open_order(folder: Path) -> GenerationOrder | None:
     """The order that was not carried out to its end; None without one."""
     try:
-        return msgspec.json.decode((folder / ORDER).read_bytes(), type=Order)
+        return msgspec.json.decode((folder / ORDER).read_bytes(), type=GenerationOrder)
     except (OSError, msgspec.DecodeError):
         return None
 
@@ -83,7 +83,9 @@ def writer_of(engine: Engine) -> str:
     return max(ready, key=lambda m: (states[m.name].state == "loaded", m.size_bytes)).name
 
 
-async def carry_out(engine: Engine, order: Order, tell: Callable[[Order, int, Tally], bool]) -> Outcome:
+async def carry_out(
+    engine: Engine, order: GenerationOrder, tell: Callable[[GenerationOrder, int, GenerationTally], bool]
+) -> GenerationOutcome:
     """Have written what an order still wants.
 
     Args:
@@ -107,7 +109,9 @@ async def carry_out(engine: Engine, order: Order, tell: Callable[[Order, int, Ta
         raise OrderError("another tui-router has data written already; wait for it, or stop it there") from error
 
 
-async def _carry_out(engine: Engine, order: Order, tell: Callable[[Order, int, Tally], bool]) -> Outcome:
+async def _carry_out(
+    engine: Engine, order: GenerationOrder, tell: Callable[[GenerationOrder, int, GenerationTally], bool]
+) -> GenerationOutcome:
     from tui_router.datasets.synthetic.batches import generate
 
     store, path, kept = engine.opened(), engine.folder / ORDER, 0
@@ -136,17 +140,17 @@ async def _carry_out(engine: Engine, order: Order, tell: Callable[[Order, int, T
         ),
         work, order.wanted - kept, keep, lambda tally: tell(order, kept, tally), f"{order.name} {kept}",
     )  # fmt: skip
-    made = Outcome(order, kept, tally, time.monotonic() - start)
+    made = GenerationOutcome(order, kept, tally, time.monotonic() - start)
     if made.done:
         await engine.in_store(lambda: path.unlink(missing_ok=True))
     return made
 
 
-def _work(engine: Engine, order: Order) -> Any:
+def _work(engine: Engine, order: GenerationOrder) -> Any:
     """What is to be written, with all that is known. Raises OrderError."""
     from tui_router.datasets.sources import collected
     from tui_router.datasets.synthetic import tool_dialogues
-    from tui_router.datasets.synthetic.requests import Requests, Sieve
+    from tui_router.datasets.synthetic.requests import RequestWork, Sieve
     from tui_router.routing.learned.learned_router import LearnedRouter
     from tui_router.routing.rules.rules_router import RulesRouter
 
@@ -155,11 +159,11 @@ def _work(engine: Engine, order: Order) -> Any:
     judges: list[Router] = [learned, RulesRouter(fleet)]
     if order.kind == "routing":
         known = collected(store.turns(), store.examples(), fleet)
-        return Requests(fleet, known, Sieve(known, learned.sketcher, judges, order.origin))
+        return RequestWork(fleet, known, Sieve(known, learned.projection, judges, order.origin))
     try:
         tools = tool_dialogues.read_tools(Path(order.tools) if order.tools else None)
     except tool_dialogues.ToolsError as error:
         raise OrderError(str(error)) from error
     there, route = list(store.dialogues()), tool_dialogues.acting_route(fleet)
-    sieve = Sieve((tool_dialogues.as_example(one, route) for one in there), learned.sketcher, judges, order.origin)
-    return tool_dialogues.Dialogues(fleet, tools, there, sieve, order.origin)
+    sieve = Sieve((tool_dialogues.as_example(one, route) for one in there), learned.projection, judges, order.origin)
+    return tool_dialogues.DialogueWork(fleet, tools, there, sieve, order.origin)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
-from tui_router.app.events import Event
+from tui_router.app.events import EngineEvent
 from tui_router.backends.backend_errors import BackendError
 from tui_router.backends.health import Health
 from tui_router.backends.json_writer import Writer
@@ -22,7 +22,7 @@ from tui_router.config.settings import Config
 from tui_router.core.clock import local_day, now
 from tui_router.core.text import one_line
 from tui_router.core.types import Observation, Turn
-from tui_router.insight.metrics_cache import FILE, Counted
+from tui_router.insight.metrics_cache import FILE, MetricsCache
 from tui_router.store.store import Store
 from tui_router.store.store_errors import StoreError
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from tui_router.insight.findings import Finding
 
 T = TypeVar("T")
-Mode = Literal["off", "passive", "active"]
-EVERY: dict[Mode, int] = {"passive": 5, "active": 1}
+ObserverMode = Literal["off", "passive", "active"]
+EVERY: dict[ObserverMode, int] = {"passive": 5, "active": 1}
 """Mode -> turns from one look to the next."""
 DEADLINE_S = 20.0
 """Of a remark, from asking to its last word."""
@@ -61,7 +61,7 @@ class Host(Protocol):
     interactive: bool
     live: dict[str, Any]
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: EngineEvent) -> None:
         """Tell every listener."""
         ...
 
@@ -82,14 +82,14 @@ class Host(Protocol):
         ...
 
 
-class Watching:
+class InsightService:
     """Insight beside the turns."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self.mode: Mode = host.config.settings.observer if host.interactive else "off"
+        self.mode: ObserverMode = host.config.settings.observer if host.interactive else "off"
         self.model = host.config.settings.observer_model
-        self.counted = Counted(host.config.fleet, host.folder / FILE)
+        self.counted = MetricsCache(host.config.fleet, host.folder / FILE)
         self.cost = (0, 0.0, 0)
         """(remarks, milliseconds, tokens) of the observer since the start."""
         self.dropped: dict[str, int] = {}
@@ -157,7 +157,7 @@ class Watching:
                 tell(share)
 
     # -- turns that come and go ----------------------------------------------------------------------------------
-    def set_mode(self, mode: Mode) -> None:
+    def set_mode(self, mode: ObserverMode) -> None:
         """Look at every turn, at every fifth, or not at all."""
         self.mode, self._since, self.trouble = mode, 0, ""
         if mode == "off":

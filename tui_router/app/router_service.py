@@ -1,6 +1,6 @@
 """The race in the running program: asked for decisions, taught by verdicts, refitted and enlarged beside the turns.
 
-`routers.race` says who decides and who leads, `learning` what verdicts have made of the routers. Here is when: a decision
+`routers.race` says who decides and who leads, `learner` what verdicts have made of the routers. Here is when: a decision
 waits for a verdict that is being learned and for a vector that comes in time, for nothing else; whatever takes seconds is
 done in other processes, or bit by bit between the keys.
 """
@@ -17,23 +17,23 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
-from tui_router.app.events import EffectEvent, Event, LeaderEvent
+from tui_router.app.events import ChampionEvent, EffectEvent, EngineEvent
 from tui_router.backends.health import Health
-from tui_router.backends.served_chooser import ServedChooser
+from tui_router.backends.served_chooser import ServedLetterChooser
 from tui_router.config.settings import Config
 from tui_router.core.types import Decision, Request, Turn
 from tui_router.routing.ensemble.champion import TUNED
-from tui_router.routing.llm.llm_router import LateRouter
+from tui_router.routing.llm.llm_router import LLMRouter
 from tui_router.store.store import Store
 from tui_router.store.store_errors import StoreError
 from tui_router.training import RUNS
 
 if TYPE_CHECKING:
-    from tui_router.app.tuned_router import Tuned
+    from tui_router.app.tuned_router import TunedRouter
     from tui_router.backends.embeddings import Embedder
-    from tui_router.core.types import Lead
-    from tui_router.learning.online_learner import Learning
-    from tui_router.routing.ensemble.ensemble import Raced
+    from tui_router.core.types import Promotion
+    from tui_router.learning.online_learner import OnlineLearner
+    from tui_router.routing.ensemble.ensemble import EnsembleDecision
     from tui_router.training.runs import Run
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class Host(Protocol):
     health: Health
     interactive: bool
 
-    def emit(self, event: Event) -> None:
+    def emit(self, event: EngineEvent) -> None:
         """Tell every listener."""
         ...
 
@@ -81,18 +81,20 @@ class Host(Protocol):
         ...
 
 
-class Racing:
+class RouterService:
     """All routers of a running program. Until `load`, nobody decides and verdicts are left to the next start."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self.learning: Learning | None = None
+        self.learner: OnlineLearner | None = None
         """The routers and what they were taught."""
-        self.late: dict[str, LateRouter] = {}
+        self.llm_routers: dict[str, LLMRouter] = {}
         """The routers that ask a model."""
         if model := host.config.settings.llm_router:
-            self.late["llm"] = LateRouter("llm", host.config.fleet, model, ServedChooser(host.health, model))
-        self.tuned: Tuned | None = None
+            self.llm_routers["llm"] = LLMRouter(
+                "llm", host.config.fleet, model, ServedLetterChooser(host.health, model)
+            )
+        self.tuned: TunedRouter | None = None
         """The trained router, when there is one."""
         self._look_at_runs = 0.0
         self._embedder: Embedder | None = None
@@ -105,85 +107,85 @@ class Racing:
         """Load the routers with what the store has taught them. Raises StoreError."""
         host = self._host
 
-        def work() -> Learning:
-            from tui_router.learning.online_learner import Learning
+        def work() -> OnlineLearner:
+            from tui_router.learning.online_learner import OnlineLearner
 
-            made = Learning(host.config.fleet, host.folder, host.config.settings)
+            made = OnlineLearner(host.config.fleet, host.folder, host.config.settings)
             made.catch_up(store)
             return made
 
-        self.learning = learning = await host.in_store(work)
+        self.learner = learner = await host.in_store(work)
         from tui_router.backends.embeddings import Embedder
 
-        self._embedder = Embedder(host.health, learning.folder)
+        self._embedder = Embedder(host.health, learner.folder)
         await self.look_for_tuned()
-        if learning.trouble:
-            host.notice("caution", "learned_again", learning.trouble)
-        host.emit(LeaderEvent(self.leader))
-        if learning.behind:
-            host.begin_task(self._catch_up(learning))
+        if learner.trouble:
+            host.notice("caution", "learned_again", learner.trouble)
+        host.emit(ChampionEvent(self.champion))
+        if learner.behind:
+            host.begin_task(self._catch_up(learner))
         else:
-            self._refit_if_due(learning)
+            self._refit_if_due(learner)
 
-    def loaded(self) -> Learning:
+    def loaded(self) -> OnlineLearner:
         """The routers. Raises StoreError until they are loaded."""
-        if self.learning is None:
+        if self.learner is None:
             raise StoreError("the routers are not loaded")
-        return self.learning
+        return self.learner
 
     # -- deciding ------------------------------------------------------------------------------------------------
     @property
-    def leader(self) -> str:
+    def champion(self) -> str:
         """The name of the router that is acted on; empty until the routers are loaded."""
-        return self.learning.race.leader if self.learning is not None else ""
+        return self.learner.ensemble.champion if self.learner is not None else ""
 
     def shadow_grades(self) -> dict[str, list[tuple[int, bool]]]:
         """Router -> (turn, right?) of every rated turn on which that is known, oldest first; the leader is left out."""
         found: dict[str, list[tuple[int, bool]]] = {}
-        for one in self.learning.race.grades if self.learning is not None else ():
+        for one in self.learner.ensemble.grades if self.learner is not None else ():
             for name in one.decisions:
                 right = one.right(name)
-                if name != self.leader and right is not None:
+                if name != self.champion and right is not None:
                     found.setdefault(name, []).append((one.key, right))
         return found
 
-    async def decide(self, request: Request) -> Raced:
+    async def decide(self, request: Request) -> EnsembleDecision:
         """All decisions that come at once; a leader that asks a model is waited for until its deadline."""
-        learning = self.loaded()
-        await self._hear(learning, request)
+        learner = self.loaded()
+        await self._hear(learner, request)
         async with self._teaching:
-            raced = learning.race.decide(request)
-        leader = self.leader
-        late = self.late.get(leader)
+            decided = learner.ensemble.decide(request)
+        champion = self.champion
+        late = self.llm_routers.get(champion)
         led = await self.decide_late(late, request) if late is not None else None
-        if leader == TUNED:
+        if champion == TUNED:
             await self._count_miss(missed=led is None)
-        return raced if led is None else raced.led_by(led)
+        return decided if led is None else decided.with_champion(led)
 
-    async def decide_late(self, late: LateRouter, request: Request) -> Decision | None:
+    async def decide_late(self, late: LLMRouter, request: Request) -> Decision | None:
         """The calibrated decision of a router that asks a model; None when it does not come in time."""
         made = await late.decide(request)
-        return None if made is None else self.loaded().race.calibrated(made)
+        return None if made is None else self.loaded().ensemble.calibrated(made)
 
-    def worth_asking(self, request: Request, raced: Raced) -> bool:
+    def is_worth_asking(self, request: Request, decided: EnsembleDecision) -> bool:
         """Whether to ask although the decision is sure enough; counts as asked when it is."""
-        return self.loaded().worth_asking(request, raced)
+        return self.loaded().is_worth_asking(request, decided)
 
     # -- served embeddings ---------------------------------------------------------------------------------------
     def look_for_embeddings(self) -> None:
         """Begin to listen to an embedding model that a server has, if that is not done or under way."""
         idle = self._warming is None or self._warming.done()
-        if idle and self._host.interactive and self.learning is not None:
-            encoder, head = self._encoder(), self.learning.learned.reader.head
+        if idle and self._host.interactive and self.learner is not None:
+            encoder, head = self._encoder(), self.learner.learned.text_stage.head
             if encoder and (head is None or head.encoder != encoder):
-                self._warming = asyncio.create_task(self._warm_up(self.learning, encoder), name="embeddings")
+                self._warming = asyncio.create_task(self._warm_up(self.learner, encoder), name="embeddings")
 
     def _encoder(self) -> str:
         """What the server calls its embedding model; empty when there is none."""
         found = self._embedder.served() if self._embedder is not None else None
         return found[1].id if found is not None else ""
 
-    async def _warm_up(self, learning: Learning, encoder: str) -> None:
+    async def _warm_up(self, learner: OnlineLearner, encoder: str) -> None:
         """Have the seeds embedded, batch after batch while nobody waits for an answer, and fit a head to their vectors."""
         from tui_router.learning.online_learner import head_texts
 
@@ -197,171 +199,171 @@ class Racing:
                 return  # it went away: what came is kept, and the next look begins where this one ended
             vectors.append(part)
         try:
-            head = await asyncio.to_thread(learning.fit_head, encoder, vectors)
+            head = await asyncio.to_thread(learner.fit_head, encoder, vectors)
         except (OSError, ValueError) as error:
             self._host.notice("caution", "embeddings", f"the embeddings of {encoder} are not used: {error}")
             return
-        learning.learned.use_head(head)
+        learner.learned.use_head(head)
         self._host.notice("good", "embeddings", f"the learned router listens to {encoder} too")
-        self._host.emit(LeaderEvent(self.leader))
+        self._host.emit(ChampionEvent(self.champion))
 
-    async def _hear(self, learning: Learning, request: Request) -> None:
+    async def _hear(self, learner: OnlineLearner, request: Request) -> None:
         """Bring the request's vector to the learned router, if it comes in time."""
-        head = learning.learned.reader.head
+        head = learner.learned.text_stage.head
         if head is None or self._embedder is None or head.encoder != self._encoder():
             return
         vector = await self._embedder.vector(request.text, EMBEDDING_BUDGET_S)
         if vector is not None and len(vector) == len(head.weights):
-            learning.learned.reader.hear(replace(request, history=()), vector)
+            learner.learned.text_stage.add_embedding(replace(request, history=()), vector)
 
     # -- learning ------------------------------------------------------------------------------------------------
     async def learn(self, turn: Turn) -> None:
         """Take a new, changed or withdrawn verdict to heart, and say what it changed."""
-        learning, host = self.learning, self._host
-        if learning is None:
+        learner, host = self.learner, self._host
+        if learner is None:
             return
         async with self._teaching:
-            effect, leader = None, self.leader
+            effect, champion = None, self.champion
             try:
-                taught, at, earlier = await host.in_store(lambda: learning.recall(host.opened(), turn))
+                taught, at, earlier = await host.in_store(lambda: learner.load_for_turn(host.opened(), turn))
             except StoreError:
                 return  # the next start learns it from the store
             if turn.verdict is not None and turn.verdict.rating == "wrong":
-                witnesses = learning.witnesses(taught)
+                witnesses = learner.correction_probe(taught)
                 for place, other in enumerate(earlier):
                     witnesses.call(other)
                     if place % _SLICE == 0:
                         await asyncio.sleep(0)  # keys come first
-                change = learning.took(taught, at)
+                change = learner.apply_verdict(taught, at)
                 effect = witnesses.effect()
             else:
-                change = learning.took(taught, at)
+                change = learner.apply_verdict(taught, at)
         if effect is not None:
             host.emit(EffectEvent(effect))
         if change is not None:
             if change.old == TUNED:
-                await self._keep_lead(change.new, learning.told(change))
+                await self._keep_lead(change.new, learner.describe_change(change))
             else:
-                host.notice("good", "new_leader", learning.told(change))
-        if self.leader != leader:
-            host.emit(LeaderEvent(self.leader))
-        if learning.save_is_due:
+                host.notice("good", "new_leader", learner.describe_change(change))
+        if self.champion != champion:
+            host.emit(ChampionEvent(self.champion))
+        if learner.save_is_due:
             await self.save()
-        self._refit_if_due(learning)
+        self._refit_if_due(learner)
 
-    async def learn_of_others(self, numbers: frozenset[int]) -> None:
+    async def learn_foreign_verdicts(self, numbers: frozenset[int]) -> None:
         """Learn the verdicts that other processes gave on these turns."""
-        learning, host = self.learning, self._host
-        if learning is None:
+        learner, host = self.learner, self._host
+        if learner is None:
             return
         for number in sorted(numbers):
             with suppress(StoreError):
-                found = await host.in_store(partial(learning.unknown, host.opened(), number))
+                found = await host.in_store(partial(learner.unknown, host.opened(), number))
                 if found is not None:
                     async with self._teaching:
-                        learning.took(*found)
-        host.emit(LeaderEvent(self.leader))
+                        learner.apply_verdict(*found)
+        host.emit(ChampionEvent(self.champion))
 
-    async def _catch_up(self, learning: Learning) -> None:
+    async def _catch_up(self, learner: OnlineLearner) -> None:
         """Learn the verdicts that a start left for later, a few at a time."""
         host = self._host
-        while learning.behind:
+        while learner.behind:
             try:
-                part = await host.in_store(lambda: learning.next_behind(host.opened()))
+                part = await host.in_store(lambda: learner.next_behind(host.opened()))
             except StoreError:
                 return
             async with self._teaching:
                 for turn, at in part:
-                    learning.learn(turn, at)
+                    learner.learn(turn, at)
                     await asyncio.sleep(0)  # keys come first
         await self.save()
-        self._refit_if_due(learning)
+        self._refit_if_due(learner)
 
-    def _refit_if_due(self, learning: Learning) -> None:
+    def _refit_if_due(self, learner: OnlineLearner) -> None:
         idle = self._refit is None or self._refit.done()
-        if idle and self._host.interactive and learning.refit_is_due():
-            self._refit = asyncio.create_task(self._fit_own(learning), name="refit")
+        if idle and self._host.interactive and learner.refit_is_due():
+            self._refit = asyncio.create_task(self._fit_own(learner), name="refit")
 
-    async def _fit_own(self, learning: Learning) -> None:
+    async def _fit_own(self, learner: OnlineLearner) -> None:
         """Fit the person's own model in another process, and take it into the race."""
         from tui_router.learning.personal_fit import Job, refit
 
         host = self._host
-        learning.tried_to_fit()
+        learner.tried_to_fit()
         await asyncio.sleep(_SETTLE_S)
         await host.quiet()
         try:
-            lessons = await host.in_store(lambda: learning.lessons(host.opened()))
+            labels = await host.in_store(lambda: learner.lessons(host.opened()))
         except StoreError:
             return
-        trouble = await refit(Job(host.config.fleet, str(learning.folder), tuple(lessons)))
+        trouble = await refit(Job(host.config.fleet, str(learner.folder), tuple(labels)))
         if trouble:
             host.notice("caution", "not_fitted", trouble)
             return
-        fresh = await host.in_store(learning.load_own)
+        fresh = await host.in_store(learner.load_own)
         if fresh is not None:
             async with self._teaching:
-                learning.use(fresh)
-            host.notice("good", "fitted", f"the learned router was fitted to your {len(lessons)} labels")
-            host.emit(LeaderEvent(self.leader))
+                learner.use(fresh)
+            host.notice("good", "fitted", f"the learned router was fitted to your {len(labels)} labels")
+            host.emit(ChampionEvent(self.champion))
 
     # -- the trained router ----------------------------------------------------------------------------------------
     async def look_for_tuned(self) -> None:
         """Take the run that leads, or the newest one, as the trained router."""
-        learning, host = self.loaded(), self._host
+        learner, host = self.loaded(), self._host
         if not (host.folder / RUNS).is_dir():
             return  # nothing was ever trained here
-        from tui_router.app.tuned_router import Tuned, chosen_run
+        from tui_router.app.tuned_router import TunedRouter, chosen_run
         from tui_router.training.router_manifest import ArtifactError
 
-        run = await asyncio.to_thread(chosen_run, host.folder, learning.race.leading_run)
+        run = await asyncio.to_thread(chosen_run, host.folder, learner.ensemble.champion_run)
         if self.tuned is not None and run is not None and self.tuned.run.id == run.id:
             return
         if self.tuned is not None:
             await self.tuned.close()
         self.tuned = None
-        self.late.pop(TUNED, None)
+        self.llm_routers.pop(TUNED, None)
         if run is None:
             return
         try:
-            self.tuned = Tuned(run, host.config, host.health, lambda: self.leader == TUNED)
+            self.tuned = TunedRouter(run, host.config, host.health, lambda: self.champion == TUNED)
         except ArtifactError as error:
             host.notice("caution", "tuned", f"run {run.id} cannot be asked: {error}")
             return
-        self.late[TUNED] = self.tuned.router
+        self.llm_routers[TUNED] = self.tuned.router
 
     async def notice_runs(self) -> None:
         """Now and then: a training that has ended, whoever watched it, gives a shadow."""
-        if self.learning is not None and time.monotonic() >= self._look_at_runs:
+        if self.learner is not None and time.monotonic() >= self._look_at_runs:
             self._look_at_runs = time.monotonic() + _LOOK_AT_RUNS_S
             await self.look_for_tuned()
 
-    async def promote(self, run: Run) -> Lead:
+    async def promote(self, run: Run) -> Promotion:
         """Give a run the lead. Raises PromotionError, RunError, ArtifactError, StoreError."""
         from tui_router.app.tuned_router import passes
 
-        race, host = self.loaded().race, self._host
-        reason = await asyncio.to_thread(passes, race, run, host.config, host.folder)
+        ensemble, host = self.loaded().ensemble, self._host
+        reason = await asyncio.to_thread(passes, ensemble, run, host.config, host.folder)
         return await self._give_lead(TUNED, reason, "good", run.id)
 
-    async def rollback(self) -> Lead:
+    async def rollback(self) -> Promotion:
         """Take the lead back from the trained router. Raises PromotionError, StoreError."""
         from tui_router.app.tuned_router import ROLLED_BACK, before
 
-        return await self._give_lead(before(self.loaded().race), ROLLED_BACK, "caution")
+        return await self._give_lead(before(self.loaded().ensemble), ROLLED_BACK, "caution")
 
-    async def learn_of_leads(self) -> None:
+    async def reload_promotions(self) -> None:
         """Another process gave somebody the lead."""
-        race, host = self.loaded().race, self._host
-        race.lead(await host.in_store(lambda: host.opened().leads()))
+        ensemble, host = self.loaded().ensemble, self._host
+        ensemble.restore_promotions(await host.in_store(lambda: host.opened().promotions()))
         await self.look_for_tuned()
-        host.emit(LeaderEvent(self.leader))
+        host.emit(ChampionEvent(self.champion))
 
-    async def _give_lead(self, router: str, reason: str, level: str, run: str = "") -> Lead:
+    async def _give_lead(self, router: str, reason: str, level: str, run: str = "") -> Promotion:
         """Write down who leads from now on, and tell. Raises StoreError; then nothing has changed."""
         host = self._host
-        lead = await host.in_store(lambda: host.opened().give_lead(router, reason, run))
-        await self.learn_of_leads()
+        lead = await host.in_store(lambda: host.opened().record_promotion(router, reason, run))
+        await self.reload_promotions()
         host.notice(level, "new_leader", f"{router} leads now: {reason}")
         return lead
 
@@ -371,14 +373,16 @@ class Racing:
 
         if self.tuned is None:
             if missed:
-                await self._keep_lead(self.loaded().race.at_once, "the run that led is gone")
+                await self._keep_lead(self.loaded().ensemble.best_immediate, "the run that led is gone")
             return
         if missed and self.tuned.helper.loading:
             return  # its process has just been started
         self.tuned.misses = self.tuned.misses + 1 if missed else 0
         if self.tuned.misses >= MISSES:
             why = f" ({self.tuned.helper.error})" if self.tuned.helper.error else ""
-            await self._keep_lead(self.loaded().race.at_once, f"tuned did not answer {MISSES} times in a row{why}")
+            await self._keep_lead(
+                self.loaded().ensemble.best_immediate, f"tuned did not answer {MISSES} times in a row{why}"
+            )
 
     async def _keep_lead(self, router: str, reason: str) -> None:
         """Write down that the trained router lost the lead."""
@@ -388,18 +392,18 @@ class Racing:
     # -- the end -------------------------------------------------------------------------------------------------
     async def save(self) -> None:
         """Write down what was learned, if there is anything new."""
-        if self.learning is None or not self.learning.unsaved:
+        if self.learner is None or not self.learner.unsaved:
             return
         try:
-            await self._host.in_store(self.learning.save)
+            await self._host.in_store(self.learner.save)
         except OSError as error:
             said = f"what was learned is not written down: {error.strerror}; verdicts are safe"
             self._host.notice("caution", "not_saved", said)
 
     async def stop(self) -> None:
         """End what runs beside the turns; a later start goes on with it."""
-        if self.learning is not None:
-            self.learning.behind.clear()
+        if self.learner is not None:
+            self.learner.behind.clear()
         for task in (self._refit, self._warming):
             if task is not None:
                 task.cancel()

@@ -12,17 +12,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from tui_router.backends.health import Health
-from tui_router.backends.served_chooser import ServedChooser
+from tui_router.backends.served_chooser import ServedLetterChooser
 from tui_router.config.settings import Config
 from tui_router.core.fleet import Model
-from tui_router.core.letter_choice import Chooser, Chosen
+from tui_router.core.letter_choice import LetterChoice, LetterChooser
 from tui_router.core.types import Decision, Message, Request
-from tui_router.routing.ensemble.ensemble import AUTO, Race
-from tui_router.routing.llm.llm_router import LateRouter
+from tui_router.routing.ensemble.ensemble import AUTO, RouterEnsemble
+from tui_router.routing.llm.llm_router import LLMRouter
 from tui_router.training.export.forms import served_name
-from tui_router.training.gate.run_gate import put_to_gate
+from tui_router.training.gate.run_gate import evaluate_run
 from tui_router.training.helper import START_S, Helper
-from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterCard, read
+from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterManifest, read
 from tui_router.training.runs import Run, RunError, all_runs, find
 from tui_router.training.training_error import TrainingError
 
@@ -34,7 +34,7 @@ class PromotionError(TrainingError):
     """A run cannot be given the lead; the message says why."""
 
 
-class TunedChooser:
+class TunedLetterChooser:
     """Asks the trained model: through a server, else through a process of its own if it may.
 
     Args:
@@ -43,10 +43,10 @@ class TunedChooser:
         may_help: Whether it is worth a process now.
     """
 
-    def __init__(self, served: Chooser, helper: Helper, may_help: Callable[[], bool]) -> None:
+    def __init__(self, served: LetterChooser, helper: Helper, may_help: Callable[[], bool]) -> None:
         self._served, self.helper, self._may_help = served, helper, may_help
 
-    async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> Chosen | None:
+    async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> LetterChoice | None:
         """The choice; None when nobody answers in time."""
         start = asyncio.get_running_loop().time()
         chosen = await self._served.choose(messages, letters, deadline_s)
@@ -56,7 +56,7 @@ class TunedChooser:
         return await self.helper.choose(messages, letters, left)
 
 
-class Tuned:
+class TunedRouter:
     """One run as a router.
 
     Args:
@@ -73,13 +73,13 @@ class Tuned:
     def __init__(
         self, run: Run, config: Config, health: Health, may_help: Callable[[], bool], *, wait: bool = False
     ) -> None:
-        card = read(run.artifact / ROUTER, RouterCard)
+        card = read(run.artifact / ROUTER, RouterManifest)
         self.run = run
         name = served_name(run)
         health.watch(Model(name=name, context=4096))
         self.helper = Helper(run.artifact, wait=wait)
-        chooser = TunedChooser(ServedChooser(health, name, trained=True), self.helper, may_help)
-        self.router = LateRouter("tuned", config.fleet, name, chooser, card.sheet, card.temperature)
+        chooser = TunedLetterChooser(ServedLetterChooser(health, name, trained=True), self.helper, may_help)
+        self.router = LLMRouter("tuned", config.fleet, name, chooser, card.sheet, card.temperature)
         self.misses = 0
         """Requests in a row that it did not answer."""
 
@@ -99,42 +99,42 @@ def chosen_run(folder: Path, leading: str) -> Run | None:
 
 
 # -- the lead ----------------------------------------------------------------------------------------------------
-def passes(race: Race, run: Run, config: Config, folder: Path) -> str:
+def passes(ensemble: RouterEnsemble, run: Run, config: Config, folder: Path) -> str:
     """Put a run to the gate, and say why it may lead. Blocks for seconds; whoever calls then gives it the lead.
 
     Raises:
         PromotionError, RunError, ArtifactError: it does not pass, or cannot be asked.
     """
-    if race.pinned != AUTO:
-        raise PromotionError(f'fleet.toml pins {race.pinned} (settings.router); set it to "auto" first')
-    if race.leading_run == run.id:
+    if ensemble.pinned != AUTO:
+        raise PromotionError(f'fleet.toml pins {ensemble.pinned} (settings.router); set it to "auto" first')
+    if ensemble.champion_run == run.id:
         raise PromotionError(f"run {run.id} leads already")
     if not run.finished:
         raise PromotionError(f"run {run.id} has no artifact yet; its training must end first")
-    sheet = read(run.artifact / ROUTER, RouterCard).sheet
+    sheet = read(run.artifact / ROUTER, RouterManifest).sheet
     known = {config.fleet.names.get(name) for name in sheet.routes}
     if unknown := [r.name for r in config.fleet.routes if r.name not in known]:
         raise PromotionError(
             f"run {run.id} was never taught {', '.join(unknown)}; export the dataset again and train anew"
         )
-    verdict = put_to_gate(run, config, folder, race.leader, race.leading_run)
+    verdict = evaluate_run(run, config, folder, ensemble.champion, ensemble.champion_run)
     if not verdict.passed:
         failed = "; ".join(f"{check.name}: {check.says}" for check in verdict.checks if not check.passed)
         raise PromotionError(f"the gate refuses run {run.id}: {failed}")
-    return f"run {run.id} passed its gate: {verdict.mine} of {verdict.n} sealed requests right, {verdict.leader} {verdict.theirs}"
+    return f"run {run.id} passed its gate: {verdict.mine} of {verdict.n} sealed requests right, {verdict.champion} {verdict.theirs}"
 
 
-def before(race: Race) -> str:
+def before(ensemble: RouterEnsemble) -> str:
     """Who had the lead before the trained router. Raises PromotionError when none leads."""
-    if not race.leading_run:
+    if not ensemble.champion_run:
         raise PromotionError("no trained router leads, so there is nothing to roll back")
-    return race.at_once
+    return ensemble.best_immediate
 
 
 ROLLED_BACK = "rolled back by you"
 
 
-class Deciding:
+class BlockingTunedRouter:
     """A trained leader for those who wait for each decision: the command line.
 
     Args:
@@ -143,19 +143,19 @@ class Deciding:
         folder: The data folder.
     """
 
-    def __init__(self, race: Race, config: Config, folder: Path) -> None:
-        self._race, self._loop = race, asyncio.Runner()
+    def __init__(self, ensemble: RouterEnsemble, config: Config, folder: Path) -> None:
+        self._race, self._loop = ensemble, asyncio.Runner()
         self.trouble = ""
         """Why another router decided, in a sentence; empty when all is well."""
         self._health = Health(config.fleet, config.backends)
-        self._tuned: Tuned | None = None
-        run = chosen_run(folder, race.leading_run)
+        self._tuned: TunedRouter | None = None
+        run = chosen_run(folder, ensemble.champion_run)
         try:
             if run is None:
-                raise ArtifactError(f"run {race.leading_run} is gone")
-            self._tuned = Tuned(run, config, self._health, lambda: True, wait=True)
+                raise ArtifactError(f"run {ensemble.champion_run} is gone")
+            self._tuned = TunedRouter(run, config, self._health, lambda: True, wait=True)
         except ArtifactError as error:
-            self.trouble = f"{error}; {race.at_once} decides"
+            self.trouble = f"{error}; {ensemble.best_immediate} decides"
         self._loop.run(self._health.look())
 
     def decide(self, request: Request) -> Decision:
@@ -164,9 +164,9 @@ class Deciding:
             made = self._loop.run(self._tuned.router.decide(request, START_S))  # its process may have to load first
             if made is not None:
                 return self._race.calibrated(made)
-            self.trouble = self.trouble or f"the trained router did not answer; {self._race.at_once} decides"
+            self.trouble = self.trouble or f"the trained router did not answer; {self._race.best_immediate} decides"
             if self._tuned.helper.error:
-                self.trouble = f"{self._tuned.helper.error}; {self._race.at_once} decides"
+                self.trouble = f"{self._tuned.helper.error}; {self._race.best_immediate} decides"
         return self._race.decide(request).decision
 
     def close(self) -> str:

@@ -53,11 +53,11 @@ class Slow(Struct, frozen=True):
     next: str
 
 
-Event = Delta | Progress | Trying | Hopped | Slow
-Emit = Callable[[Event], None]
+DispatchEvent = Delta | Progress | Trying | Hopped | Slow
+Emit = Callable[[DispatchEvent], None]
 
 
-class Order(Struct, frozen=True, kw_only=True):
+class DispatchOrder(Struct, frozen=True, kw_only=True):
     """What is to be answered, by which route."""
 
     route: Route
@@ -68,7 +68,7 @@ class Order(Struct, frozen=True, kw_only=True):
     max_tokens: int | None = None
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class DispatchOutcome(Struct, frozen=True, kw_only=True):
     """What became of an order."""
 
     dispatch: Dispatch
@@ -102,14 +102,14 @@ class Dispatcher:
         self.fleet, self.health, self.settings = fleet, health, settings
 
     # -- who could -----------------------------------------------------------------------------------------------
-    def chain(self, order: Order) -> tuple[str, ...]:
+    def chain(self, order: DispatchOrder) -> tuple[str, ...]:
         """The models in the order in which they are tried."""
         names = (order.pinned,) if order.pinned else self.fleet.chain(order.route.name)
         if self.settings.prefer_loaded and not order.pinned:
             names = tuple(sorted(names, key=lambda n: self.health.models[n].state not in ("loaded", "busy")))
         return names
 
-    def _candidate(self, name: str, order: Order, home: bool | None) -> _Candidate | str:
+    def _candidate(self, name: str, order: DispatchOrder, home: bool | None) -> _Candidate | str:
         """A model that could serve, or why it cannot."""
         model = self.fleet.models[name]
         found = self.health.find(model)
@@ -145,7 +145,7 @@ class Dispatcher:
         return None
 
     # -- serving ---------------------------------------------------------------------------------------------------
-    async def serve(self, order: Order, emit: Emit, switch: asyncio.Event | None = None) -> Outcome:
+    async def serve(self, order: DispatchOrder, emit: Emit, switch: asyncio.Event | None = None) -> DispatchOutcome:
         """Have an order answered; events are emitted as they come. `switch` lets a person leave a slow candidate.
 
         Never raises for a server's fault; a cancelled task closes the connection and passes CancelledError on.
@@ -156,7 +156,7 @@ class Dispatcher:
 class _Serving:
     """One order on its way through the chain."""
 
-    def __init__(self, parent: Dispatcher, order: Order, emit: Emit, switch: asyncio.Event | None) -> None:
+    def __init__(self, parent: Dispatcher, order: DispatchOrder, emit: Emit, switch: asyncio.Event | None) -> None:
         self.parent, self.order, self.emit, self.switch = parent, order, emit, switch
         self.health, self.settings = parent.health, parent.settings
         self.names = parent.chain(order)
@@ -170,7 +170,7 @@ class _Serving:
         self.left = False
         """The person left the candidate that was being asked."""
 
-    async def run(self) -> Outcome:
+    async def run(self) -> DispatchOutcome:
         attempts = 0
         for place, name in enumerate(self.names):
             candidate = self.parent._candidate(name, self.order, self.home)
@@ -373,7 +373,7 @@ class _Serving:
             backend=candidate.backend.setting.url, hops=tuple(self.hops), note=note,
         )  # fmt: skip
 
-    def _answered(self, candidate: _Candidate, served: _Served) -> Outcome:
+    def _answered(self, candidate: _Candidate, served: _Served) -> DispatchOutcome:
         stream, speed, first_ms = served.stream, None, None
         tokens = stream.completion_tokens or stream.pieces
         if served.first_at is not None:
@@ -396,18 +396,18 @@ class _Serving:
             elapsed_ms=round((time.perf_counter() - self.began) * 1000, 1),
             load_ms=_round(served.load_ms),
         )
-        return Outcome(dispatch=self._dispatch(candidate, note), answer=answer)
+        return DispatchOutcome(dispatch=self._dispatch(candidate, note), answer=answer)
 
-    def _broken(self, candidate: _Candidate, error: BackendError) -> Outcome:
+    def _broken(self, candidate: _Candidate, error: BackendError) -> DispatchOutcome:
         answer = Answer(
             text="".join(self.text), reasoning="".join(self.reasoning), error=str(error),
             elapsed_ms=round((time.perf_counter() - self.began) * 1000, 1),
         )  # fmt: skip
-        return Outcome(dispatch=self._dispatch(candidate), answer=answer, failed=True, interrupted=True)
+        return DispatchOutcome(dispatch=self._dispatch(candidate), answer=answer, failed=True, interrupted=True)
 
-    def _failed(self, error: str) -> Outcome:
+    def _failed(self, error: str) -> DispatchOutcome:
         answer = Answer(error=error, elapsed_ms=round((time.perf_counter() - self.began) * 1000, 1))
-        return Outcome(dispatch=self._dispatch(None), answer=answer, failed=True)
+        return DispatchOutcome(dispatch=self._dispatch(None), answer=answer, failed=True)
 
     def _nobody(self) -> str:
         """One sentence for the person: nobody could answer, and why."""

@@ -22,7 +22,7 @@ LARGEST = 20 * 1024 * 1024
 _MARK = re.compile(r"(?:^|(?<=\s))@image(?:\s+|\Z)(\"[^\"]+\"|'[^']+'|(?:\\\s|\S)+)?")
 
 
-class Found(NamedTuple):
+class TypedImages(NamedTuple):
     """What `find` makes of a typed text."""
 
     text: str
@@ -32,7 +32,7 @@ class Found(NamedTuple):
     """What could not be attached, and why; one sentence each."""
 
 
-def find(typed: str, folder: Path | None = None) -> Found:
+def find(typed: str, folder: Path | None = None) -> TypedImages:
     """Attach every `@image PATH` of a text whose file exists. Relative paths are taken from `folder`.
 
     An `@image` without an existing file stays in the text: it still asks about an image.
@@ -55,7 +55,7 @@ def find(typed: str, folder: Path | None = None) -> Found:
     text = _MARK.sub(replace, typed)
     if attachments:
         text = re.sub(r"[ \t]{2,}", " ", text).strip()
-    return Found(text, tuple(attachments), tuple(notes))
+    return TypedImages(text, tuple(attachments), tuple(notes))
 
 
 def attach(name: str, folder: Path | None = None) -> Attachment | str:

@@ -20,7 +20,7 @@ _PACKAGING = re.compile(
 )
 
 
-class Match(NamedTuple):
+class NameMatch(NamedTuple):
     """A served id and how it was found: `exact`, `alias` or `name`."""
 
     served: str
@@ -32,18 +32,18 @@ class _Name(NamedTuple):
     size: str
 
 
-def match(model: Model, served: Iterable[str]) -> Match | None:
+def match(model: Model, served: Iterable[str]) -> NameMatch | None:
     """The best of the served ids for a model of the fleet: its own name, an alias, or the same name and size."""
     ids = list(served)
     lower = {i.lower(): i for i in reversed(ids)}
     if model.name.lower() in lower:
-        return Match(lower[model.name.lower()], "exact")
+        return NameMatch(lower[model.name.lower()], "exact")
     for alias in model.aliases:
         if alias.lower() in lower:
-            return Match(lower[alias.lower()], "alias")
+            return NameMatch(lower[alias.lower()], "alias")
     names = {normal(name) for name in (model.name, *model.aliases)}
     same = [i for i in ids if normal(i) in names]
-    return Match(min(same, key=lambda i: (len(i), i)), "name") if same else None
+    return NameMatch(min(same, key=lambda i: (len(i), i)), "name") if same else None
 
 
 def normal(identity: str) -> _Name:

@@ -19,7 +19,7 @@ from typing import Any
 
 from tui_router.backends.backend_errors import BackendError
 from tui_router.backends.health import Backend, Health
-from tui_router.core.letter_choice import Chosen
+from tui_router.core.letter_choice import LetterChoice
 from tui_router.core.types import Message
 
 _LETTER = re.compile(r"\b([A-Z])\b")
@@ -30,7 +30,7 @@ _LEAST_MASS = 0.2
 """Probability of all letters together below which their log probabilities say nothing."""
 
 
-class ServedChooser:
+class ServedLetterChooser:
     """Asks one model of the fleet.
 
     Args:
@@ -45,7 +45,7 @@ class ServedChooser:
         self._ways: dict[str, str] = {}
         """Server -> the way that it was found to understand."""
 
-    async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> Chosen | None:
+    async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> LetterChoice | None:
         """The choice; None when the model is not loaded or not idle, or does not answer in time."""
         status = self._health.status(self._model)
         if status is None or status.state != "loaded" or status.answering:
@@ -61,7 +61,7 @@ class ServedChooser:
 
     async def _ask(
         self, backend: Backend, served_as: str, messages: tuple[Message, ...], letters: str, deadline_s: float
-    ) -> Chosen | None:
+    ) -> LetterChoice | None:
         body: dict[str, Any] = {
             "model": served_as,
             "messages": [{"role": m.role, "content": m.content} for m in messages],
@@ -111,7 +111,7 @@ def _schema(letters: str) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "route", "strict": True, "schema": schema}}
 
 
-def read(reply: Any, letters: str) -> Chosen | None:
+def read(reply: Any, letters: str) -> LetterChoice | None:
     """The choice in a chat reply, whatever its form; None when there is none in it."""
     try:
         choice = reply["choices"][0]
@@ -122,7 +122,7 @@ def read(reply: Any, letters: str) -> Chosen | None:
     letter = _letter(text, letters)
     if letter is None and probabilities:
         letter = max(probabilities, key=lambda name: probabilities[name])
-    return None if letter is None else Chosen(letter, probabilities)
+    return None if letter is None else LetterChoice(letter, probabilities)
 
 
 def _letter(text: str, letters: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 LONGEST_EVENT = 32 * 1024 * 1024
 
 
-class Event(NamedTuple):
+class ServerSentEvent(NamedTuple):
     """One event; `event` is `message` unless the server named it."""
 
     event: str
@@ -29,9 +29,9 @@ class SSEDecoder:
         self._data: list[bytes] = []
         self._size = 0
 
-    def feed(self, chunk: bytes) -> list[Event]:
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that these bytes complete."""
-        found: list[Event] = []
+        found: list[ServerSentEvent] = []
         if self._skip_lf and chunk:
             self._skip_lf = False
             chunk = chunk.removeprefix(b"\n")
@@ -56,14 +56,14 @@ class SSEDecoder:
             raise ValueError("the server sent an event of more than 32 MiB")
         return found
 
-    def close(self) -> Event | None:
+    def close(self) -> ServerSentEvent | None:
         """End of stream: a last event without its blank line counts (not by the standard, but servers do it)."""
         if self._buffer:
             self._line(bytes(self._buffer))
             self._buffer.clear()
         return self._dispatch()
 
-    def _line(self, line: bytes) -> Event | None:
+    def _line(self, line: bytes) -> ServerSentEvent | None:
         if self._first:
             self._first = False
             line = line.removeprefix(b"\xef\xbb\xbf")
@@ -80,9 +80,9 @@ class SSEDecoder:
             self._event = value.decode("utf-8", "replace")
         return None
 
-    def _dispatch(self) -> Event | None:
+    def _dispatch(self) -> ServerSentEvent | None:
         data, event = self._data, self._event
         self._data, self._event, self._size = [], "", 0
         if not data:
             return None
-        return Event(event or "message", b"\n".join(data).decode("utf-8", "replace"))
+        return ServerSentEvent(event or "message", b"\n".join(data).decode("utf-8", "replace"))

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from tui_router.backends.backend_errors import BackendError, classify, message_of
-from tui_router.backends.sse import Event, SSEDecoder
+from tui_router.backends.sse import ServerSentEvent, SSEDecoder
 from tui_router.backends.thinking import ThinkSplitter
 
 
@@ -79,7 +79,7 @@ class ChatStream:
         """Each call as JSON text."""
         return tuple(json.dumps(self._calls[i], ensure_ascii=False) for i in sorted(self._calls))
 
-    def _event(self, event: Event) -> Iterator[Delta | Progress]:
+    def _event(self, event: ServerSentEvent) -> Iterator[Delta | Progress]:
         data = event.data.strip()
         if data == "[DONE]":
             self.done = True

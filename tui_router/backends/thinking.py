@@ -7,7 +7,7 @@ from typing import NamedTuple
 _OPEN, _CLOSE = "<think>", "</think>"
 
 
-class Split(NamedTuple):
+class ThinkSplit(NamedTuple):
     """What a piece adds to the reasoning and to the answer."""
 
     reasoning: str
@@ -29,19 +29,19 @@ class ThinkSplitter:
         self._closed = False
         self._fresh = False  # the block has ended, and the blank lines after it are not over yet
 
-    def feed(self, piece: str) -> Split:
+    def feed(self, piece: str) -> ThinkSplit:
         """The next piece, split."""
         text, self._held = self._held + piece, ""
         if self._closed:
             if self._fresh:
                 text = text.lstrip("\n")
                 self._fresh = not text
-            return Split("", text)
+            return ThinkSplit("", text)
         if not self._started:
             head = text.lstrip()
             if not head or (len(head) < len(_OPEN) and _OPEN.startswith(head)):
                 self._held = text
-                return Split("", "")
+                return ThinkSplit("", "")
             self._started = True
             if head.startswith(_OPEN):
                 self._thinking, text = True, head[len(_OPEN) :]
@@ -49,15 +49,15 @@ class ThinkSplitter:
         if tag:
             self._closed, after = True, after.lstrip("\n")
             self._fresh = not after
-            return Split(before, after, retracted=not self._thinking)
+            return ThinkSplit(before, after, retracted=not self._thinking)
         keep = _partial(text)
         self._held, text = text[len(text) - keep :], text[: len(text) - keep]
-        return Split(text, "") if self._thinking else Split("", text)
+        return ThinkSplit(text, "") if self._thinking else ThinkSplit("", text)
 
-    def close(self) -> Split:
+    def close(self) -> ThinkSplit:
         """What was held back."""
         held, self._held = self._held, ""
-        return Split(held, "") if self._thinking and not self._closed else Split("", held)
+        return ThinkSplit(held, "") if self._thinking and not self._closed else ThinkSplit("", held)
 
 
 def _partial(text: str) -> int:

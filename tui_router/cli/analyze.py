@@ -14,7 +14,7 @@ _SHORT = 7
 
 def analyze(given: dict[str, Any]) -> int:
     """Print the report. Raises StoreError."""
-    from tui_router.insight.metrics_cache import FILE, Counted
+    from tui_router.insight.metrics_cache import FILE, MetricsCache
     from tui_router.insight.report import markdown
     from tui_router.insight.report_files import gathered
     from tui_router.store.store import Store
@@ -27,7 +27,7 @@ def analyze(given: dict[str, Any]) -> int:
     home = folder(given)
     store = Store(home)
     try:
-        whole = Counted(config.fleet, home / FILE)
+        whole = MetricsCache(config.fleet, home / FILE)
         counts = whole if days > _SHORT or whole.known(store) else None
         if counts is not None:  # else counting the whole store would take longer than reading the period
             counts.refresh(store)

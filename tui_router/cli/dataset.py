@@ -14,8 +14,8 @@ from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, c
 if TYPE_CHECKING:
     from tui_router.core.example import Example
     from tui_router.core.fleet import Fleet
-    from tui_router.datasets.export import Exported
-    from tui_router.datasets.label_audit import Checkup
+    from tui_router.datasets.export import ExportedDataset
+    from tui_router.datasets.label_audit import AuditReport
     from tui_router.store.store import Store
 
 ACTIONS = ("export", "check", "import", "generate")
@@ -50,7 +50,7 @@ def _examples(store: Store, fleet: Fleet) -> list[Example]:
 
 def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
     from tui_router.core.example import SOURCES
-    from tui_router.datasets.export import Choice, ExportError, export
+    from tui_router.datasets.export import DatasetExportError, ExportOptions, export
     from tui_router.datasets.formats import FORMATS, TARGETS
     from tui_router.datasets.sources import streamed
     from tui_router.routing.learned.learned_router import LearnedRouter
@@ -67,7 +67,7 @@ def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store
     sources = args.source or list(SOURCES)
     _one_of("--source", sources, SOURCES)
     _one_of("--route", args.route, list(fleet.by_route))
-    choice = Choice(
+    choice = ExportOptions(
         form=args.format, target=args.target, sources=tuple(sources), routes=tuple(args.route), private=args.private,
         duplicates=args.duplicates,
     )  # fmt: skip
@@ -76,15 +76,15 @@ def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store
             rulings = store.rulings()
             made = export(
                 lambda: streamed(store.turns(), store.examples(), fleet, rulings), fleet, choice, Path(args.out),
-                LearnedRouter.as_shipped(fleet).sketcher,
+                LearnedRouter.as_shipped(fleet).projection,
             )  # fmt: skip
-    except ExportError as error:
+    except DatasetExportError as error:
         return complain(str(error), FAILED)
     return _told(given, made, "examples")
 
 
 def _export_tools(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
-    from tui_router.datasets.export import ExportError
+    from tui_router.datasets.export import DatasetExportError
     from tui_router.datasets.synthetic.tool_export import FORMS, export
     from tui_router.routing.learned.learned_router import LearnedRouter
 
@@ -95,15 +95,15 @@ def _export_tools(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet,
             fleet,
             args.format,
             Path(args.out),
-            LearnedRouter.as_shipped(fleet).sketcher,
+            LearnedRouter.as_shipped(fleet).projection,
             args.private,
         )
-    except ExportError as error:
+    except DatasetExportError as error:
         return complain(str(error), FAILED)
     return _told(given, made, "conversations with tools")
 
 
-def _told(given: dict[str, Any], made: Exported, noun: str) -> int:
+def _told(given: dict[str, Any], made: ExportedDataset, noun: str) -> int:
     if given.get("json"):
         emit(to_builtins(made))
         return DONE
@@ -130,7 +130,7 @@ def _check(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store:
     found = _examples(store, fleet)
     if not args.seeds:
         found = [example for example in found if example.source != "seed"]
-    made = check(found, fleet, LearnedRouter.as_shipped(fleet).sketcher)
+    made = check(found, fleet, LearnedRouter.as_shipped(fleet).projection)
     verdicts = sum(example.source == "verdict" for example in found)
     if given.get("json"):
         emit(
@@ -146,7 +146,7 @@ def _check(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store:
     return DONE
 
 
-def _show(made: Checkup, found: list[Example], verdicts: int, goal: int, limit: int) -> None:
+def _show(made: AuditReport, found: list[Example], verdicts: int, goal: int, limit: int) -> None:
     print(f"{len(found):,} examples, {verdicts:,} of {goal} validated by verdicts")
     for route, count in made.per_route.items():
         missing = f"   {made.starving[route]} more would help" if route in made.starving else ""

@@ -13,8 +13,8 @@ import msgspec
 from tui_router.cli.shared import DONE, FAILED, UsageError, complain, emit, open_engine
 
 if TYPE_CHECKING:
-    from tui_router.app.generation_service import Order
-    from tui_router.datasets.synthetic.batches import Tally
+    from tui_router.app.generation_service import GenerationOrder
+    from tui_router.datasets.synthetic.batches import GenerationTally
 
 _NOUNS = {"routing": "requests", "tool-use": "conversations with tools"}
 
@@ -34,12 +34,12 @@ def generate(given: dict[str, Any], args: argparse.Namespace) -> int:
 
 
 async def _generate(given: dict[str, Any], args: argparse.Namespace) -> int:
-    from tui_router.app.generation_service import Order, OrderError, carry_out, open_order, writer_of
+    from tui_router.app.generation_service import GenerationOrder, OrderError, carry_out, open_order, writer_of
     from tui_router.backends.backend_errors import BackendError
 
     as_json = bool(given.get("json"))
 
-    def tell(order: Order, kept: int, tally: Tally) -> bool:
+    def tell(order: GenerationOrder, kept: int, tally: GenerationTally) -> bool:
         if not as_json:
             print(f"{kept}/{order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens", file=sys.stderr)
         return True
@@ -50,7 +50,7 @@ async def _generate(given: dict[str, Any], args: argparse.Namespace) -> int:
         order = await engine.in_store(lambda: open_order(engine.folder))
         if args.n or order is None:
             model = args.model or writer_of(engine)
-            order = Order(kind=args.kind, wanted=args.n or 100, model=model, tools=args.tools)
+            order = GenerationOrder(kind=args.kind, wanted=args.n or 100, model=model, tools=args.tools)
         elif args.model:
             order = msgspec.structs.replace(order, model=args.model)
         made = await carry_out(engine, order, tell)

@@ -16,24 +16,24 @@ from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, e
 
 if TYPE_CHECKING:
     from tui_router.core.fleet import Fleet
-    from tui_router.datasets.importing import Reading
+    from tui_router.datasets.importing import ImportSummary
     from tui_router.store.store import Store
 
-Ask = Callable[[str], str]
+Question = Callable[[str], str]
 _MOST_QUESTIONS = 30
 
 
 def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
     """Read files, show what is in them, keep it. Raises StoreError."""
-    from tui_router.datasets.importing import Reader
+    from tui_router.datasets.importing import ImportReader
 
     if not args.files:
         raise UsageError("dataset import needs one or more FILES")
     paths, names, columns = [Path(name) for name in args.files], _names(args.map, fleet), _columns(args.columns)
     asks = sys.stdin.isatty() and sys.stderr.isatty() and not given.get("json") and not args.dry_run
 
-    def seen() -> Reading:
-        reader = Reader(fleet, names, columns)
+    def seen() -> ImportSummary:
+        reader = ImportReader(fleet, names, columns)
         try:
             for _ in reader.examples(paths):
                 pass
@@ -53,7 +53,7 @@ def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, 
         _show(found)
     kept = 0
     if not stopped and not args.dry_run and found.read and (not asks or _yes(f"Keep {found.read:,} examples?")):
-        kept = store.keep_examples(Reader(fleet, names, columns).examples(paths))
+        kept = store.keep_examples(ImportReader(fleet, names, columns).examples(paths))
     _told(given, args, found, kept, kept_any=not stopped and not args.dry_run)
     for fault in found.faults[: args.limit]:
         print(f"tui-router: {cleaned(fault.where)}: {cleaned(fault.says)}", file=sys.stderr)
@@ -85,7 +85,7 @@ def _columns(given: str) -> tuple[str, str] | None:
     return text, route
 
 
-def _show(found: Reading) -> None:
+def _show(found: ImportSummary) -> None:
     from tui_router.datasets.importing import table
 
     layouts = ", ".join(f"{name} {n:,}" for name, n in found.layouts.items()) or "no known layout"
@@ -98,7 +98,7 @@ def _show(found: Reading) -> None:
         print(f"  without a verdict: {found.unlabelled:,} left out")
 
 
-def _told(given: dict[str, Any], args: argparse.Namespace, found: Reading, kept: int, *, kept_any: bool) -> None:
+def _told(given: dict[str, Any], args: argparse.Namespace, found: ImportSummary, kept: int, *, kept_any: bool) -> None:
     if given.get("json"):
         emit(
             {
@@ -125,7 +125,7 @@ def _yes(question: str) -> bool:
     return _ask(f"{question} [y/N]").casefold() in ("y", "yes")
 
 
-def _asked_columns(columns: tuple[str, ...], ask: Ask) -> tuple[str, str] | None:
+def _asked_columns(columns: tuple[str, ...], ask: Question) -> tuple[str, str] | None:
     """Which columns hold the request and its route; None when it is not said."""
     print("Columns: " + ", ".join(f"{place} {cleaned(name)}" for place, name in enumerate(columns, 1)), file=sys.stderr)
     found = []
@@ -138,7 +138,7 @@ def _asked_columns(columns: tuple[str, ...], ask: Ask) -> tuple[str, str] | None
     return found[0], found[1]
 
 
-def _asked_names(unknown: dict[str, int], known: dict[str, str], fleet: Fleet, ask: Ask) -> dict[str, str]:
+def _asked_names(unknown: dict[str, int], known: dict[str, str], fleet: Fleet, ask: Question) -> dict[str, str]:
     """Which route each name stands for; the most frequent names first."""
     routes = list(fleet.by_route)
     print("Routes: " + ", ".join(f"{place} {name}" for place, name in enumerate(routes, 1)), file=sys.stderr)

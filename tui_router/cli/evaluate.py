@@ -10,13 +10,13 @@ from tui_router.cli.shared import DONE, ROUTERS, UsageError, cleaned, configurat
 
 if TYPE_CHECKING:
     from tui_router.core.fleet import Fleet
-    from tui_router.routing.evaluation.scores import Judged, Labelled
+    from tui_router.routing.evaluation.scores import LabelledRequest, ScoredDecision
     from tui_router.routing.router import Router
 
 _LEAST_GROUP = 20
 """Rows of a source below which it is not left out by itself."""
 
-Made = Callable[[str, "Sequence[Labelled]"], "Router"]
+Made = Callable[[str, "Sequence[LabelledRequest]"], "Router"]
 
 
 def evaluate(given: dict[str, Any], args: argparse.Namespace) -> int:
@@ -54,29 +54,29 @@ def evaluate(given: dict[str, Any], args: argparse.Namespace) -> int:
     return DONE
 
 
-def router(fleet: Fleet, name: str, lessons: Sequence[Labelled]) -> Router:
+def router(fleet: Fleet, name: str, labels: Sequence[LabelledRequest]) -> Router:
     """A router by its name, `learned` after it was taught these rows."""
-    from tui_router.routing.labels import Lesson
+    from tui_router.routing.labels import Label
     from tui_router.routing.learned.learned_router import LearnedRouter
-    from tui_router.routing.learned.personal_training import taught
+    from tui_router.routing.learned.personal_training import with_labels
     from tui_router.routing.rules.rules_router import RulesRouter
 
     rules = RulesRouter(fleet)
     if name == "rules":
         return rules
-    if not lessons:
+    if not labels:
         return LearnedRouter(fleet, rules)
-    told = [Lesson(key=number, request=row.request, route=row.route) for number, row in enumerate(lessons, 1)]
-    return taught(fleet, rules, told)
+    told = [Label(key=number, request=row.request, route=row.route) for number, row in enumerate(labels, 1)]
+    return with_labels(fleet, rules, told)
 
 
 def _judged(
-    fleet: Fleet, names: Sequence[str], rows: Sequence[Labelled], args: argparse.Namespace
-) -> dict[str, list[Judged]]:
+    fleet: Fleet, names: Sequence[str], rows: Sequence[LabelledRequest], args: argparse.Namespace
+) -> dict[str, list[ScoredDecision]]:
     """Router -> its rows in the order of the file, none of which it was taught."""
-    from tui_router.routing.evaluation.scores import Judged
+    from tui_router.routing.evaluation.scores import ScoredDecision
 
-    parts: list[tuple[Sequence[Labelled], list[int]]]
+    parts: list[tuple[Sequence[LabelledRequest], list[int]]]
     every = list(range(len(rows)))
     if args.fit:
         parts = [(labelled(args.fit, fleet), every)]
@@ -86,18 +86,18 @@ def _judged(
         parts = [(_without(rows, held), held) for held in _groups(rows, args.leave_out).values()]
     else:
         parts = [((), every)]
-    judged: dict[str, list[Judged]] = {}
+    judged: dict[str, list[ScoredDecision]] = {}
     for name in names:
-        found: dict[int, Judged] = {}
-        for lessons, held in parts if name == "learned" else [((), every)]:
-            made = router(fleet, name, lessons)
+        found: dict[int, ScoredDecision] = {}
+        for labels, held in parts if name == "learned" else [((), every)]:
+            made = router(fleet, name, labels)
             decisions = made.decide_many(rows[i].request for i in held)
-            found.update({i: Judged(rows[i], d) for i, d in zip(held, decisions, strict=True)})
+            found.update({i: ScoredDecision(rows[i], d) for i, d in zip(held, decisions, strict=True)})
         judged[name] = [found[i] for i in sorted(found)]
     return judged
 
 
-def _without(rows: Sequence[Labelled], held: Sequence[int]) -> list[Labelled]:
+def _without(rows: Sequence[LabelledRequest], held: Sequence[int]) -> list[LabelledRequest]:
     out = set(held)
     return [row for i, row in enumerate(rows) if i not in out]
 
@@ -113,7 +113,7 @@ def _folds(n: int, folds: int) -> list[list[int]]:
     return [order[i::folds] for i in range(folds)]
 
 
-def _groups(rows: Sequence[Labelled], field: str) -> dict[str, list[int]]:
+def _groups(rows: Sequence[LabelledRequest], field: str) -> dict[str, list[int]]:
     """Value of a field -> its rows. A value `repository:file` counts as the repository; small ones go together."""
     found: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
@@ -126,7 +126,7 @@ def _groups(rows: Sequence[Labelled], field: str) -> dict[str, list[int]]:
     return {**found, **({"the small ones": rest} if rest else {})}
 
 
-def _by_group(judged: dict[str, list[Judged]], rows: Sequence[Labelled], field: str) -> dict[str, Any]:
+def _by_group(judged: dict[str, list[ScoredDecision]], rows: Sequence[LabelledRequest], field: str) -> dict[str, Any]:
     """Value of the field -> rows, and each router's accuracy on them, not taught from it."""
     return {
         value: {
@@ -137,9 +137,9 @@ def _by_group(judged: dict[str, list[Judged]], rows: Sequence[Labelled], field: 
     }
 
 
-def labelled(file: str, fleet: Fleet) -> list[Labelled]:
+def labelled(file: str, fleet: Fleet) -> list[LabelledRequest]:
     """The rows of a file with a `route` or `task`. Raises UsageError, naming the line."""
-    from tui_router.routing.evaluation.scores import Labelled
+    from tui_router.routing.evaluation.scores import LabelledRequest
 
     found = []
     for where, row, request in request_rows(file, "FILE"):
@@ -149,7 +149,7 @@ def labelled(file: str, fleet: Fleet) -> list[Labelled]:
         now = fleet.names.get(route)
         if now is None:
             raise UsageError(f"{where}: the fleet has no route {route!r}; known: {', '.join(sorted(fleet.by_route))}")
-        found.append(Labelled(row, request, now))
+        found.append(LabelledRequest(row, request, now))
     if not found:
         raise UsageError(f"{file}: holds no labelled request")
     return found
@@ -187,7 +187,7 @@ def _show_rest(report: dict[str, Any]) -> None:
         )
 
 
-def _show_wrong(judged: Sequence[Judged], most: int) -> None:
+def _show_wrong(judged: Sequence[ScoredDecision], most: int) -> None:
     for one in [j for j in judged if not j.right][:most]:
         decision = one.decision
         text = " ".join(cleaned(one.row.request.text).split())[:100]

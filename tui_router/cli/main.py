@@ -301,14 +301,14 @@ def _router(given: dict[str, Any], name: str) -> tuple[_Decides, Callable[[], st
 
         return RulesRouter(config.fleet), str
     from tui_router.learning.online_learner import taught_by
-    from tui_router.routing.ensemble.ensemble import Runner
+    from tui_router.routing.ensemble.ensemble import EnsembleMember
 
-    race = taught_by(config, folder(given)).race
-    if name or not race.leading_run:
-        return Runner(race, name or race.at_once), str
-    from tui_router.app.tuned_router import Deciding
+    ensemble = taught_by(config, folder(given)).ensemble
+    if name or not ensemble.champion_run:
+        return EnsembleMember(ensemble, name or ensemble.best_immediate), str
+    from tui_router.app.tuned_router import BlockingTunedRouter
 
-    trained = Deciding(race, config, folder(given))
+    trained = BlockingTunedRouter(ensemble, config, folder(given))
     return trained, trained.close
 
 

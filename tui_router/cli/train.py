@@ -13,7 +13,7 @@ from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, c
 
 if TYPE_CHECKING:
     from tui_router.training.preflight import Preflight
-    from tui_router.training.run_events import Curve, Event
+    from tui_router.training.run_events import Curve, RunEvent
     from tui_router.training.runs import Run
 
 _LOOK_S = 0.3
@@ -22,7 +22,7 @@ ACTIONS = ("show", "gate", "resume", "pause", "keep", "drop", "note", "delete")
 
 def work(name: str, given: dict[str, Any], args: argparse.Namespace) -> int:
     """One of the commands."""
-    from tui_router.datasets.export import ExportError
+    from tui_router.datasets.export import DatasetExportError
     from tui_router.training.recipe import RecipeError
     from tui_router.training.runs import RunError
     from tui_router.training.training_error import TrainingError
@@ -32,7 +32,7 @@ def work(name: str, given: dict[str, Any], args: argparse.Namespace) -> int:
         return commands[name](given, args)
     except (RecipeError, RunError) as error:
         raise UsageError(str(error)) from error
-    except (TrainingError, ExportError, OSError) as error:
+    except (TrainingError, DatasetExportError, OSError) as error:
         return complain(str(error), FAILED)
 
 
@@ -79,7 +79,7 @@ def _follow(run: Run, given: dict[str, Any]) -> int:
 
     offset, asked = 0, False
     as_json = bool(given.get("json"))
-    last: Event | None = None
+    last: RunEvent | None = None
     while True:
         lives = run.lives()
         try:
@@ -115,16 +115,16 @@ def _ended_at_once(run: Run) -> bool:
     return not run.lives() and not (run.folder / "events.jsonl").exists()
 
 
-def _tell(event: Event, run: Run, *, as_json: bool) -> None:
-    from tui_router.training.run_events import Eval, Stage, Start, Step, Warn
+def _tell(event: RunEvent, run: Run, *, as_json: bool) -> None:
+    from tui_router.training.run_events import Eval, RunStage, RunStarted, Step, Warn
 
     if as_json:
         emit({"run": run.id, **msgspec.to_builtins(event)})
         return
     match event:
-        case Stage():
+        case RunStage():
             print(f"… {cleaned(event.says)}")
-        case Start():
+        case RunStarted():
             share = event.trainable / max(1, event.parameters)
             print(
                 f"{event.backend} on {event.device} ({event.why}): {event.trainable:,} of {event.parameters:,} weights ({share:.1%})"
@@ -222,22 +222,22 @@ def _show(run: Run, given: dict[str, Any]) -> int:
     end = curve.end
     if isinstance(end, Failed):
         print(f"{cleaned(end.says)}; {cleaned(end.next)}")
-    page = run.folder / "gate.md"
-    if page.is_file():
-        print(cleaned(page.read_text(encoding="utf-8")))
+    gate_page = run.folder / "gate.md"
+    if gate_page.is_file():
+        print(cleaned(gate_page.read_text(encoding="utf-8")))
     return DONE
 
 
 def _gate(run: Run, given: dict[str, Any]) -> int:
-    from tui_router.training.gate.gate import page
-    from tui_router.training.gate.run_gate import put_to_gate
+    from tui_router.training.gate.gate import to_markdown
+    from tui_router.training.gate.run_gate import evaluate_run
 
-    race = _race(given)
-    verdict = put_to_gate(run, configuration(given), folder(given), race.leader, race.leading_run)
+    ensemble = _race(given)
+    verdict = evaluate_run(run, configuration(given), folder(given), ensemble.champion, ensemble.champion_run)
     if given.get("json"):
         emit({"run": run.id, "event": "gate", **msgspec.to_builtins(verdict)})
     else:
-        print(cleaned(page(verdict, run.id)))
+        print(cleaned(to_markdown(verdict, run.id)))
         print(f"tui-router promote {run.id}" if verdict.passed else "not promoted: what it must show stands above")
     return DONE
 
@@ -279,8 +279,8 @@ def promote(given: dict[str, Any], args: argparse.Namespace) -> int:
     from tui_router.training.runs import find
 
     config, home = configuration(given), folder(given)
-    run, race = find(home, args.run), _race(given)
-    reason = tuned_router.passes(race, run, config, home)
+    run, ensemble = find(home, args.run), _race(given)
+    reason = tuned_router.passes(ensemble, run, config, home)
     return _give_lead(given, TUNED, reason, run.id)
 
 
@@ -296,7 +296,7 @@ def _give_lead(given: dict[str, Any], router: str, reason: str, run: str = "") -
 
     store = Store(folder(given))
     try:
-        store.give_lead(router, reason, run)
+        store.record_promotion(router, reason, run)
     finally:
         store.close()
     if given.get("json"):
@@ -310,4 +310,4 @@ def _race(given: dict[str, Any]) -> Any:
     """The race as the data folder's verdicts have made it."""
     from tui_router.learning.online_learner import taught_by
 
-    return taught_by(configuration(given), folder(given)).race
+    return taught_by(configuration(given), folder(given)).ensemble

@@ -10,7 +10,7 @@ from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, e
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
-    from tui_router.app.events import Event
+    from tui_router.app.events import EngineEvent
     from tui_router.core.types import Turn
 
 
@@ -56,7 +56,7 @@ async def _answered(engine: Engine, turn: Turn, quiet: bool) -> Turn:
 
     cleaner = StreamCleaner()
 
-    def show(event: Event) -> None:
+    def show(event: EngineEvent) -> None:
         if isinstance(event, TextEvent) and event.turn_id == turn.id and event.text:
             print(cleaner.feed(event.text), end="", flush=True)
         elif isinstance(event, PhaseEvent) and ": " in event.phase:

@@ -29,10 +29,10 @@ _ROUTE_KEYS = (
 _TRIGGER_KEYS = ("weight", "words", "pattern", "shape", "says")
 _TRIGGER_GROUPS = ("triggers", "negatives")
 
-Table = dict[str, Any]
+TomlTable = dict[str, Any]
 
 
-def overlay(base: Table, own: Mapping[str, Any], check: Checker) -> Table:
+def overlay(base: TomlTable, own: Mapping[str, Any], check: Checker) -> TomlTable:
     """The base fleet with a person's changes: tables merge, `remove = true` removes, `was` renames a route."""
     merged = deepcopy(base)
     for kind in ("models", "routes"):
@@ -65,7 +65,7 @@ def _former(changes: Mapping[str, Any]) -> list[Any]:
     return former if isinstance(former, list) else [former]
 
 
-def _merge(old: Table, changes: Mapping[str, Any]) -> Table:
+def _merge(old: TomlTable, changes: Mapping[str, Any]) -> TomlTable:
     new = {
         **old,
         **{k: v for k, v in changes.items() if k not in (*_TRIGGER_GROUPS, "remove", "was", "needs")},
@@ -95,7 +95,7 @@ def _merge(old: Table, changes: Mapping[str, Any]) -> Table:
     return new
 
 
-def build(data: Table, check: Checker) -> Fleet:
+def build(data: TomlTable, check: Checker) -> Fleet:
     """The fleet that a merged table describes; faults go to the checker and what is sound is kept."""
     models = {
         name: _model(name, table, check)
@@ -129,7 +129,7 @@ def build(data: Table, check: Checker) -> Fleet:
     )
 
 
-def _model(name: str, table: Table, check: Checker) -> Model:
+def _model(name: str, table: TomlTable, check: Checker) -> Model:
     at: Key = ("models", name)
     check.known(table, at, _MODEL_KEYS)
     return Model(
@@ -145,7 +145,7 @@ def _model(name: str, table: Table, check: Checker) -> Model:
     )
 
 
-def _route(name: str, table: Table, check: Checker) -> Route:
+def _route(name: str, table: TomlTable, check: Checker) -> Route:
     at: Key = ("routes", name)
     check.known(table, at, _ROUTE_KEYS)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,31}", name):

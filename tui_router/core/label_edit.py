@@ -8,17 +8,17 @@ from msgspec import Struct
 
 from tui_router.core.example import Example
 
-Kind = Literal["keep", "relabel", "drop", "value", "undone"]
+EditKind = Literal["keep", "relabel", "drop", "value", "undone"]
 """`value`: the example is worth more than others."""
 
 
-class Ruling(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class LabelEdit(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One decision about one example. Later ones of the same example replace it; `undone` takes the one before back."""
 
     at: str
     example: str
     """`name_of` the example."""
-    kind: Kind
+    kind: EditKind
     route: str = ""
     """The right route, when it was relabelled."""
 
@@ -28,9 +28,9 @@ def name_of(example: Example) -> str:
     return f"{example.origin or example.source}:{example.key}:{example.route}"
 
 
-def in_force(rulings: list[Ruling]) -> dict[str, Ruling]:
+def effective_edits(rulings: list[LabelEdit]) -> dict[str, LabelEdit]:
     """Example -> the ruling that counts now, of all rulings in their order."""
-    held: dict[str, list[Ruling]] = {}
+    held: dict[str, list[LabelEdit]] = {}
     for ruling in rulings:
         kept = held.setdefault(ruling.example, [])
         if ruling.kind != "undone":

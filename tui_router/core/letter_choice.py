@@ -10,7 +10,7 @@ from msgspec import Struct
 from tui_router.core.types import Message
 
 
-class Chosen(Struct, frozen=True):
+class LetterChoice(Struct, frozen=True):
     """What came back of a question with lettered answers."""
 
     letter: str
@@ -18,9 +18,9 @@ class Chosen(Struct, frozen=True):
     """Letter -> probability, when the server tells them. Need not sum to 1."""
 
 
-class Chooser(Protocol):
+class LetterChooser(Protocol):
     """Has a model choose one of some letters."""
 
-    async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> Chosen | None:
+    async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> LetterChoice | None:
         """The choice; None when the model is not there, does not answer in time, or answers something else."""
         ...

@@ -24,7 +24,7 @@ class Call(Struct, frozen=True, kw_only=True):
     ok: bool = True
 
 
-class Dialogue(Struct, frozen=True, kw_only=True):
+class ToolDialogue(Struct, frozen=True, kw_only=True):
     """One request, the calls, and what is said at the end."""
 
     request: str

@@ -28,7 +28,7 @@ TurnState = Literal[
 `failed` broke before; `unanswered` was never sent on purpose; `cancelled` was called off before it was sent."""
 
 
-Asked = Literal["", "unsure", "worth"]
+AskReason = Literal["", "unsure", "worth"]
 """Why the person was asked before sending: not at all; the decision was `unsure`; the label is `worth` most."""
 
 
@@ -120,7 +120,7 @@ class Decision(Struct, frozen=True, kw_only=True):
         return next((p for name, p in self.ranking if name == route), 0.0)
 
 
-class Lead(Struct, frozen=True, kw_only=True):
+class Promotion(Struct, frozen=True, kw_only=True):
     """A router was given the lead, or lost it, by more than the verdicts' own comparison."""
 
     at: str
@@ -211,7 +211,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     source: str = "screen"
     pinned_model: str = ""
     pinned_route: bool = False
-    asked: Asked = ""
+    asked: AskReason = ""
     shadows: tuple[Decision, ...] = ()
     dispatch: Dispatch | None = None
     answer: Answer | None = None

@@ -14,7 +14,7 @@ from tui_router.datasets.splits import PARTS
 from tui_router.routing.rules.rules_router import RulesRouter
 
 if TYPE_CHECKING:
-    from tui_router.datasets.export import Exported
+    from tui_router.datasets.export import ExportedDataset
 
 _READ = {
     "csv": 'load_dataset("csv", data_files={{{files}}})',
@@ -28,7 +28,7 @@ _PRIVATE = {
 }
 
 
-def card(made: Exported, fleet: Fleet, target: Target, private: str, version: str) -> str:
+def card(made: ExportedDataset, fleet: Fleet, target: Target, private: str, version: str) -> str:
     """The README.md of an export: YAML for the hub's readers, then Markdown for people."""
     rows = [f"| {route} | " + " | ".join(str(n[p]) for p in PARTS) + " |" for route, n in made.per_route.items()]
     sources = ", ".join(f"{source} {n:,}" for source, n in made.per_source.items())
@@ -59,7 +59,7 @@ def card(made: Exported, fleet: Fleet, target: Target, private: str, version: st
     )
 
 
-def head(made: Exported, task: str) -> list[str]:
+def head(made: ExportedDataset, task: str) -> list[str]:
     """What the hub's readers want to know first: where the parts lie."""
     yaml = ["---", "configs:", "- config_name: default", "  data_files:"]
     for part, path in _files(made).items():
@@ -67,7 +67,7 @@ def head(made: Exported, task: str) -> list[str]:
     return [*yaml, "task_categories:", f"- {task}", "---", ""]
 
 
-def foot(made: Exported, prompt: str) -> list[str]:
+def foot(made: ExportedDataset, prompt: str) -> list[str]:
     """How the rows are read, and what every one of them begins with."""
     files = ", ".join(f'"{part}": "{path}"' for part, path in _files(made).items())
     read = _READ.get(made.form, _JSON).format(files=files, folder=made.folder)
@@ -75,7 +75,7 @@ def foot(made: Exported, prompt: str) -> list[str]:
     return [*lines, "The system prompt of every row:", "", "```text", prompt, "```", ""]
 
 
-def _files(made: Exported) -> dict[str, str]:
+def _files(made: ExportedDataset) -> dict[str, str]:
     ending = {"csv": "csv", "hf": "parquet"}.get(made.form, "jsonl")
     folder = "data/" if made.form == "hf" else ""
     return {part: f"{folder}{part}.{ending}" for part in PARTS if made.parts.get(part)}

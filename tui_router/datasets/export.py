@@ -24,7 +24,7 @@ from tui_router.datasets.dataset_card import card
 from tui_router.datasets.formats import Format, Target, line_of, row_of
 from tui_router.datasets.near_duplicates import clusters
 from tui_router.datasets.splits import PARTS, Part, part_of
-from tui_router.routing.learned.knn_memory import Sketcher
+from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
 from tui_router.routing.llm.llm_router import MOST_ROUTES
 
 Private = Literal["mask", "drop", "keep"]
@@ -32,7 +32,7 @@ _BATCH = 5000
 _ENDINGS = {"csv": "csv", "hf": "parquet"}
 
 
-class Choice(Struct, frozen=True, kw_only=True):
+class ExportOptions(Struct, frozen=True, kw_only=True):
     """What goes into a dataset."""
 
     form: Format = "messages"
@@ -46,7 +46,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     """Keep requests that are nearly the same as another one."""
 
 
-class Exported(Struct, frozen=True, kw_only=True):
+class ExportedDataset(Struct, frozen=True, kw_only=True):
     """What was written."""
 
     folder: str
@@ -63,14 +63,14 @@ class Exported(Struct, frozen=True, kw_only=True):
     """Of all rows in their order."""
 
 
-class ExportError(Exception):
+class DatasetExportError(Exception):
     """The dataset cannot be written; the message says why and what to do."""
 
 
 def export(
-    examples: Callable[[], Iterable[Example]], fleet: Fleet, choice: Choice, folder: Path, sketcher: Sketcher,
+    examples: Callable[[], Iterable[Example]], fleet: Fleet, choice: ExportOptions, folder: Path, projection: RandomProjectionEncoder,
     tell: Callable[[int, int], None] = lambda done, of: None,
-) -> Exported:  # fmt: skip
+) -> ExportedDataset:  # fmt: skip
     """Write the chosen examples into a new folder. They are read twice and not held: first compared, then written.
 
     Args:
@@ -85,22 +85,22 @@ def export(
         ExportError: the folder is in the way or cannot be written, or nothing is left to write.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ExportError(f"{folder} is there already and not empty; choose another folder")
+        raise DatasetExportError(f"{folder} is there already and not empty; choose another folder")
     if choice.target == "letter" and len(fleet.routes) > MOST_ROUTES:
-        raise ExportError(
+        raise DatasetExportError(
             f"the fleet has {len(fleet.routes)} routes, and there are {MOST_ROUTES} letters; take the target route"
         )
     try:
         with whole(folder) as unfinished:
             writing = _Writing(examples, fleet, choice, tell)
-            writing.compare(sketcher)
+            writing.compare(projection)
             made = writing.write(unfinished)
             result = writing.result(folder, made)
             (unfinished / "README.md").write_text(
                 card(result, fleet, choice.target, choice.private, __version__), encoding="utf-8"
             )
     except OSError as error:
-        raise ExportError(f"{folder} cannot be written: {error.strerror}") from error
+        raise DatasetExportError(f"{folder} cannot be written: {error.strerror}") from error
     return result
 
 
@@ -123,7 +123,11 @@ class _Writing:
     """One export on its way. What is held for each example is where it stands and which part it goes to."""
 
     def __init__(
-        self, examples: Callable[[], Iterable[Example]], fleet: Fleet, choice: Choice, tell: Callable[[int, int], None]
+        self,
+        examples: Callable[[], Iterable[Example]],
+        fleet: Fleet,
+        choice: ExportOptions,
+        tell: Callable[[int, int], None],
     ) -> None:
         self._examples, self._fleet, self._choice, self._tell = examples, fleet, choice, tell
         self._parts = bytearray()
@@ -143,7 +147,7 @@ class _Writing:
             else:
                 yield example
 
-    def compare(self, sketcher: Sketcher) -> None:
+    def compare(self, projection: RandomProjectionEncoder) -> None:
         """Find out which examples are nearly the same, and the part of each."""
 
         def seen() -> Iterator[Example]:
@@ -153,7 +157,7 @@ class _Writing:
                 self._parts.append(PARTS.index(part_of(example)))
                 yield example
 
-        self._stands_for = clusters(seen(), sketcher)
+        self._stands_for = clusters(seen(), projection)
 
     def _kept(self) -> Iterator[tuple[Example, Part]]:
         count, private = len(self._stands_for), self._choice.private
@@ -174,7 +178,7 @@ class _Writing:
             self.masked += clean != example
             yield clean, PARTS[self._parts[first]]
         if place + 1 != count:
-            raise ExportError("the examples changed while they were written; export them again")
+            raise DatasetExportError("the examples changed while they were written; export them again")
         self._tell(count, count)
 
     def write(self, folder: Path) -> str:
@@ -198,12 +202,12 @@ class _Writing:
                 self.per_route[example.route][part] += 1
                 self.per_source[example.source] += 1
         if not self.per_source:
-            raise ExportError("there is no example to write; rate some turns, or choose more sources or routes")
+            raise DatasetExportError("there is no example to write; rate some turns, or choose more sources or routes")
         return made.hexdigest()
 
-    def result(self, folder: Path, made: str) -> Exported:
+    def result(self, folder: Path, made: str) -> ExportedDataset:
         """What was written."""
-        return Exported(
+        return ExportedDataset(
             folder=str(folder), form=self._choice.form, target=self._choice.target,
             parts={part: sum(n[part] for n in self.per_route.values()) for part in PARTS}, per_route=self.per_route,
             per_source=dict(self.per_source), left_out=dict(self.left_out), masked=self.masked, hash=made,
@@ -244,7 +248,7 @@ class _Parquet:
             import pyarrow
             import pyarrow.parquet
         except ImportError as error:
-            raise ExportError("the format hf needs pyarrow: pip install 'tui-router[datasets]'") from error
+            raise DatasetExportError("the format hf needs pyarrow: pip install 'tui-router[datasets]'") from error
         self._arrow, self._parquet, self._path = pyarrow, pyarrow.parquet, path
         text, flag = pyarrow.string(), pyarrow.bool_()
         message = pyarrow.struct([("role", text), ("content", text)])

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from tui_router.core.example import SOURCES, Example
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Message, Role
-from tui_router.routing.llm.llm_router import Sheet, question, trained
+from tui_router.routing.llm.llm_router import LetterPrompt, question, trained_prompt
 
 Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "csv", "hf"]
 FORMATS: tuple[Format, ...] = ("messages", "sharegpt", "alpaca", "prompt-completion", "csv", "hf")
@@ -42,9 +42,9 @@ def system_prompt(fleet: Fleet, target: Target) -> str:
     return "\n".join(["You route requests to specialists. Do not answer the request.", "", *lines, "", answer])
 
 
-def _sheet(fleet: Fleet) -> Sheet:
+def _sheet(fleet: Fleet) -> LetterPrompt:
     """What a model is shown that answers with letters: the same when it is trained and when it is asked."""
-    return trained([r.name for r in fleet.routes])
+    return trained_prompt([r.name for r in fleet.routes])
 
 
 def answer(example: Example, fleet: Fleet, target: Target) -> str:

@@ -35,14 +35,14 @@ OLD_MODELS = {
 """Parts of model names of older logs -> the routes that ship, the first that fits."""
 
 
-class Fault(Struct, frozen=True):
+class RowFault(Struct, frozen=True):
     """A row that cannot be read."""
 
     where: str
     says: str
 
 
-class Reading(Struct, frozen=True, kw_only=True):
+class ImportSummary(Struct, frozen=True, kw_only=True):
     """What stands in some files."""
 
     read: int
@@ -57,10 +57,10 @@ class Reading(Struct, frozen=True, kw_only=True):
     """Names that lead to no route of the fleet, or were left out on purpose -> rows."""
     columns: tuple[str, ...]
     """Of the first row that has a layout of its own: which of them holds the request, and which the route, must be said."""
-    faults: tuple[Fault, ...]
+    faults: tuple[RowFault, ...]
 
 
-class Reader:
+class ImportReader:
     """Reads files one example at a time; what it saw is told by `reading`.
 
     Args:
@@ -78,7 +78,7 @@ class Reader:
         self._mapped: dict[str, str] = {}
         self._read = self._unlabelled = 0
         self._own_columns: tuple[str, ...] = ()
-        self._faults: list[Fault] = []
+        self._faults: list[RowFault] = []
 
     def examples(self, paths: Sequence[Path]) -> Iterator[Example]:
         """The examples in these files, in their order. Raises OSError when a file cannot be opened."""
@@ -88,11 +88,11 @@ class Reader:
                     self._read += 1
                     yield example
                 else:
-                    self._faults.append(Fault(example.origin, "has an empty text"))
+                    self._faults.append(RowFault(example.origin, "has an empty text"))
 
-    def reading(self) -> Reading:
+    def reading(self) -> ImportSummary:
         """What was seen so far."""
-        return Reading(
+        return ImportSummary(
             read=self._read, layouts=dict(self._layouts), mapped=dict(self._mapped), unlabelled=self._unlabelled,
             unknown=dict(self._unknown), columns=self._own_columns, faults=tuple(self._faults),
         )  # fmt: skip
@@ -115,25 +115,25 @@ class Reader:
             try:
                 yield f"{path}, line {number}", json.loads(line)
             except ValueError as error:
-                self._faults.append(Fault(f"{path}, line {number}", f"is not JSON: {error}"))
+                self._faults.append(RowFault(f"{path}, line {number}", f"is not JSON: {error}"))
 
     def _rows(self, path: Path, rows: Iterator[tuple[str, Any]]) -> Iterator[Example]:
         log: list[tuple[str, dict[str, Any]]] = []
         try:
             for where, row in rows:
                 if not isinstance(row, dict):
-                    self._faults.append(Fault(where, f"expected an object, found {str(row)[:60]}"))
+                    self._faults.append(RowFault(where, f"expected an object, found {str(row)[:60]}"))
                 elif "routing" in row or row.get("feedback_update"):
                     log.append((where, row))
                 elif (made := self._plain(where, row)) is not None:
                     yield made
         except (csv.Error, UnicodeDecodeError) as error:
-            self._faults.append(Fault(str(path), f"cannot be read on: {error}"))
+            self._faults.append(RowFault(str(path), f"cannot be read on: {error}"))
         yield from self._log(log)
 
     def _plain(self, where: str, row: dict[str, Any]) -> Example | None:
         if self._columns is None and "tools" in row and ("messages" in row or "conversations" in row):
-            self._faults.append(Fault(where, "is a conversation with tools; those are exported, and not read back"))
+            self._faults.append(RowFault(where, "is a conversation with tools; those are exported, and not read back"))
             return None
         form = form_of(row) if self._columns is None else None
         if form is not None and (form == "csv" or "route" in row):
@@ -151,7 +151,7 @@ class Reader:
                 else "`text` (or `request`) and `route`"
             )
             said = f"has no {wanted}; its columns are {', '.join(map(str, row)) or 'none'}"
-            self._faults.append(Fault(where, said))
+            self._faults.append(RowFault(where, said))
             return None
         self._layouts["plain rows" if self._columns or "route" in row or "task" in row else "older seeds"] += 1
         route = self._route(name) or (None if name in self._names else self._route(str(row.get("best_model") or "")))
@@ -168,7 +168,7 @@ class Reader:
         try:
             made = example_of(row, form)
         except RowError as error:
-            self._faults.append(Fault(where, str(error)))
+            self._faults.append(RowFault(where, str(error)))
             return None
         route = self._route(made.route)
         if route is None:
@@ -189,7 +189,7 @@ class Reader:
             elif at in requests:
                 requests[at][1]["feedback"] = row.get("feedback")
             else:
-                self._faults.append(Fault(where, f"is feedback on a request of {at}, which is not in the file"))
+                self._faults.append(RowFault(where, f"is feedback on a request of {at}, which is not in the file"))
         for at in dict.fromkeys(order):
             if (made := self._logged(*requests[at])) is not None:
                 yield made
@@ -198,7 +198,9 @@ class Reader:
         request, routing, feedback = row.get("request"), row.get("routing"), row.get("feedback") or {}
         text = request.get("text") if isinstance(request, dict) else None
         if not isinstance(text, str) or not isinstance(routing, dict) or not isinstance(feedback, dict):
-            self._faults.append(Fault(where, "is a log row without a request text, a routing or a readable feedback"))
+            self._faults.append(
+                RowFault(where, "is a log row without a request text, a routing or a readable feedback")
+            )
             return None
         name = feedback.get("correct_route") or feedback.get("correct_model")
         if not name and feedback.get("user_rating") == 1:

@@ -24,7 +24,7 @@ from tui_router.datasets import pii
 from tui_router.datasets.near_duplicates import StoppedError, clusters
 from tui_router.datasets.splits import Part, split
 from tui_router.routing.evaluation.parallel import as_shipped, choices
-from tui_router.routing.learned.knn_memory import Sketcher
+from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
 
 Trouble = Literal["duplicate", "conflict", "suspect", "private"]
 _BREATH = 500
@@ -36,7 +36,7 @@ _USUAL = 0.5
 """The average confidence that is asked of a route of which there are no examples."""
 
 
-class Finding(Struct, frozen=True, kw_only=True):
+class LabelIssue(Struct, frozen=True, kw_only=True):
     """Something about one example that a person should look at."""
 
     kind: Trouble
@@ -50,10 +50,10 @@ class Finding(Struct, frozen=True, kw_only=True):
     confidence: float = 0.0
 
 
-class Checkup(Struct, frozen=True, kw_only=True):
+class AuditReport(Struct, frozen=True, kw_only=True):
     """What the doctor found."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[LabelIssue, ...]
     per_route: dict[str, int]
     """Examples of each route of the fleet, repetitions left out."""
     starving: dict[str, int]
@@ -63,14 +63,17 @@ class Checkup(Struct, frozen=True, kw_only=True):
     clusters: tuple[int, ...]
     """For each example the place of the one that stands for it."""
 
-    def of(self, kind: Trouble) -> list[Finding]:
+    def of(self, kind: Trouble) -> list[LabelIssue]:
         """The findings of one kind."""
         return [one for one in self.findings if one.kind == kind]
 
 
 def check(
-    examples: Sequence[Example], fleet: Fleet, sketcher: Sketcher, going: Callable[[], bool] = lambda: True
-) -> Checkup:
+    examples: Sequence[Example],
+    fleet: Fleet,
+    projection: RandomProjectionEncoder,
+    going: Callable[[], bool] = lambda: True,
+) -> AuditReport:
     """Look at all examples; many are judged on all cores.
 
     Args:
@@ -82,19 +85,19 @@ def check(
     Raises:
         StoppedError: nobody wants to know.
     """
-    clustered = clusters(examples, sketcher, going)
+    clustered = clusters(examples, projection, going)
     findings = [*_repeated(examples, clustered), *_suspects(examples, fleet, going), *_private(examples)]
     repeats = {one.place for one in findings if one.kind == "duplicate"}
     counts = Counter(example.route for place, example in enumerate(examples) if place not in repeats)
     per_route = {route.name: counts[route.name] for route in fleet.routes}
-    return Checkup(
+    return AuditReport(
         findings=tuple(sorted(findings, key=lambda one: (one.place, one.kind))), per_route=per_route,
         starving={name: FEWEST - n for name, n in per_route.items() if n < FEWEST},
         parts=tuple(split(examples, clustered.tolist())), clusters=tuple(clustered.tolist()),
     )  # fmt: skip
 
 
-def _repeated(examples: Sequence[Example], clustered: NDArray[np.intp]) -> list[Finding]:
+def _repeated(examples: Sequence[Example], clustered: NDArray[np.intp]) -> list[LabelIssue]:
     """Repetitions, and the same request with two routes."""
     found = []
     routes: defaultdict[int, Counter[str]] = defaultdict(Counter)
@@ -106,10 +109,10 @@ def _repeated(examples: Sequence[Example], clustered: NDArray[np.intp]) -> list[
             said = f"nearly the same request goes to {others} elsewhere"
             most, count = routes[first].most_common(1)[0]
             better = most if most != example.route and count > routes[first][example.route] else None
-            found.append(Finding(kind="conflict", place=place, says=said, other=first, route=better))
+            found.append(LabelIssue(kind="conflict", place=place, says=said, other=first, route=better))
         elif first != place:
             word = "the same" if normal(examples[first].text) == normal(example.text) else "nearly the same"
-            found.append(Finding(kind="duplicate", place=place, says=f"{word} request as another one", other=first))
+            found.append(LabelIssue(kind="duplicate", place=place, says=f"{word} request as another one", other=first))
     return found
 
 
@@ -118,7 +121,7 @@ def _alike_enough(first: Example, other: Example) -> bool:
     return not first.history and not other.history
 
 
-def _suspects(examples: Sequence[Example], fleet: Fleet, going: Callable[[], bool]) -> list[Finding]:
+def _suspects(examples: Sequence[Example], fleet: Fleet, going: Callable[[], bool]) -> list[LabelIssue]:
     judged = [place for place, example in enumerate(examples) if example.source != "seed"]
     decided: list[tuple[str, float]] = []
     with closing(choices((examples[place].request for place in judged), as_shipped(fleet))) as made:
@@ -136,11 +139,11 @@ def _suspects(examples: Sequence[Example], fleet: Fleet, going: Callable[[], boo
         label = examples[place].route
         if route != label and confidence >= _SHARE * usual.get(route, _USUAL):
             said = f"looks like {route} ({confidence:.0%}), not {label}"
-            found.append(Finding(kind="suspect", place=place, says=said, route=route, confidence=confidence))
+            found.append(LabelIssue(kind="suspect", place=place, says=said, route=route, confidence=confidence))
     return found
 
 
-def _private(examples: Sequence[Example]) -> list[Finding]:
+def _private(examples: Sequence[Example]) -> list[LabelIssue]:
     found = []
     for place, example in enumerate(examples):
         kinds = Counter(
@@ -148,5 +151,5 @@ def _private(examples: Sequence[Example]) -> list[Finding]:
         )
         if kinds:
             said = "holds " + ", ".join(f"{n} {kind}" for kind, n in kinds.items())
-            found.append(Finding(kind="private", place=place, says=said))
+            found.append(LabelIssue(kind="private", place=place, says=said))
     return found

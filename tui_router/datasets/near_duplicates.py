@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_router.core.example import Example, normal
-from tui_router.routing.learned.knn_memory import Sketcher
-from tui_router.routing.linear.ngrams import Pieces, pieces
+from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
+from tui_router.routing.linear.ngrams import TokenSet, tokenize
 
 ALIKE = 0.84
 """Likeness from which on two requests are nearly the same."""
@@ -34,7 +34,7 @@ class StoppedError(Exception):
 
 
 def clusters(
-    examples: Iterable[Example], sketcher: Sketcher, going: Callable[[], bool] = lambda: True
+    examples: Iterable[Example], projection: RandomProjectionEncoder, going: Callable[[], bool] = lambda: True
 ) -> NDArray[np.intp]:
     """For each example the place of the example that stands for it: itself, or an earlier one that is nearly the same.
 
@@ -54,27 +54,27 @@ def clusters(
     first: dict[bytes, int] = {}
     standing, fresh, images = [], [], []
     with tempfile.TemporaryFile() as file:
-        waiting: list[Pieces] = []
+        waiting: list[TokenSet] = []
         for place, example in enumerate(examples):
             standing.append(first.setdefault(_name(example), place))
             if standing[-1] != place:
                 continue
             fresh.append(place)
             images.append(example.has_image)
-            waiting.append(pieces(example.text))
+            waiting.append(tokenize(example.text))
             if len(waiting) == _TEXTS:
                 if not going():
                     raise StoppedError
-                file.write(sketcher.sketches(waiting).tobytes())
+                file.write(projection.sketches(waiting).tobytes())
                 waiting.clear()
-        file.write(sketcher.sketches(waiting).tobytes())
+        file.write(projection.sketches(waiting).tobytes())
         file.flush()
         stands_for, places, seen = np.array(standing, np.intp), np.array(fresh, np.intp), np.array(images, bool)
         del first, standing, fresh, images
         later, earlier = np.zeros(0, np.intp), np.zeros(0, np.intp)
         if len(places) > 1:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
-                later, earlier = _near(held, sketcher.dimensions, going)
+                later, earlier = _near(held, projection.dimensions, going)
             alike = seen[later] == seen[earlier]
             later, earlier = places[later[alike]], places[earlier[alike]]
     for place, other in zip(later.tolist(), earlier.tolist(), strict=True):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 
-class Found(NamedTuple):
+class PiiMatch(NamedTuple):
     """A piece of private data in a text."""
 
     kind: str
@@ -53,16 +53,16 @@ _LEAST_PHONE, _MOST_PHONE = 7, 15
 _PUBLIC_IPS = ("127.0.0.1", "0.0.0.0", "255.255.255.255", "8.8.8.8", "1.1.1.1", "192.168.0.1", "192.168.1.1")
 
 
-def find(text: str) -> list[Found]:
+def find(text: str) -> list[PiiMatch]:
     """What is private in a text, in the order of the text, without overlaps; the first kind that fits a place has it."""
-    found: list[Found] = []
+    found: list[PiiMatch] = []
     if not _MAY_HOLD.search(text):
         return found
     for kind in _KINDS:
         for match in kind.pattern.finditer(text):
             start, end = match.span("it" if kind.group else 0)
             if _is_one(kind.name, text[start:end]) and not any(f.start < end and start < f.end for f in found):
-                found.append(Found(kind.name, start, end))
+                found.append(PiiMatch(kind.name, start, end))
     return sorted(found, key=lambda one: one.start)
 
 

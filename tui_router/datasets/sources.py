@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tui_router.core.conversation import with_histories
 from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
-from tui_router.core.label_edit import Ruling, in_force, name_of
+from tui_router.core.label_edit import LabelEdit, effective_edits, name_of
 from tui_router.core.types import Message, Turn
 from tui_router.routing.labels import ACCEPTED, labelled_route
 from tui_router.routing.learned import seeds
@@ -58,7 +58,7 @@ def of_seeds(fleet: Fleet) -> Iterator[Example]:
 
 
 def streamed(
-    turns: Iterable[Turn], kept: Iterable[Example], fleet: Fleet, rulings: Iterable[Ruling] = ()
+    turns: Iterable[Turn], kept: Iterable[Example], fleet: Fleet, rulings: Iterable[LabelEdit] = ()
 ) -> Iterator[Example]:
     """All examples, one by one: the verdicts' first, then what was imported and generated, then the seeds.
 
@@ -69,17 +69,17 @@ def streamed(
         rulings: What a person decided about some of them, in its order.
     """
     found = chain(of_turns(with_histories(turns), fleet), of_kept(kept, fleet), of_seeds(fleet))
-    return ruled(found, in_force(list(rulings)), fleet)
+    return ruled(found, effective_edits(list(rulings)), fleet)
 
 
 def collected(
-    turns: Iterable[Turn], kept: Iterable[Example], fleet: Fleet, rulings: Iterable[Ruling] = ()
+    turns: Iterable[Turn], kept: Iterable[Example], fleet: Fleet, rulings: Iterable[LabelEdit] = ()
 ) -> list[Example]:
     """What `streamed` gives, held."""
     return list(streamed(turns, kept, fleet, rulings))
 
 
-def ruled(examples: Iterable[Example], rulings: Mapping[str, Ruling], fleet: Fleet) -> Iterator[Example]:
+def ruled(examples: Iterable[Example], rulings: Mapping[str, LabelEdit], fleet: Fleet) -> Iterator[Example]:
     """The examples as a person wants them: without the dropped ones, with the labels that were corrected."""
     for example in examples:
         ruling = rulings.get(name_of(example)) if rulings else None

@@ -34,7 +34,7 @@ _EXAMPLES = 5
 _ANCHOR = 1000
 """The history is watched from a turn whose number is a multiple of this, so that looking again finds the same."""
 
-Look = Callable[[Turn], bool | None]
+DriftCheck = Callable[[Turn], bool | None]
 """Whether a turn shows what is watched; None when it says nothing about it."""
 
 
@@ -86,7 +86,7 @@ class Detector:
 class _Stream:
     """One thing that is watched: first what is usual, then the bets."""
 
-    def __init__(self, about: About, what: str, look: Look, says: str, limit: float) -> None:
+    def __init__(self, about: About, what: str, look: DriftCheck, says: str, limit: float) -> None:
         self.about, self.what, self.look, self.says, self._limit = about, what, look, says, limit
         self._shown = self._n = 0
         self._detector: Detector | None = None
@@ -135,7 +135,7 @@ class Watch:
     """
 
     def __init__(self, fleet: Fleet, threshold: float, known: Sequence[Turn]) -> None:
-        streams: list[tuple[About, str, Look, str]] = [
+        streams: list[tuple[About, str, DriftCheck, str]] = [
             ("requests", "unsure", lambda t: t.decision.confidence < threshold, "the router was unsure"),
             (
                 "requests",
@@ -231,7 +231,7 @@ def _foreign(text: str) -> bool:
     return bool(letters) and sum(c > "\u024f" for c in letters) > len(letters) / 2
 
 
-def _decided(fleet: Fleet, route: str) -> Look:
+def _decided(fleet: Fleet, route: str) -> DriftCheck:
     return lambda turn: fleet.names.get(turn.decision.route) == route
 
 
@@ -241,11 +241,11 @@ def _speed(turn: Turn, model: str) -> float | None:
     return turn.answer.tokens_per_second
 
 
-def _slow(model: str, limit: float) -> Look:
+def _slow(model: str, limit: float) -> DriftCheck:
     return lambda turn: None if (speed := _speed(turn, model)) is None else speed < limit
 
 
-def _slow_of_all(limits: Mapping[str, float]) -> Look:
+def _slow_of_all(limits: Mapping[str, float]) -> DriftCheck:
     def look(turn: Turn) -> bool | None:
         model = turn.dispatch.served if turn.dispatch is not None else None
         if model is None or model not in limits or (speed := _speed(turn, model)) is None:
@@ -260,7 +260,7 @@ def _usual_name(known: Sequence[Turn], model: str) -> str:
     return names.most_common(1)[0][0] if names else ""
 
 
-def _changed(model: str, name: str) -> Look:
+def _changed(model: str, name: str) -> DriftCheck:
     def look(turn: Turn) -> bool | None:
         made = turn.dispatch
         return None if made is None or made.served != model else made.served_as != name

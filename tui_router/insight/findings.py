@@ -30,7 +30,7 @@ from tui_router.routing.ensemble.grading import grade
 from tui_router.routing.evaluation.parallel import by_rules
 from tui_router.routing.rules.rules_router import RulesRouter
 
-Kind = Literal[
+FindingKind = Literal[
     "misleading_trigger", "confused_routes", "failing_fallback", "threshold_too_high", "differs", "unhandled"
 ]
 Name = TypeVar("Name")
@@ -52,7 +52,7 @@ _COMMON = frozenset(
 )
 
 
-class Effect(Struct, frozen=True):
+class ChangeEffect(Struct, frozen=True):
     """What a change of the rules would do, replayed on the stored turns."""
 
     fixes: int
@@ -64,7 +64,7 @@ class Effect(Struct, frozen=True):
 class Finding(Struct, frozen=True, kw_only=True):
     """Something that goes wrong."""
 
-    kind: Kind
+    kind: FindingKind
     says: str
     turns: tuple[str, ...]
     """Ids of the turns that it speaks of, newest first."""
@@ -75,7 +75,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     """What to change, in a sentence; empty when there is nothing to propose."""
     toml: str = ""
     """The change as lines of fleet.toml."""
-    effect: Effect | None = None
+    effect: ChangeEffect | None = None
 
 
 def find(turns: Sequence[Turn], fleet: Fleet, threshold: float, *, effects: bool = True) -> list[Finding]:
@@ -220,7 +220,7 @@ def _telling(missed: Sequence[Turn], words_of: Mapping[str, Counter[str]], label
 
 # -- models and the threshold --------------------------------------------------------------------------------------
 def _fallbacks(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Finding]:
-    tried: Counter[str] = Counter()
+    simulate_change: Counter[str] = Counter()
     failed: defaultdict[str, list[Turn]] = defaultdict(list)
     for turn in turns:
         dispatch = turn.dispatch
@@ -228,12 +228,12 @@ def _fallbacks(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Finding]:
             continue
         bad = turn.verdict is not None and turn.verdict.kind == "answer" and turn.verdict.rating == "wrong"
         for name in {hop.model for hop in dispatch.hops} | ({dispatch.served} if dispatch.served else set()):
-            tried[name] += 1
+            simulate_change[name] += 1
             if name != dispatch.served or bad:
                 failed[name].append(turn)
-    everything = sum(tried.values())
+    everything = sum(simulate_change.values())
     usual = sum(map(len, failed.values())) / everything if everything else 0.0
-    cases = {m: (len(failed[m]), tried[m]) for m in failed if len(failed[m]) >= _LEAST_WRONG}
+    cases = {m: (len(failed[m]), simulate_change[m]) for m in failed if len(failed[m]) >= _LEAST_WRONG}
     for model, p in corrected({m: tail(w, n, usual) for m, (w, n) in cases.items()}).items():
         count, n = cases[model]
         said = f"{model} was tried {n} times and failed, or answered badly, {count} times"
@@ -324,7 +324,7 @@ def _newest(turns: Sequence[Turn]) -> tuple[str, ...]:
 
 
 # -- what a change would do ----------------------------------------------------------------------------------------
-def tried(toml: str, turns: Iterable[Turn], fleet: Fleet) -> Replayed | None:
+def simulate_change(toml: str, turns: Iterable[Turn], fleet: Fleet) -> Replayed | None:
     """A change, replayed on turns: what the rules decide before it and would decide after it.
 
     None for a change that does not touch what the rules decide by. The turns are not held.
@@ -372,9 +372,9 @@ def _replayed(toml: str, touched: Sequence[tuple[Turn, str]], fleet: Fleet, coun
     return replace(replay(now, by_rules(changed), changed, workers=1), turns=count)
 
 
-def effect_of(found: Replayed | None) -> Effect | None:
+def effect_of(found: Replayed | None) -> ChangeEffect | None:
     """The counts of a replay."""
-    return Effect(found.fixes, found.breaks, found.unlabelled) if found is not None else None
+    return ChangeEffect(found.fixes, found.breaks, found.unlabelled) if found is not None else None
 
 
 def with_change(fleet: Fleet, toml: str) -> Fleet | None:

@@ -38,7 +38,7 @@ class _Kept(Struct):
     """Piece -> day -> its metrics."""
 
 
-class Counted:
+class MetricsCache:
     """The metrics of a store, kept up to date by `refresh`, which may run in another thread than whoever asks.
 
     Args:

@@ -19,8 +19,8 @@ from tui_router.core.types import Message, Turn
 from tui_router.insight.findings import Finding
 from tui_router.insight.metrics import Metrics
 
-Level = Literal["info", "good", "caution", "wrong"]
-TAGS: dict[str, Level] = {
+RemarkLevel = Literal["info", "good", "caution", "wrong"]
+TAGS: dict[str, RemarkLevel] = {
     "pattern_detected": "caution", "edge_case": "info", "correction_needed": "caution", "high_value_data": "info",
     "model_drift": "caution", "red_flag": "wrong", "all_good": "good",
 }  # fmt: skip
@@ -48,7 +48,7 @@ class Remark(Struct, frozen=True):
     """Ids of the turns that it speaks of."""
 
     @property
-    def level(self) -> Level:
+    def level(self) -> RemarkLevel:
         """How it is shown."""
         return TAGS[self.tag]
 

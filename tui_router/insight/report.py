@@ -15,7 +15,7 @@ from tui_router.core.types import Observation, Turn
 from tui_router.insight.drift import Drift, drifts
 from tui_router.insight.findings import Finding, find
 from tui_router.insight.metrics import Metrics, Rate, measured, newest_first
-from tui_router.insight.metrics_cache import Counted
+from tui_router.insight.metrics_cache import MetricsCache
 from tui_router.insight.observer import TAGS
 from tui_router.store.store import Store
 
@@ -75,7 +75,7 @@ def period(days: int, today: str = "") -> tuple[str, str, str]:
 
 
 def report(
-    turns: Sequence[Turn], fleet: Fleet, threshold: float, days: int, today: str = "", *, counts: Counted | None = None,
+    turns: Sequence[Turn], fleet: Fleet, threshold: float, days: int, today: str = "", *, counts: MetricsCache | None = None,
     observations: Iterable[Observation] = (),
 ) -> Report:  # fmt: skip
     """The report of the last so many days.

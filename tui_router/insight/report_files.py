@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tui_router.core.fleet import Fleet
 from tui_router.insight.metrics import since
-from tui_router.insight.metrics_cache import Counted
+from tui_router.insight.metrics_cache import MetricsCache
 from tui_router.insight.report import Report, markdown, period, read, report
 from tui_router.store.store import Store
 
@@ -49,7 +49,7 @@ class Reports:
 
 
 def gathered(
-    store: Store, fleet: Fleet, threshold: float, days: int, today: str = "", counts: Counted | None = None
+    store: Store, fleet: Fleet, threshold: float, days: int, today: str = "", counts: MetricsCache | None = None
 ) -> Callable[[], Report]:
     """Read what the report of the last so many days needs; the result makes it, in any thread.
 

@@ -2,7 +2,7 @@
 
 The store is the truth; what lies here can be made from it again. So nothing is written before a verdict counts: a start
 reads what was kept, compares it with the verdicts in the store (another process may have written some), and learns the
-difference. Every method may take its time with the disk, so they belong into a worker thread; `took` and `learn` work on
+difference. Every method may take its time with the disk, so they belong into a worker thread; `apply_verdict` and `learn` work on
 what is at hand and take milliseconds.
 """
 
@@ -27,16 +27,16 @@ from tui_router.core.clock import local_day, now
 from tui_router.core.conversation import messages_of
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Request, Turn
-from tui_router.routing.ensemble.active_learning import Asked, worth
-from tui_router.routing.ensemble.champion import Change
-from tui_router.routing.ensemble.ensemble import Race, Raced, Runner
+from tui_router.routing.ensemble.active_learning import QueryBudget, is_informative
+from tui_router.routing.ensemble.champion import ChampionChange
+from tui_router.routing.ensemble.ensemble import EnsembleDecision, EnsembleMember, RouterEnsemble
 from tui_router.routing.ensemble.grading import grade
-from tui_router.routing.labels import Lesson, lesson
+from tui_router.routing.labels import Label, label_of
 from tui_router.routing.learned import seeds
-from tui_router.routing.learned.embedding_head import Head, fit_head, load_head, pack_head
-from tui_router.routing.learned.knn_memory import MOST_LESSONS, Kept
+from tui_router.routing.learned.embedding_head import EmbeddingHead, fit_head, load_head, pack_head
+from tui_router.routing.learned.knn_memory import MOST_LESSONS, StoredLabel
 from tui_router.routing.learned.learned_router import LearnedRouter
-from tui_router.routing.learned.personal_model import Own, pack_own, unpack_own
+from tui_router.routing.learned.personal_model import PersonalModel, pack_personal_model, unpack_personal_model
 from tui_router.routing.learned.shipped_model import UNREADABLE, shipped
 from tui_router.routing.router import Router
 from tui_router.routing.rules.rules_router import RulesRouter
@@ -57,7 +57,7 @@ NEWEST = 4000
 LESSONS_FILE, OWN_FILE, HEAD_FILE = "lessons.npz", "own.npz", "head.npz"
 
 
-class Moved(Struct, frozen=True):
+class MovedRequest(Struct, frozen=True):
     """An earlier request that goes elsewhere now."""
 
     turn: str
@@ -66,7 +66,7 @@ class Moved(Struct, frozen=True):
     after: str
 
 
-class Effect(Struct, frozen=True):
+class CorrectionEffect(Struct, frozen=True):
     """What a verdict did to the routing."""
 
     turn: str
@@ -74,7 +74,7 @@ class Effect(Struct, frozen=True):
     after: str
     """The route of this request now."""
     confidence: float
-    moved: tuple[Moved, ...]
+    moved: tuple[MovedRequest, ...]
     """The likest earlier requests that go elsewhere now, the likest first."""
     alike: int
     """How many earlier requests like it were looked at."""
@@ -83,7 +83,7 @@ class Effect(Struct, frozen=True):
     controls_moved: int
 
 
-class Learning:
+class OnlineLearner:
     """The routers, and everything that they were taught.
 
     Args:
@@ -97,12 +97,12 @@ class Learning:
         self.rules = RulesRouter(fleet)
         self.trouble = ""
         """Why something that was kept could not be read, in a sentence; empty when all is well."""
-        self.learned = LearnedRouter(fleet, self.rules, own=self._read_own())
+        self.learned = LearnedRouter(fleet, self.rules, personal=self._read_own())
         self.learned.use_head(self._read_head())
-        self.race = Race(
+        self.ensemble = RouterEnsemble(
             [self.learned, self.rules], shipped().accuracy, settings.router, ["llm"] if settings.llm_router else []
         )
-        self.asked = Asked(settings.asks_a_day)
+        self.asked = QueryBudget(settings.asks_a_day)
         self._fit_from = REFIT_EVERY
         """Labels from which on the person's own model is fitted again."""
         self._since_fit = 0
@@ -114,23 +114,23 @@ class Learning:
         """Verdicts that a start found and left for later: a store that was never learned from may hold thousands."""
 
     # -- the disk ------------------------------------------------------------------------------------------------
-    def _read_own(self) -> Own | None:
+    def _read_own(self) -> PersonalModel | None:
         path = self.folder / OWN_FILE
         try:
             with np.load(path, allow_pickle=False) as file:
                 if str(file["made_from"]) == shipped().made_from:
-                    return unpack_own(file)
+                    return unpack_personal_model(file)
         except FileNotFoundError:
             pass
         except UNREADABLE as error:
             self.trouble = f"{path} cannot be read ({type(error).__name__}); it is fitted again from the verdicts"
         return None
 
-    def _read_head(self) -> Head | None:
+    def _read_head(self) -> EmbeddingHead | None:
         head = load_head(self.folder / HEAD_FILE)
         return head if head is not None and head.made_from == shipped().made_from else None
 
-    def fit_head(self, encoder: str, vectors: Sequence[NDArray[np.float32]]) -> Head:
+    def fit_head(self, encoder: str, vectors: Sequence[NDArray[np.float32]]) -> EmbeddingHead:
         """A head for an encoder, fitted to its vectors of `head_texts`, piece by piece, and kept.
 
         Takes a second or two. Raises OSError.
@@ -149,28 +149,28 @@ class Learning:
                 known = msgspec.json.decode(file["known"].tobytes(), type=dict[int, str])
                 kept = msgspec.json.decode(file["kept"].tobytes(), type=list[tuple[int, str, str, float, str]])
                 sketches = file["sketches"].astype(np.float32)
-                if sketches.shape != (len(kept), self.learned.sketcher.dimensions):
+                if sketches.shape != (len(kept), self.learned.projection.dimensions):
                     raise ValueError("its parts do not fit together")
         except FileNotFoundError:
             return
         except (*UNREADABLE, msgspec.MsgspecError) as error:
             self.trouble = f"{path} cannot be read ({type(error).__name__}); the verdicts are learned again"
             return
-        for row, sketch in zip(kept, sketches, strict=True):
-            one = Kept(*row)
+        for row, embedding in zip(kept, sketches, strict=True):
+            one = StoredLabel(*row)
             route = self.fleet.names.get(one.route)
             if route is not None:  # a route that was removed comes back with its lessons when it comes back
-                self.learned.recall(one._replace(route=route), sketch)
+                self.learned.restore(one._replace(route=route), embedding)
         self._known = known
 
     def save(self) -> None:
         """Write the lessons. Raises OSError."""
-        kept = self.learned.memory.taught()
+        kept = self.learned.memory.user_items()
         arrays: dict[str, Any] = {
             "format": FORMAT, "made_from": np.array(shipped().made_from),
             "known": np.frombuffer(msgspec.json.encode(self._known), np.uint8),
             "kept": np.frombuffer(msgspec.json.encode([tuple(one) for one, _ in kept]), np.uint8),
-            "sketches": np.array([sketch for _, sketch in kept], np.float16).reshape(len(kept), self.learned.sketcher.dimensions),
+            "sketches": np.array([embedding for _, embedding in kept], np.float16).reshape(len(kept), self.learned.projection.dimensions),
         }  # fmt: skip
         write(self.folder / LESSONS_FILE, arrays)
         self._unsaved = 0
@@ -180,12 +180,12 @@ class Learning:
         """At a start: read what was kept, and learn what the store knows besides. Waits for the disk."""
         self._load_lessons()
         times = store.verdict_times(NEWEST)
-        self.race.lead(store.leads())
+        self.ensemble.restore_promotions(store.promotions())
         for key in [key for key in self._known if key not in times]:
             self.learned.forget(key)
             del self._known[key]
         found = ((key, store.find(str(key))) for key in times)  # one after the other: all at once would fill the memory
-        self.race.grade({key: grade(turn, self.fleet) for key, turn in found if turn is not None})
+        self.ensemble.grade({key: grade(turn, self.fleet) for key, turn in found if turn is not None})
         new = [key for key in list(times)[-MOST_LESSONS:] if self._known.get(key) != times[key]]
         self.behind = deque((key, times[key]) for key in new)
         if len(new) <= AT_ONCE:
@@ -195,7 +195,7 @@ class Learning:
         self._fit_from = self._next_fit()
         for turn in reversed(store.recent(_ASKED_IN)):
             if turn.asked == "worth":
-                self.asked.note(local_day(turn.at), self.sketch(turn.request))
+                self.asked.note(local_day(turn.at), self.embedding(turn.request))
 
     def next_behind(self, store: Store) -> list[tuple[Turn, str]]:
         """The next few verdicts that a start left for later, with what `learn` needs. Waits for the disk."""
@@ -208,27 +208,27 @@ class Learning:
         return found
 
     def unknown(self, store: Store, number: int) -> tuple[Turn, str] | None:
-        """A turn whose verdict another process gave or changed, with what `took` needs. Waits for the disk."""
+        """A turn whose verdict another process gave or changed, with what `apply_verdict` needs. Waits for the disk."""
         turn, at = store.find(str(number)), store.verdict_time(number)
         if turn is None or self._known.get(number, "") == at:
             return None
         return with_history(turn, store), at
 
-    def recall(self, store: Store, turn: Turn) -> tuple[Turn, str, list[Turn]]:
-        """What `took` and `witnesses` need: the turn in its conversation, its verdict's time, the turns of late."""
+    def load_for_turn(self, store: Store, turn: Turn) -> tuple[Turn, str, list[Turn]]:
+        """What `apply_verdict` and `correction_probe` need: the turn in its conversation, its verdict's time, the turns of late."""
         return with_history(turn, store), store.verdict_time(turn.number), store.recent(LOOKED_AT)
 
-    def took(self, turn: Turn, at: str) -> Change | None:
+    def apply_verdict(self, turn: Turn, at: str) -> ChampionChange | None:
         """Take in a new, changed or withdrawn verdict; the turn's request carries its conversation.
 
         Returns the change of the leader that it decides. Takes milliseconds, whatever was learned before.
         """
         self.learn(turn, at)
-        return self.race.grade({turn.number: grade(turn, self.fleet)})
+        return self.ensemble.grade({turn.number: grade(turn, self.fleet)})
 
     def learn(self, turn: Turn, at: str) -> None:
         """Take in what a verdict teaches, without counting it in the race."""
-        taught = lesson(turn, self.fleet)
+        taught = label_of(turn, self.fleet)
         if taught is None:
             self.learned.forget(turn.number)
         else:
@@ -240,24 +240,26 @@ class Learning:
             self._known[turn.number] = at
         self._unsaved += 1
 
-    def told(self, change: Change) -> str:
+    def describe_change(self, change: ChampionChange) -> str:
         """A change of the leader in a sentence."""
         return (
             f"{change.new} leads now: of {change.compared} rated turns it alone was right on {change.won}, "
             f"{change.old} alone on {change.lost}"
         )
 
-    def sketch(self, request: Request) -> NDArray[np.float32]:
+    def embedding(self, request: Request) -> NDArray[np.float32]:
         """A request, as it is compared with others."""
-        return self.learned.reader.read(request).sketch
+        return self.learned.text_stage.read(request).embedding
 
-    def worth_asking(self, request: Request, raced: Raced) -> bool:
+    def is_worth_asking(self, request: Request, decided: EnsembleDecision) -> bool:
         """Whether to ask although the decision is sure enough; counts as asked when it is."""
         today = local_day(now())
-        labels = Counter(one.label for one in self.race.grades if one.label)
-        if not worth(raced.decision, raced.shadows, labels) or not self.asked.may(today, self.sketch(request)):
+        labels = Counter(one.label for one in self.ensemble.grades if one.label)
+        if not is_informative(decided.decision, decided.shadows, labels) or not self.asked.may(
+            today, self.embedding(request)
+        ):
             return False
-        self.asked.note(today, self.sketch(request))
+        self.asked.note(today, self.embedding(request))
         return True
 
     @property
@@ -277,10 +279,10 @@ class Learning:
         return labels >= self._fit_from or self._since_fit >= max(2 * REFIT_EVERY, labels // 10)
 
     def _label_count(self) -> int:
-        return sum(one.strength >= 0 for one, _ in self.learned.memory.taught())
+        return sum(one.strength >= 0 for one, _ in self.learned.memory.user_items())
 
     def _next_fit(self) -> int:
-        labels = self.learned.own.labels if self.learned.own is not None else 0
+        labels = self.learned.personal.labels if self.learned.personal is not None else 0
         return labels + max(REFIT_EVERY, labels // 10)
 
     def tried_to_fit(self) -> None:
@@ -288,31 +290,35 @@ class Learning:
         labels, self._since_fit = self._label_count(), 0
         self._fit_from = labels + max(REFIT_EVERY, labels // 10)
 
-    def lessons(self, store: Store) -> list[Lesson]:
+    def lessons(self, store: Store) -> list[Label]:
         """Every lesson of the newest verdicts, for a fit. Waits for the disk."""
         found = []
         for key in store.verdict_times(MOST_LESSONS):
             turn = store.find(str(key))
-            if turn is not None and (taught := lesson(with_history(turn, store), self.fleet)) is not None:
+            if turn is not None and (taught := label_of(with_history(turn, store), self.fleet)) is not None:
                 found.append(taught)
         return found
 
     def load_own(self) -> LearnedRouter | None:
         """A learned router with the fitted model that lies on the disk, and nothing else in it yet."""
         own = self._read_own()
-        return None if own is None else LearnedRouter(self.fleet, self.rules, own=own, text=self.learned.reader.text)
+        return (
+            None
+            if own is None
+            else LearnedRouter(self.fleet, self.rules, personal=own, text=self.learned.text_stage.text)
+        )
 
     def use(self, fresh: LearnedRouter) -> None:
         """Let a router take the place of the learned one, with all that was learned so far."""
-        fresh.use_head(self.learned.reader.head)
-        for one, sketch in self.learned.memory.taught():
-            fresh.recall(one, sketch)
+        fresh.use_head(self.learned.text_stage.head)
+        for one, embedding in self.learned.memory.user_items():
+            fresh.restore(one, embedding)
         self.learned = fresh
-        self.race.replace(fresh)
+        self.ensemble.replace(fresh)
 
-    def witnesses(self, turn: Turn) -> Witnesses:
+    def correction_probe(self, turn: Turn) -> CorrectionProbe:
         """Who can tell what the verdict of this turn will change; call them before it is learned."""
-        return Witnesses(self, turn)
+        return CorrectionProbe(self, turn)
 
 
 def head_texts() -> list[str]:
@@ -329,11 +335,11 @@ def as_taught(config: Config, folder: Path, name: str = "") -> Router:
 
     For the processes of a replay: whoever starts them has checked the store.
     """
-    learning = taught_by(config, folder, check=False)
-    return Runner(learning.race, name or learning.race.at_once)
+    learner = taught_by(config, folder, check=False)
+    return EnsembleMember(learner.ensemble, name or learner.ensemble.best_immediate)
 
 
-def taught_by(config: Config, folder: Path, *, check: bool = True) -> Learning:
+def taught_by(config: Config, folder: Path, *, check: bool = True) -> OnlineLearner:
     """The race as the data folder's verdicts have made it; nothing is written. Raises StoreError.
 
     Args:
@@ -341,17 +347,17 @@ def taught_by(config: Config, folder: Path, *, check: bool = True) -> Learning:
         folder: The data folder.
         check: As for `Store`.
     """
-    learning = Learning(config.fleet, folder, config.settings)
+    learner = OnlineLearner(config.fleet, folder, config.settings)
     if (folder / STORE_FILE).exists():
         store = Store(folder, check=check)
         try:
-            learning.catch_up(store)
-            while part := learning.next_behind(store):
+            learner.catch_up(store)
+            while part := learner.next_behind(store):
                 for turn, at in part:
-                    learning.learn(turn, at)
+                    learner.learn(turn, at)
         finally:
             store.close()
-    return learning
+    return learner
 
 
 def with_history(turn: Turn, store: Store) -> Turn:
@@ -362,9 +368,9 @@ def with_history(turn: Turn, store: Store) -> Turn:
     return replace(turn, request=replace(turn.request, history=history)) if history else turn
 
 
-def save_own(own: Own, folder: Path) -> None:
+def save_own(own: PersonalModel, folder: Path) -> None:
     """Write a fitted model into the folder of what was learned. Raises OSError."""
-    write(folder / OWN_FILE, {"made_from": np.array(shipped().made_from), **pack_own(own)})
+    write(folder / OWN_FILE, {"made_from": np.array(shipped().made_from), **pack_personal_model(own)})
 
 
 def write(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -390,12 +396,12 @@ LOOKED_AT, ALIKE_AT_MOST, CONTROLS = 200, 20, 30
 _ALIKE, _APART = 0.35, 0.20
 
 
-class Witnesses:
+class CorrectionProbe:
     """Earlier requests, decided before a verdict and again after it: those like its request, and some that are not."""
 
-    def __init__(self, learning: Learning, turn: Turn) -> None:
-        self._learning, self._turn = learning, turn
-        self._sketch = learning.sketch(turn.request)
+    def __init__(self, learner: OnlineLearner, turn: Turn) -> None:
+        self._learning, self._turn = learner, turn
+        self._sketch = learner.embedding(turn.request)
         self._alike: list[tuple[float, Turn, str]] = []
         self._controls: list[tuple[Turn, str]] = []
         self._seen = {turn.request.text}
@@ -406,7 +412,7 @@ class Witnesses:
         if other.number == self._turn.number or other.request.text in self._seen:
             return
         self._seen.add(other.request.text)
-        likeness = float(self._learning.sketch(other.request) @ self._sketch)
+        likeness = float(self._learning.embedding(other.request) @ self._sketch)
         if likeness > _ALIKE:
             self._alike.append((likeness, other, self._route(other.request)))
         elif likeness < _APART and len(self._controls) < CONTROLS:
@@ -415,16 +421,16 @@ class Witnesses:
     def _route(self, request: Request) -> str:
         return self._learning.learned.decide(request).route
 
-    def effect(self) -> Effect:
+    def effect(self) -> CorrectionEffect:
         """What has changed since they were called."""
         now = self._learning.learned.decide(self._turn.request)
         alike = sorted(self._alike, key=lambda one: -one[0])[:ALIKE_AT_MOST]
         moved = tuple(
-            Moved(other.id, other.request.text, before, after)
+            MovedRequest(other.id, other.request.text, before, after)
             for _, other, before in alike
             if (after := self._route(other.request)) != before
         )
         strayed = sum(self._route(other.request) != before for other, before in self._controls)
-        return Effect(
+        return CorrectionEffect(
             self._turn.id, self._before, now.route, now.confidence, moved, len(alike), len(self._controls), strayed
         )

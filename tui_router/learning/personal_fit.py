@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from tui_router.core.fleet import Fleet
-from tui_router.routing.labels import Lesson
+from tui_router.routing.labels import Label
 
 TOO_LITTLE = 3
 LONGEST_S = 300.0
@@ -27,7 +27,7 @@ class Job(Struct, frozen=True):
     fleet: Fleet
     folder: str
     """The data folder's folder of what was learned."""
-    lessons: tuple[Lesson, ...]
+    labels: tuple[Label, ...]
 
 
 async def refit(job: Job) -> str:
@@ -59,11 +59,11 @@ def main() -> int:
         os.nice(10)
     from tui_router.learning.online_learner import save_own
     from tui_router.routing.learned.learned_router import LearnedRouter
-    from tui_router.routing.learned.personal_training import fit_own
+    from tui_router.routing.learned.personal_training import fit_personal_model
     from tui_router.routing.rules.rules_router import RulesRouter
 
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    own = fit_own(LearnedRouter(job.fleet, RulesRouter(job.fleet)), job.lessons)
+    own = fit_personal_model(LearnedRouter(job.fleet, RulesRouter(job.fleet)), job.labels)
     if own is None:
         return TOO_LITTLE
     save_own(own, Path(job.folder))

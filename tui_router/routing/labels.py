@@ -15,7 +15,7 @@ ACCEPTED = 0.5
 """Weight of pressing enter when asked: agreeing is easier than choosing."""
 
 
-class Lesson(Struct, frozen=True, kw_only=True):
+class Label(Struct, frozen=True, kw_only=True):
     """A request and what the person said of its route."""
 
     key: int
@@ -27,7 +27,7 @@ class Lesson(Struct, frozen=True, kw_only=True):
     weight: float = 1.0
 
 
-def lesson(turn: Turn, fleet: Fleet) -> Lesson | None:
+def label_of(turn: Turn, fleet: Fleet) -> Label | None:
     """What the verdict of a turn teaches, in the names that the routes have now; None when it teaches nothing."""
     verdict = turn.verdict
     if verdict is None:
@@ -36,9 +36,9 @@ def lesson(turn: Turn, fleet: Fleet) -> Lesson | None:
     if label is not None:
         route = fleet.names.get(label)
         weight = ACCEPTED if verdict.kind == "accepted" else 1.0
-        return (route and Lesson(key=turn.number, request=turn.request, route=route, weight=weight)) or None
+        return (route and Label(key=turn.number, request=turn.request, route=route, weight=weight)) or None
     if verdict.kind == "route" and verdict.rating == "wrong" and (route := fleet.names.get(turn.decision.route)):
-        return Lesson(key=turn.number, request=turn.request, route=route, against=True)
+        return Label(key=turn.number, request=turn.request, route=route, against=True)
     return None
 
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from tui_router.store.sqlite_storage import SQLiteStorage, checksum, create_private
 from tui_router.store.store_errors import StoreBusyError, StoreDamagedError, StoreError, explain
 
-Key = tuple[str, int]
+RowKey = tuple[str, int]
 KEEP_BACKUPS = 3
 
 
@@ -104,8 +104,8 @@ def repair(store: Path, why: str) -> Repair:
         StoreBusyError: another process has the damaged file open.
     """
     _refuse_if_open(store)
-    named: set[Key] = set()
-    saved: dict[Key, bytes] = {}
+    named: set[RowKey] = set()
+    saved: dict[RowKey, bytes] = {}
     for key, raw in _readable(store):
         named.add(key)
         if raw is not None:
@@ -151,7 +151,7 @@ def _refuse_if_open(store: Path) -> None:
                 ) from error
 
 
-def _readable(store: Path) -> Iterator[tuple[Key, bytes | None]]:
+def _readable(store: Path) -> Iterator[tuple[RowKey, bytes | None]]:
     """Every document of a damaged file that can still be named; None for one whose text is not what was written."""
     with closing(sqlite3.connect(store, isolation_level=None)) as conn:
         try:
@@ -177,7 +177,7 @@ def _readable(store: Path) -> Iterator[tuple[Key, bytes | None]]:
             yield (tab, doc_id), raw if checksum(doc_id, raw) == crc else None
 
 
-def _from_backups(store: Path) -> tuple[dict[Key, bytes], Path | None]:
+def _from_backups(store: Path) -> tuple[dict[RowKey, bytes], Path | None]:
     for path in backups(store):
         try:
             with closing(SQLiteStorage(path)) as source:

@@ -29,7 +29,7 @@ class StoredTurn(Turn, frozen=True, kw_only=True):
     previous: int | None = None
 
 
-class Marking(Struct, frozen=True, kw_only=True):
+class RatingEvent(Struct, frozen=True, kw_only=True):
     """One act of rating: a verdict, or (None) taking the latest one back."""
 
     at: str
@@ -43,7 +43,7 @@ class Verdicts(Struct, frozen=True, kw_only=True):
     session: str
     route: str
     """The decided route, for the counters."""
-    history: tuple[Marking, ...] = ()
+    history: tuple[RatingEvent, ...] = ()
 
     @property
     def latest(self) -> Verdict | None:
@@ -56,7 +56,7 @@ class Verdicts(Struct, frozen=True, kw_only=True):
                 held.pop()
         return held[-1] if held else None
 
-    def marked(self, marking: Marking) -> Verdicts:
+    def marked(self, marking: RatingEvent) -> Verdicts:
         """After one more act of rating."""
         return Verdicts(turn=self.turn, session=self.session, route=self.route, history=(*self.history, marking))
 
@@ -67,7 +67,7 @@ class StoredSession(Session, frozen=True, kw_only=True):
     last_turn: int | None = None
 
 
-class Tally(Struct, frozen=True):
+class RouteTally(Struct, frozen=True):
     """Rated and right turns of one decided route."""
 
     rated: int = 0
@@ -81,7 +81,7 @@ class Counters(Struct, frozen=True, kw_only=True):
     rated: int = 0
     """Turns whose latest verdict belongs to the accuracy."""
     right: int = 0
-    by_route: dict[str, Tally] = msgspec.field(default_factory=dict)
+    by_route: dict[str, RouteTally] = msgspec.field(default_factory=dict)
 
     def with_turn(self) -> Counters:
         """One turn more."""
@@ -93,8 +93,8 @@ class Counters(Struct, frozen=True, kw_only=True):
         right = _right(new) - _right(old)
         if not rated and not right:
             return self
-        tally = self.by_route.get(route, Tally())
-        tallies = {**self.by_route, route: Tally(tally.rated + rated, tally.right + right)}
+        tally = self.by_route.get(route, RouteTally())
+        tallies = {**self.by_route, route: RouteTally(tally.rated + rated, tally.right + right)}
         return Counters(turns=self.turns, rated=self.rated + rated, right=self.right + right, by_route=tallies)
 
 

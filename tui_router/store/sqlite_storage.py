@@ -227,16 +227,16 @@ class SQLiteStorage(Storage):
     # -- TinyDB's contract, for tables(), drop_table() and its plain Table -----------------------------------------
     def read(self) -> dict[str, dict[str, Any]] | None:
         """All tables, read lazily."""
-        from tui_router.store.tinydb_table import Rows
+        from tui_router.store.tinydb_table import StoredTable
 
         with self.transaction(write=False):
             self._local.seen = self.version()
             names = self.names()
-        return {name: Rows(self, name) for name in names} or None  # type: ignore[misc]
+        return {name: StoredTable(self, name) for name in names} or None  # type: ignore[misc]
 
     def write(self, data: Mapping[str, Mapping[Any, Any]]) -> None:
         """Make the tables be these; StoreConflictError when somebody else changed them since `read`."""
-        from tui_router.store.tinydb_table import Rows
+        from tui_router.store.tinydb_table import StoredTable
 
         with self.transaction():
             if data and getattr(self._local, "seen", None) not in (None, self.version()):
@@ -245,7 +245,7 @@ class SQLiteStorage(Storage):
                 if name not in data:
                     self.put(name, {}, drop=True)
             for name, docs in data.items():
-                if not isinstance(docs, Rows):  # Rows: untouched since read()
+                if not isinstance(docs, StoredTable):  # Rows: untouched since read()
                     old = dict(self.scan(name))
                     new = {int(i): json_codec.encode(doc) for i, doc in docs.items()}
                     self.put(name, {i: new.get(i) for i in old | new if new.get(i) != old.get(i)})

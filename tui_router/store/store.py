@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from tui_router.core.clock import now
-from tui_router.core.types import Lead, Observation, Session, Turn, Verdict
+from tui_router.core.types import Observation, Promotion, Session, Turn, Verdict
 from tui_router.store import integrity, json_codec
 from tui_router.store.schema import (
     COUNTERS,
@@ -31,7 +31,7 @@ from tui_router.store.schema import (
     TURNS,
     VERDICTS,
     Counters,
-    Marking,
+    RatingEvent,
     StoredSession,
     StoredTurn,
     TurnKey,
@@ -41,7 +41,7 @@ from tui_router.store.schema import (
 from tui_router.store.sqlite_storage import LAST_ID
 from tui_router.store.store_errors import StoreDamagedError, StoreError, UnknownTurnError
 from tui_router.store.tinydb_table import SQLiteTinyDB
-from tui_router.store.training_tables import Shelf
+from tui_router.store.training_tables import TrainingTables
 
 _turn = decoder(StoredTurn)
 _key = decoder(TurnKey)
@@ -49,7 +49,7 @@ _verdicts = decoder(Verdicts)
 _session = decoder(StoredSession)
 _counters = decoder(Counters)
 _observation = decoder(Observation)
-_lead = decoder(Lead)
+_lead = decoder(Promotion)
 
 
 STORE_FILE = "store.db"
@@ -57,19 +57,19 @@ _PAGE = 100
 """Turns from which on their verdicts are read in one go."""
 
 
-class Change(Struct, frozen=True):
+class StoreChange(Struct, frozen=True):
     """What somebody, in this process or another, has written."""
 
     turns: frozenset[int] = frozenset()
     observations: frozenset[int] = frozenset()
     sessions: bool = False
-    leads: bool = False
+    promotions: bool = False
     """The lead was given or taken back."""
     reload: bool = False
     """Too much has changed to name it: read everything that is shown again."""
 
 
-class Store(Shelf):
+class Store(TrainingTables):
     """The turns, verdicts, sessions and observations of one data folder.
 
     Opening checks the whole file (0.3 s for 100,000 turns). A damaged one is repaired from itself and its backups;
@@ -97,7 +97,7 @@ class Store(Shelf):
             if self.repaired:
                 self._put(COUNTERS, 1, self.recount())
         self._seen = self.db.storage.version()
-        self._subscribers: list[Callable[[Change], None]] = []
+        self._subscribers: list[Callable[[StoreChange], None]] = []
 
     def _open(self, check: bool) -> SQLiteTinyDB:
         lost_log = integrity.wal_damage(self.path)
@@ -286,7 +286,7 @@ class Store(Shelf):
             old = record.latest
             if verdict is None and old is None:
                 raise UnknownTurnError(f"turn {record.turn} has no verdict to take back")
-            record = record.marked(Marking(at=verdict.at if verdict else now(), verdict=verdict))
+            record = record.marked(RatingEvent(at=verdict.at if verdict else now(), verdict=verdict))
             new = record.latest
             self._put(VERDICTS, number, record)
             counters = self.counters()
@@ -297,7 +297,7 @@ class Store(Shelf):
                 self._count_rated(record.session, 1 if old is None else -1)
         return new
 
-    def history(self, turn_id: str) -> tuple[Marking, ...]:
+    def history(self, turn_id: str) -> tuple[RatingEvent, ...]:
         """Every act of rating of a turn, oldest first."""
         raw = self.db.storage.one(VERDICTS, _number(turn_id))
         return _verdicts(raw).history if raw else ()
@@ -395,15 +395,15 @@ class Store(Shelf):
         return [_observation(raw) for _, raw in self.db.storage.recent(OBSERVATIONS, limit)]
 
     # -- who leads ---------------------------------------------------------------------------------------------
-    def give_lead(self, router: str, reason: str, run: str = "") -> Lead:
+    def record_promotion(self, router: str, reason: str, run: str = "") -> Promotion:
         """Keep that a router leads from the next turn on."""
         with self.db.transaction():
             newest = self.db.storage.head(TURNS)[0] - 1
-            lead = Lead(at=now(), router=router, reason=reason, after=newest, run=run)
+            lead = Promotion(at=now(), router=router, reason=reason, after=newest, run=run)
             self._put(LEADS, self.db.storage.head(LEADS)[0], lead)
         return lead
 
-    def leads(self) -> list[Lead]:
+    def promotions(self) -> list[Promotion]:
         """Every time that the lead was given, oldest first."""
         return [_lead(raw) for _, raw in self.db.storage.scan(LEADS)]
 
@@ -415,25 +415,25 @@ class Store(Shelf):
         if not newest or newest[0].get("settings") != what:
             table.insert({"at": now(), "settings": what})
 
-    def subscribe(self, on_change: Callable[[Change], None]) -> Callable[[], None]:
+    def subscribe(self, on_change: Callable[[StoreChange], None]) -> Callable[[], None]:
         """Be told of every change, this process's own too, by `poll`; returns how to stop it."""
         self._subscribers.append(on_change)
         return lambda: self._subscribers.remove(on_change)
 
-    def poll(self) -> Change | None:
+    def poll(self) -> StoreChange | None:
         """Look for changes (a few microseconds when there are none) and tell the subscribers."""
         if self.db.storage.version() == self._seen:
             return None
         self._seen, what = self.db.storage.changed_since(self._seen)
         if what is None or any(doc_id is None for _, doc_id in what):
-            change = Change(reload=True)
+            change = StoreChange(reload=True)
         else:
             named = [(name, doc_id) for name, doc_id in what if doc_id is not None]
-            change = Change(
+            change = StoreChange(
                 turns=frozenset(i for name, i in named if name in (TURNS, VERDICTS)),
                 observations=frozenset(i for name, i in named if name == OBSERVATIONS),
                 sessions=any(name == SESSIONS for name, _ in named),
-                leads=any(name == LEADS for name, _ in named),
+                promotions=any(name == LEADS for name, _ in named),
             )
         for tell in list(self._subscribers):
             tell(change)

@@ -20,7 +20,7 @@ from tui_router.store.sqlite_storage import LAST_ID, SQLiteStorage
 Fields = Mapping[str, Any] | Callable[[Any], None]
 
 
-class Rows(Mapping[str, Any]):
+class StoredTable(Mapping[str, Any]):
     """A table as TinyDB reads it; each access parses afresh, so nobody can alter what is stored."""
 
     def __init__(self, storage: SQLiteStorage, name: str) -> None:
@@ -166,7 +166,7 @@ class SQLiteTable(Table):
             return next_id
 
     def _read_table(self) -> Any:
-        return Rows(self._storage, self.name)
+        return StoredTable(self._storage, self.name)
 
     def _update_table(self, updater: Callable[[Any], None]) -> None:
         with self._storage.transaction():

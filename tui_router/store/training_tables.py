@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tui_router.core.example import Example
-from tui_router.core.label_edit import Ruling
-from tui_router.core.tool_dialogue import Dialogue
+from tui_router.core.label_edit import LabelEdit
+from tui_router.core.tool_dialogue import ToolDialogue
 from tui_router.store import json_codec
 from tui_router.store.schema import DIALOGUES, EXAMPLES, RULINGS, decoder
 from tui_router.store.tinydb_table import SQLiteTinyDB
 
 _example = decoder(Example)
-_ruling = decoder(Ruling)
-_dialogue = decoder(Dialogue)
+_ruling = decoder(LabelEdit)
+_dialogue = decoder(ToolDialogue)
 
 
-class Shelf:
+class TrainingTables:
     """The part of the store that is not about turns."""
 
     db: SQLiteTinyDB
@@ -42,7 +42,7 @@ class Shelf:
         """All examples that no verdict made, in the order in which they came."""
         return (_example(raw) for _, raw in self.db.storage.scan(EXAMPLES))
 
-    def keep_dialogues(self, dialogues: Iterable[Dialogue]) -> int:
+    def keep_dialogues(self, dialogues: Iterable[ToolDialogue]) -> int:
         """Keep conversations with tools, all or none; returns how many. Those that are there already are left out."""
         with self.db.transaction():
             known = {one.key for one in self.dialogues()}
@@ -54,16 +54,16 @@ class Shelf:
                     number += 1
         return number - first
 
-    def dialogues(self) -> Iterator[Dialogue]:
+    def dialogues(self) -> Iterator[ToolDialogue]:
         """All conversations with tools, in the order in which they came."""
         return (_dialogue(raw) for _, raw in self.db.storage.scan(DIALOGUES))
 
-    def rule(self, ruling: Ruling) -> None:
+    def rule(self, ruling: LabelEdit) -> None:
         """Keep what a person decided about an example."""
         with self.db.transaction():
             self._put(RULINGS, self.db.storage.head(RULINGS)[0], ruling)
 
-    def rulings(self) -> list[Ruling]:
+    def rulings(self) -> list[LabelEdit]:
         """All that was decided about examples, in its order."""
         return [_ruling(raw) for _, raw in self.db.storage.scan(RULINGS)]
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tui_router.core.letter_choice import Chosen
+from tui_router.core.letter_choice import LetterChoice
 from tui_router.core.types import Message
 from tui_router.training import launcher
-from tui_router.training.router_manifest import ROUTER, RouterCard, read
+from tui_router.training.router_manifest import ROUTER, RouterManifest, read
 from tui_router.training.training_error import TrainingError
 
 START_S = 180.0
@@ -28,7 +28,7 @@ class Helper:
 
     def __init__(self, artifact: Path, *, wait: bool = False) -> None:
         self.artifact, self._wait = artifact, wait
-        self._card: RouterCard | None = None
+        self._card: RouterManifest | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._ready: asyncio.Task[bool] | None = None
         self._turn = asyncio.Lock()
@@ -41,7 +41,7 @@ class Helper:
         """Whether its process is being started."""
         return self._ready is not None and not self._ready.done()
 
-    async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> Chosen | None:
+    async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> LetterChoice | None:
         """The choice; None while the model is being loaded, when it does not answer in time, or cannot be loaded."""
         try:
             if not await self._started():
@@ -55,7 +55,7 @@ class Helper:
         by_letter = {
             letter: found.get(answer, 0.0) for letter, answer in zip(letters, self._card.answers, strict=False)
         }
-        return Chosen(max(by_letter, key=lambda letter: by_letter[letter]), by_letter)
+        return LetterChoice(max(by_letter, key=lambda letter: by_letter[letter]), by_letter)
 
     async def probabilities(self, messages: Sequence[dict[str, str]]) -> dict[str, float] | None:
         """Answer -> probability, however long it takes; None when the model cannot be asked."""
@@ -76,7 +76,7 @@ class Helper:
             self.error = f"the trained model needs {', '.join(names)}: pip install 'tui-router[train]', or serve it"
             return False
         try:
-            self._card = read(self.artifact / ROUTER, RouterCard)
+            self._card = read(self.artifact / ROUTER, RouterManifest)
         except TrainingError as error:
             self.error = str(error)
             return False

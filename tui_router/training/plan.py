@@ -5,12 +5,12 @@ from __future__ import annotations
 from msgspec import Struct
 
 
-class Plan(Struct, frozen=True, kw_only=True):
+class Plan(Struct, frozen=True, kw_only=True, rename={"champion": "leader", "champion_version": "leader_version"}):
     """What must be shown, on requests that neither router was fitted to."""
 
-    leader: str
+    champion: str
     """Who leads when the run starts: it is compared with this router."""
-    leader_version: str
+    champion_version: str
     fewest: int = 100
     """Rows of the sealed test that the comparison needs."""
     level: float = 0.05

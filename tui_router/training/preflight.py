@@ -17,9 +17,9 @@ from msgspec import Struct
 from tui_router.core.example import GOAL
 from tui_router.training import launcher
 from tui_router.training.recipe import FEED_FORWARD, MIRRORS, Recipe, base_of, steps_of
-from tui_router.training.rows import DataError, Dataset, Row, read
+from tui_router.training.rows import DataError, Dataset, TrainingRow, read
 
-Level = Literal["stop", "warning", "note"]
+NoteLevel = Literal["stop", "warning", "note"]
 _CHARACTERS_A_TOKEN = 3.0
 _CPU_FLOPS = 5e10
 """Of one thread, measured on small Gemmas; a GPU's is taken as 3e13."""
@@ -32,7 +32,7 @@ _TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 class Note(Struct, frozen=True):
     """One thing that was found."""
 
-    level: Level
+    level: NoteLevel
     says: str
 
 
@@ -174,7 +174,7 @@ def _estimate(recipe: Recipe, dataset: Dataset, parameters: int, steps: int, *, 
     return memory, seconds if parameters else 0.0
 
 
-def _tokens(row: Row) -> float:
+def _tokens(row: TrainingRow) -> float:
     return sum(len(m["content"]) for m in row.messages) / _CHARACTERS_A_TOKEN + 12
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from tui_router.routing.llm.llm_router import Sheet, as_trained
+from tui_router.routing.llm.llm_router import LetterPrompt, as_trained
 from tui_router.training.training_error import TrainingError
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ class ArtifactError(TrainingError):
     """An artifact cannot be read; the message says which file and why."""
 
 
-class RouterCard(Struct, frozen=True, kw_only=True):
+class RouterManifest(Struct, frozen=True, kw_only=True):
     """How the router is asked."""
 
     routes: tuple[str, ...]
@@ -36,7 +36,7 @@ class RouterCard(Struct, frozen=True, kw_only=True):
     """By which its probabilities are flattened; fitted on the validation rows."""
 
     @property
-    def sheet(self) -> Sheet:
+    def sheet(self) -> LetterPrompt:
         """The question, as it was put while it was trained. Raises ArtifactError for a model that answers in text."""
         if self.label == "text":
             raise ArtifactError(
@@ -45,7 +45,7 @@ class RouterCard(Struct, frozen=True, kw_only=True):
         return as_trained(self.routes, "".join(self.answers), self.instructions)
 
 
-class Reference(Struct, frozen=True):
+class ReferenceCase(Struct, frozen=True):
     """What the trained model made of a held-out request, step by step."""
 
     messages: tuple[dict[str, str], ...]
@@ -57,7 +57,7 @@ class Reference(Struct, frozen=True):
     """Of the routes, in their order."""
 
 
-class Sealed(Struct, frozen=True):
+class HeldOutCase(Struct, frozen=True):
     """What the trained model made of a row of the sealed test."""
 
     key: str
@@ -90,7 +90,7 @@ def read(path: Path, kind: type[T]) -> T:
         raise ArtifactError(f"{path} is not what a training wrote: {error}") from error
 
 
-class Compared(Struct, frozen=True, kw_only=True):
+class ParityReport(Struct, frozen=True, kw_only=True):
     """Something that an artifact was made into, beside the trained model, on the same held-out requests."""
 
     n: int
@@ -106,11 +106,11 @@ class Compared(Struct, frozen=True, kw_only=True):
     @classmethod
     def of(
         cls,
-        known: Sequence[Reference],
+        known: Sequence[ReferenceCase],
         prompts: Sequence[str],
         ids: Sequence[Sequence[int]],
         probabilities: Sequence[Sequence[float]],
-    ) -> Compared:
+    ) -> ParityReport:
         """Count what agrees."""
         return cls(
             n=len(known),

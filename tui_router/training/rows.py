@@ -26,7 +26,7 @@ class DataError(TrainingError):
     """The dataset cannot be trained on; the message says why and what to do."""
 
 
-class Row(NamedTuple):
+class TrainingRow(NamedTuple):
     """One example."""
 
     messages: tuple[dict[str, str], ...]
@@ -41,10 +41,10 @@ class Row(NamedTuple):
 class Dataset(Struct, frozen=True, kw_only=True):
     """What is trained on, and what it is judged by."""
 
-    train: tuple[Row, ...]
-    validation: tuple[Row, ...]
+    train: tuple[TrainingRow, ...]
+    validation: tuple[TrainingRow, ...]
     """In an order that has nothing to do with that of the file, which may go route by route: any first so many are a sample."""
-    test: tuple[Row, ...]
+    test: tuple[TrainingRow, ...]
     """Sealed: only the gate looks at it."""
     answers: dict[str, str]
     """Route -> what the model says for it, in the order of the letters, or of the names."""
@@ -64,7 +64,7 @@ def read(folder: Path, recipe: Recipe) -> Dataset:
     if not files["train"].is_file():
         raise DataError(f"{folder} has no train.jsonl; export it with --format messages --target {_target(recipe)}")
     made = hashlib.blake2b(digest_size=8)
-    parts: dict[str, tuple[Row, ...]] = {}
+    parts: dict[str, tuple[TrainingRow, ...]] = {}
     for part, path in files.items():
         parts[part] = tuple(_rows(path, recipe)) if path.is_file() else ()
         if path.is_file():
@@ -93,7 +93,7 @@ def read(folder: Path, recipe: Recipe) -> Dataset:
     )  # fmt: skip
 
 
-def _instructions(row: Row) -> str:
+def _instructions(row: TrainingRow) -> str:
     """The first paragraph of what the model is shown."""
     return row.messages[0]["content"].partition("\n\n")[0]
 
@@ -102,7 +102,7 @@ def _target(recipe: Recipe) -> str:
     return "letter" if recipe.label == "letter" else "route"
 
 
-def _rows(path: Path, recipe: Recipe) -> Iterator[Row]:
+def _rows(path: Path, recipe: Recipe) -> Iterator[TrainingRow]:
     said: dict[str, str] = {}
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
@@ -128,22 +128,24 @@ def _rows(path: Path, recipe: Recipe) -> Iterator[Row]:
             yield row
 
 
-def _row(row: Mapping[str, Any]) -> Row:
+def _row(row: Mapping[str, Any]) -> TrainingRow:
     *shown, last = row["messages"]
     if last["role"] != "assistant" or not shown:
         raise ValueError("its last message is no answer")
     messages = tuple({"role": str(m["role"]), "content": str(m["content"])} for m in shown)
     key = row.get("origin") or hashlib.blake2b(repr(messages).encode("utf-8", "replace"), digest_size=8).hexdigest()
-    return Row(messages, str(last["content"]).strip(), str(row["route"]), str(key), str(row.get("source", "imported")))
+    return TrainingRow(
+        messages, str(last["content"]).strip(), str(row["route"]), str(key), str(row.get("source", "imported"))
+    )
 
 
-def _held_out(rows: tuple[Row, ...], share: float) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+def _held_out(rows: tuple[TrainingRow, ...], share: float) -> tuple[tuple[TrainingRow, ...], tuple[TrainingRow, ...]]:
     """Rows without a share of them, chosen by what they say."""
 
     return tuple(row for row in rows if _place(row) >= share), tuple(row for row in rows if _place(row) < share)
 
 
-def _place(row: Row) -> float:
+def _place(row: TrainingRow) -> float:
     """A number from 0 to 1 that follows from what a row says."""
     made = hashlib.blake2b(f"{row.key} {row.messages}".encode("utf-8", "replace"), digest_size=8).digest()
     return int.from_bytes(made, "big") / 2**64

@@ -1,7 +1,7 @@
 """What a training tells while it runs: one JSON object a line, in `events.jsonl` of its run.
 
 The program in `train/` writes them and the app reads them; the file is the run's whole story, so whoever comes later reads
-it from the start. After a resume the steps that were lost are told again: a reader drops steps beyond `Start.resumed_at`.
+it from the start. After a resume the steps that were lost are told again: a reader drops steps beyond `RunStarted.resumed_at`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 
-class Start(Struct, frozen=True, kw_only=True, tag_field="event", tag="start"):
+class RunStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag="start"):
     """The model is there, the first step comes next."""
 
     at: str
@@ -35,7 +35,7 @@ class Start(Struct, frozen=True, kw_only=True, tag_field="event", tag="start"):
     """The step after which this process goes on; 0 at a first start."""
 
 
-class Stage(Struct, frozen=True, kw_only=True, tag_field="event", tag="stage"):
+class RunStage(Struct, frozen=True, kw_only=True, tag_field="event", tag="stage"):
     """Something begins that takes a while."""
 
     says: str
@@ -119,16 +119,16 @@ class Failed(Struct, frozen=True, kw_only=True, tag_field="event", tag="error"):
     """What to try."""
 
 
-Event = Start | Stage | Step | Eval | Checkpoint | Warn | Paused | Dropped | Done | Failed
-_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+RunEvent = RunStarted | RunStage | Step | Eval | Checkpoint | Warn | Paused | Dropped | Done | Failed
+_decoder: msgspec.json.Decoder[RunEvent] = msgspec.json.Decoder(RunEvent)
 
 
-def line_of(event: Event) -> bytes:
+def line_of(event: RunEvent) -> bytes:
     """An event as its line."""
     return msgspec.json.encode(event) + b"\n"
 
 
-def event_of(line: bytes) -> Event | None:
+def event_of(line: bytes) -> RunEvent | None:
     """The event in a line; None when it is not one (a later version's, or cut off by a crash)."""
     try:
         return _decoder.decode(line)
@@ -139,7 +139,7 @@ def event_of(line: bytes) -> Event | None:
 class Curve(Struct):
     """A run so far, as its events tell it."""
 
-    start: Start | None = None
+    start: RunStarted | None = None
     stage: str = ""
     steps: list[Step] = msgspec.field(default_factory=list)
     evals: list[Eval] = msgspec.field(default_factory=list)
@@ -147,15 +147,15 @@ class Curve(Struct):
     warnings: list[str] = msgspec.field(default_factory=list)
     end: Paused | Dropped | Done | Failed | None = None
 
-    def add(self, event: Event) -> None:
+    def add(self, event: RunEvent) -> None:
         """One event more."""
         match event:
-            case Start():
+            case RunStarted():
                 self.start, self.end, self.stage = event, None, ""
                 at = event.resumed_at
                 self.steps = [s for s in self.steps if s.step <= at]
                 self.evals = [e for e in self.evals if e.step <= at]
-            case Stage():
+            case RunStage():
                 self.stage, self.end = event.says, None
             case Step():
                 self.steps.append(event)
@@ -170,7 +170,7 @@ class Curve(Struct):
                 self.end, self.stage = event, ""
 
     @classmethod
-    def of(cls, events: Iterable[Event]) -> Curve:
+    def of(cls, events: Iterable[RunEvent]) -> Curve:
         """The curve of all these events."""
         curve = cls()
         for event in events:

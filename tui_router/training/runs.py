@@ -33,14 +33,14 @@ from tui_router.training import RUNS, launcher, recipe
 from tui_router.training.plan import Plan
 from tui_router.training.recipe import Recipe
 from tui_router.training.router_manifest import ROUTER
-from tui_router.training.run_events import Curve, Done, Dropped, Event, Failed, Paused, event_of
+from tui_router.training.run_events import Curve, Done, Dropped, Failed, Paused, RunEvent, event_of
 from tui_router.training.training_error import TrainingError
 
 RunState = Literal["new", "running", "paused", "done", "dropped", "failed", "dead"]
 """`dead`: its process ended without a word, by a crash or because the memory was full."""
 _PROBE_S = 0.05
 """How long it is tried to get a run's lock: whoever else looks whether it is held holds it for a moment."""
-Word = Literal["pause", "keep", "drop"]
+ControlWord = Literal["pause", "keep", "drop"]
 
 
 class RunError(TrainingError):
@@ -87,11 +87,11 @@ class Run:
         """Whether the artifact is there."""
         return (self.artifact / ROUTER).is_file()
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[RunEvent]:
         """Its story so far; lines that were cut off by a crash are left out."""
         return (event for event, _ in self.events_from(0))
 
-    def events_from(self, offset: int) -> Iterator[tuple[Event, int]]:
+    def events_from(self, offset: int) -> Iterator[tuple[RunEvent, int]]:
         """(event, where the next one begins) of all whole lines behind an offset."""
         try:
             file = (self.folder / "events.jsonl").open("rb")
@@ -164,7 +164,7 @@ class Run:
         )  # fmt: skip
         (self.folder / "pid").write_text(str(started.pid), encoding="utf-8")
 
-    def ask(self, word: Word) -> None:
+    def ask(self, word: ControlWord) -> None:
         """Have it pause, stop and keep what it has, or stop and drop it; it does so after the step that it is at."""
         (self.folder / "control").write_text(word, encoding="utf-8")
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tui_router.config.settings import Config
 from tui_router.core.example import Source
-from tui_router.datasets.export import Choice, export
+from tui_router.datasets.export import ExportOptions, export
 from tui_router.datasets.sources import of_seeds, streamed
-from tui_router.routing.ensemble.ensemble import Race
+from tui_router.routing.ensemble.ensemble import RouterEnsemble
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.store.store import STORE_FILE, Store
 from tui_router.training import RUNS, runs
@@ -27,29 +27,29 @@ def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[
     target = "letter" if recipe.label == "letter" else "route"
     out = folder / RUNS / f".dataset-{target}"  # a run keeps a copy of its own
     shutil.rmtree(out, ignore_errors=True)
-    choice = Choice(form="messages", target=target, sources=tuple(sources))  # type: ignore[arg-type]
+    choice = ExportOptions(form="messages", target=target, sources=tuple(sources))  # type: ignore[arg-type]
     fleet = config.fleet
-    sketcher = LearnedRouter.as_shipped(fleet).sketcher
+    projection = LearnedRouter.as_shipped(fleet).projection
     if not (folder / STORE_FILE).exists():
-        export(lambda: of_seeds(fleet), fleet, choice, out, sketcher)
+        export(lambda: of_seeds(fleet), fleet, choice, out, projection)
         return out
     store = Store(folder)
     try:
         with store.db.transaction(write=False):  # read twice, and the same both times
             rulings = store.rulings()
-            export(lambda: streamed(store.turns(), store.examples(), fleet, rulings), fleet, choice, out, sketcher)
+            export(lambda: streamed(store.turns(), store.examples(), fleet, rulings), fleet, choice, out, projection)
     finally:
         store.close()
     return out
 
 
-def create(folder: Path, recipe: Recipe, data: Path, data_hash: str, race: Race) -> Run:
+def create(folder: Path, recipe: Recipe, data: Path, data_hash: str, ensemble: RouterEnsemble) -> Run:
     """A new run with its plan: it must beat whoever leads the race now. Raises OSError."""
-    name, version = leader_of(race)
-    return runs.create(folder, recipe, data, data_hash, Plan(leader=name, leader_version=version))
+    name, version = leader_of(ensemble)
+    return runs.create(folder, recipe, data, data_hash, Plan(champion=name, champion_version=version))
 
 
-def leader_of(race: Race) -> tuple[str, str]:
+def leader_of(ensemble: RouterEnsemble) -> tuple[str, str]:
     """(name, version) of the router that leads; of a trained one, its run."""
-    router = race.routers.get(race.leader)
-    return race.leader, router.version if router is not None else race.leading_run
+    router = ensemble.routers.get(ensemble.champion)
+    return ensemble.champion, router.version if router is not None else ensemble.champion_run

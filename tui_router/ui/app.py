@@ -16,7 +16,7 @@ from textual.screen import Screen
 from tui_router.core import assets
 from tui_router.core.text import one_line
 from tui_router.ui import glyphs, theme
-from tui_router.ui.control_filter import Scrub
+from tui_router.ui.control_filter import ControlFilter
 from tui_router.ui.options import Options
 from tui_router.ui.screens.chat.screen import ChatScreen
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tui_router.config.settings import Config
     from tui_router.demo.server import DemoServer
     from tui_router.training.runs import Run
-    from tui_router.ui.screens.panel_screen import Room
+    from tui_router.ui.screens.panel_screen import PanelScreen
 
 _POLL_S = 0.4
 _AFTER_PICTURE_S = 0.05
@@ -122,7 +122,7 @@ class RouterApp(App[None]):
         return theme.variables_for(self.current_theme)
 
     def get_line_filters(self) -> list[LineFilter]:
-        return [*super().get_line_filters(), Scrub()]
+        return [*super().get_line_filters(), ControlFilter()]
 
     def get_default_screen(self) -> Screen[None]:
         return ChatScreen(feedback=self.options.feedback)
@@ -209,7 +209,7 @@ class RouterApp(App[None]):
             self.notify(note, title="another data folder", severity="warning", markup=False, timeout=15)
         await self.chat.attach(engine, demo=demo, session=session)
         engine.start_health()
-        engine.watching.start()
+        engine.insights.start()
         self.call_after_refresh(_spare_the_collector)
         if self._then is not None:
             then, self._then = self._then, None
@@ -250,7 +250,7 @@ class RouterApp(App[None]):
             self.pop_screen()
         self.chat.write()
 
-    def _enter(self, make: Callable[[Engine], Room]) -> None:
+    def _enter(self, make: Callable[[Engine], PanelScreen]) -> None:
         """Into a room beside the conversation; before the engine is there, as soon as it is."""
         if self.engine is None:
             self._then = partial(self._enter, make)
@@ -359,9 +359,9 @@ class RouterApp(App[None]):
 
     async def action_quit(self) -> None:
         """Stop what runs, write what is due, and leave; a training may go on by itself."""
-        from tui_router.ui.screens.quit_dialog import LeavingScreen
+        from tui_router.ui.screens.quit_dialog import QuitDialog
 
-        if isinstance(self.screen, LeavingScreen):
+        if isinstance(self.screen, QuitDialog):
             return
         if (running := await self._running_training()) is None:
             await self._quit()
@@ -373,7 +373,7 @@ class RouterApp(App[None]):
             if answer in ("keep", "pause"):
                 self.run_worker(self._quit(), group="engine", description="quit", exit_on_error=False)
 
-        self.push_screen(LeavingScreen(running.id), answered)
+        self.push_screen(QuitDialog(running.id), answered)
 
     async def _running_training(self) -> Run | None:
         """The run that is training now."""

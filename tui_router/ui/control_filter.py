@@ -13,7 +13,7 @@ from textual.filter import LineFilter
 _BAD = dict.fromkeys((*range(32), 127, *range(128, 160), *range(8234, 8239), *range(8294, 8298)), 65533)
 
 
-class Scrub(LineFilter):
+class ControlFilter(LineFilter):
     """Replaces control characters in rendered text."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:

@@ -1,6 +1,6 @@
 """What the keys mean: typing, rating, browsing, choosing. No widget, no clock of its own, no store.
 
-`Desk.press` takes a key and returns what is to be done about it. Typing must never become a label: in rating, a y, n,
+`KeyboardState.press` takes a key and returns what is to be done about it. Typing must never become a label: in rating, a y, n,
 c or u that another printable key follows within half a second was typing. It is taken back and both characters go to
 the prompt; nothing is written before that half second is over, or a choice is confirmed.
 """
@@ -25,7 +25,7 @@ class Insert(Struct, frozen=True):
     text: str
 
 
-class Show(Struct, frozen=True):
+class PreviewMark(Struct, frozen=True):
     """Show a mark on a turn, not saved yet; an empty one takes it back."""
 
     turn: str
@@ -50,27 +50,27 @@ class Close(Struct, frozen=True):
     """Close what is open."""
 
 
-class InOverlay(Struct, frozen=True):
+class OverlayKey(Struct, frozen=True):
     """A key for the open picker or chooser: `up`, `down`, `enter`, `backspace`, a digit or a character."""
 
     key: str
 
 
-class Answer(Struct, frozen=True):
+class AnswerAsk(Struct, frozen=True):
     """Answer to a turn that asks: a digit picks a route, 0 accepts, -1 cancels."""
 
     turn: str
     choice: int
 
 
-class Do(Struct, frozen=True):
+class Command(Struct, frozen=True):
     """Anything else, by name: `next`, `browse`, `write`, `stop`, `select`, ..."""
 
     what: str
     value: str = ""
 
 
-Action = Insert | Show | Commit | Open | Close | InOverlay | Answer | Do
+Action = Insert | PreviewMark | Commit | Open | Close | OverlayKey | AnswerAsk | Command
 
 _SELECT = {
     "j": "next",
@@ -93,7 +93,7 @@ _BROWSE = {
 }
 
 
-class Desk:
+class KeyboardState:
     """The state of the keyboard."""
 
     def __init__(self, *, feedback: bool = True) -> None:
@@ -163,7 +163,7 @@ class Desk:
             return self._browse(key, typed, now)
         if key == "escape":
             self.mode = "browse"
-            return [Do("browse")]
+            return [Command("browse")]
         if typed is not None and self.mode == "rating":
             self.mode = "writing"
         return None
@@ -174,10 +174,10 @@ class Desk:
         if typed is not None and now - self._since < TYPING_S:
             self.pending = None
             self.mode = "writing"
-            return [Show(self.target, ""), Insert(mark + typed)]
+            return [PreviewMark(self.target, ""), Insert(mark + typed)]
         if key == "escape":
             self.pending = None
-            return [Show(self.target, "")]
+            return [PreviewMark(self.target, "")]
         if key == "enter":
             return [*self._commit(), *self._next()]
         if typed is not None:
@@ -191,51 +191,51 @@ class Desk:
             return self._next()
         if key == "escape":
             self.mode = "browse"
-            return [Do("browse")]
+            return [Command("browse")]
         if typed in ("y", "u") and (typed == "y" or self.rated):
             self.pending, self._since = ("y" if typed == "y" else "u"), now
-            return [Show(self.target, typed), Do("wait")]
+            return [PreviewMark(self.target, typed), Command("wait")]
         if typed in ("n", "c"):
             self._since = now
             return self._open("picker" if typed == "n" else "chooser", fresh=True)
         if typed is not None:
             self.mode = "writing"
-            return [Do("refresh"), Insert(typed)]
+            return [Command("refresh"), Insert(typed)]
         return None
 
     def _ask(self, key: str, typed: str | None) -> list[Action] | None:
         turn = self.asking
         if key == "enter":
-            return [Answer(turn, 0)]
+            return [AnswerAsk(turn, 0)]
         if key == "escape":
-            return [Answer(turn, -1)]
+            return [AnswerAsk(turn, -1)]
         if typed is not None and typed in "123456789":
-            return [Answer(turn, int(typed))]
+            return [AnswerAsk(turn, int(typed))]
         if typed is not None:
             self.mode = "writing"
-            return [Do("refresh"), Insert(typed)]
+            return [Command("refresh"), Insert(typed)]
         return None
 
     def _next(self) -> list[Action]:
         self.mode = "writing"
-        return [Do("next")]
+        return [Command("next")]
 
     def _browse(self, key: str, typed: str | None, now: float) -> list[Action] | None:
         word = typed or key
         if word in _SELECT:
-            return [Do("select", _SELECT[word])]
+            return [Command("select", _SELECT[word])]
         if key == "escape":
-            return [Do("stop")]
+            return [Command("stop")]
         if word in _BROWSE:
             if word == "i":
                 self.mode = "writing"
-            return [Do(_BROWSE[word])]
+            return [Command(_BROWSE[word])]
         if typed is not None and typed in "123456789" and self.asking == self.target and self.asking:
-            return [Answer(self.asking, int(typed))]
+            return [AnswerAsk(self.asking, int(typed))]
         if key == "enter":
-            return [Answer(self.asking, 0)] if self.asking and self.asking == self.target else self._write()
+            return [AnswerAsk(self.asking, 0)] if self.asking and self.asking == self.target else self._write()
         if typed is not None and typed in "12345":
-            return [Do("pane", typed)]
+            return [Command("pane", typed)]
         if self.feedback and self.target:
             if typed == "y":
                 return [Commit(self.target, "right")]
@@ -248,7 +248,7 @@ class Desk:
 
     def _write(self) -> list[Action]:
         self.mode = "writing"
-        return [Do("write")]
+        return [Command("write")]
 
     def rate_newest(self, mark: Mark, turn: str) -> list[Action]:
         """Alt with a letter, from anywhere: no typing, so no half second."""
@@ -280,7 +280,7 @@ class Desk:
         return [Close()]
 
     def _leave_note(self) -> list[Action]:
-        return [*self.close(), Do("note", "cancelled")]
+        return [*self.close(), Command("note", "cancelled")]
 
     def _in_overlay(self, key: str, typed: str | None, now: float) -> list[Action] | None:
         picker = self.overlay == "picker"
@@ -291,9 +291,9 @@ class Desk:
         if key == "escape":
             return self.close()
         if key in ("up", "down", "enter", "backspace"):
-            return [InOverlay(key)]
+            return [OverlayKey(key)]
         if typed is not None:
-            return [InOverlay(typed)]
+            return [OverlayKey(typed)]
         return None if key.startswith(("ctrl+", "f")) else []
 
     def _commit(self) -> list[Action]:

@@ -14,20 +14,20 @@ from tui_router.backends.json_writer import Written
 from tui_router.core import assets
 from tui_router.core.example import Example
 from tui_router.datasets.synthetic.batches import generate
-from tui_router.datasets.synthetic.requests import SHARE, Ask, Requests, Sieve, asks, parse, prompt
+from tui_router.datasets.synthetic.requests import SHARE, RequestBatch, RequestWork, Sieve, asks, parse, prompt
 from tui_router.routing.learned.learned_router import LearnedRouter
 
 FLEET = SHIPPED.fleet
 LEARNED = LearnedRouter.as_shipped(FLEET)
-CODE = Ask("code", "a terse engineer", "one sentence", "English", "")
+CODE = RequestBatch("code", "a terse engineer", "one sentence", "English", "")
 
 
 def sieve(known=(), judges=(LEARNED, RULES)):
-    return Sieve(known, LEARNED.sketcher, judges, "generated:m:1")
+    return Sieve(known, LEARNED.projection, judges, "generated:m:1")
 
 
 def requests(fleet=FLEET):
-    return Requests(fleet, [], sieve(judges=()))
+    return RequestWork(fleet, [], sieve(judges=()))
 
 
 @pytest.mark.parametrize(

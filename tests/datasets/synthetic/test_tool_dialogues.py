@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 from tests.datasets.tool_dialogues import FLEET, LEARNED, MAIL, SEND, TOOLS, ask, call, said, some, work
 from tui_router.cli import main
 from tui_router.core.tool_dialogue import SCENARIOS
-from tui_router.datasets.export import ExportError
+from tui_router.datasets.export import DatasetExportError
 from tui_router.datasets.synthetic.tool_dialogues import ToolsError, read_tools
 from tui_router.datasets.synthetic.tool_export import export
 from tui_router.demo.server import DemoServer
@@ -105,7 +105,7 @@ def test_tools_that_cannot_be_used_are_one_sentence(tmp_path, text, why):
 
 @pytest.mark.parametrize("form", ["messages", "sharegpt"])
 def test_a_dataset_of_conversations_is_whole_valid_and_has_a_card(tmp_path, form):
-    made = export(some(), FLEET, form, tmp_path / "out", LEARNED.sketcher)
+    made = export(some(), FLEET, form, tmp_path / "out", LEARNED.projection)
     rows = [json.loads(line) for part in (tmp_path / "out").glob("*.jsonl") for line in part.open()]
     assert sum(made.parts.values()) == len(rows) == 2
     for row in rows:
@@ -114,8 +114,8 @@ def test_a_dataset_of_conversations_is_whole_valid_and_has_a_card(tmp_path, form
             assert Draft202012Validator(schemas[name]).is_valid(arguments) and answered
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| recovery |" in card and made.hash in card and "You carry out requests by calling tools" in card
-    with pytest.raises(ExportError, match="no conversation with tools"):
-        export([], FLEET, form, tmp_path / "none", LEARNED.sketcher)
+    with pytest.raises(DatasetExportError, match="no conversation with tools"):
+        export([], FLEET, form, tmp_path / "none", LEARNED.projection)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "out"]
 
 
@@ -141,11 +141,11 @@ def test_private_data_is_kept_masked_or_dropped(tmp_path):
     mail = {**SEND, "arguments": {"to": ["mia@example.org"], "subject": "x", "body": "y"}}
     made = [work().take(said("send mia a mail that I come at nine", mail), MAIL)]
     for private, wanted in (("keep", True), ("mask", False)):
-        export(made, FLEET, "messages", tmp_path / private, LEARNED.sketcher, private)
+        export(made, FLEET, "messages", tmp_path / private, LEARNED.projection, private)
         text = "".join(p.read_text() for p in (tmp_path / private).glob("*.jsonl"))
         assert ("mia@example.org" in text) is wanted
-    with pytest.raises(ExportError):
-        export(made, FLEET, "messages", tmp_path / "drop", LEARNED.sketcher, "drop")
+    with pytest.raises(DatasetExportError):
+        export(made, FLEET, "messages", tmp_path / "drop", LEARNED.projection, "drop")
 
 
 # -- an order, broken off ----------------------------------------------------------------------------------------

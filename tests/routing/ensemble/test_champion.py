@@ -2,8 +2,8 @@
 
 import pytest
 
-from tui_router.core.types import Decision, Lead
-from tui_router.routing.ensemble.champion import Standing
+from tui_router.core.types import Decision, Promotion
+from tui_router.routing.ensemble.champion import ChampionSelector
 from tui_router.routing.ensemble.grading import Grade
 
 
@@ -19,19 +19,19 @@ def grade(key, tuned, learned):
 
 
 def promoted(after=10):
-    return Lead(at="2026-01-01T00:00:00.000Z", router="tuned", reason="passed its gate", after=after, run="r1")
+    return Promotion(at="2026-01-01T00:00:00.000Z", router="tuned", reason="passed its gate", after=after, run="r1")
 
 
 def standing(*leads):
-    return Standing("learned", ("learned", "rules"), leads)
+    return ChampionSelector("learned", ("learned", "rules"), leads)
 
 
 def test_it_leads_from_the_turn_after_its_promotion():
     one = standing(promoted(after=10))
     one.add(grade(9, True, True))
-    assert one.leader == "learned"
+    assert one.champion == "learned"
     one.add(grade(11, True, True))
-    assert (one.leader, one.promoted, one.former) == ("tuned", "r1", "learned")
+    assert (one.champion, one.promoted, one.former) == ("tuned", "r1", "learned")
 
 
 def test_a_bad_one_loses_the_lead_within_forty_verdicts():
@@ -39,21 +39,21 @@ def test_a_bad_one_loses_the_lead_within_forty_verdicts():
     changes = [one.add(grade(i, i % 2 == 0, i % 20 != 0)) for i in range(1, 41)]
     (change,) = [c for c in changes if c]
     assert (change.old, change.new) == ("tuned", "learned") and change.at <= 40
-    assert one.leader == "learned" and not one.promoted
+    assert one.champion == "learned" and not one.promoted
 
 
 def test_a_good_one_stays():
     one = standing(promoted(0))
     assert not any(one.add(grade(i, i % 10 != 0, i % 9 != 0)) for i in range(1, 500))
-    assert one.leader == "tuned"
+    assert one.champion == "tuned"
 
 
 def test_taken_back_it_stays_back():
-    back = Lead(at="2026-01-02T00:00:00.000Z", router="learned", reason="rolled back by you", after=30)
+    back = Promotion(at="2026-01-02T00:00:00.000Z", router="learned", reason="rolled back by you", after=30)
     one = standing(promoted(0), back)
     for i in range(1, 60):
         one.add(grade(i, True, i % 3 != 0))
-    assert one.leader == "learned" and not one.promoted
+    assert one.champion == "learned" and not one.promoted
 
 
 def test_verdicts_on_turns_before_the_promotion_do_not_count_against_it():
@@ -61,12 +61,12 @@ def test_verdicts_on_turns_before_the_promotion_do_not_count_against_it():
     one.give(promoted(after=100))
     for i in range(1, 60):
         one.add(grade(i, False, True))
-    assert one.leader == "tuned" and one.matches["learned"].compared == 0
+    assert one.champion == "tuned" and one.matches["learned"].compared == 0
 
 
 @pytest.mark.parametrize("name", ["learned", "rules"])
 def test_the_trained_router_never_comes_to_lead_by_verdicts_alone(name):
-    one = Standing(name, ("learned", "rules"))
+    one = ChampionSelector(name, ("learned", "rules"))
     for i in range(1, 400):
         one.add(grade(i, True, False))
-    assert one.leader == name or one.leader in ("learned", "rules")
+    assert one.champion == name or one.champion in ("learned", "rules")

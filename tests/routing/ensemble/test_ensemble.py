@@ -9,10 +9,10 @@ import pytest
 from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
 from tui_router.core.clock import now
 from tui_router.core.types import Decision, Request, Verdict
-from tui_router.routing.ensemble.active_learning import Asked, worth
-from tui_router.routing.ensemble.calibration import row_of, temperature, tempered
-from tui_router.routing.ensemble.champion import LEVEL, Match, Standing, first_leader, is_look, share
-from tui_router.routing.ensemble.ensemble import Race
+from tui_router.routing.ensemble.active_learning import QueryBudget, is_informative
+from tui_router.routing.ensemble.calibration import rescale, row_of, temperature
+from tui_router.routing.ensemble.champion import LEVEL, ChampionSelector, Comparison, first_leader, is_look, share
+from tui_router.routing.ensemble.ensemble import RouterEnsemble
 from tui_router.routing.ensemble.grading import Grade, grade
 from tui_router.routing.learned.learned_router import LearnedRouter
 
@@ -71,7 +71,7 @@ def histories(runs: int, turns: int, won: float, lost: float, seed: int) -> floa
     """Share of the histories in which the candidate takes the lead."""
     rng, changed = np.random.default_rng(seed), 0
     for _ in range(runs):
-        match = Match()
+        match = Comparison()
         for draw in rng.random(turns):
             match.add(not draw < won, not won <= draw < won + lost)
             if match.wins(1):
@@ -90,14 +90,14 @@ def test_a_router_that_is_five_points_better_leads_after_four_hundred_verdicts()
 
 
 def test_a_lucky_streak_does_not_change_the_leader():
-    standing = Standing("a", ["a", "b"])
+    standing = ChampionSelector("a", ["a", "b"])
     for key in range(1, 50):
         standing.add(graded(key, a=key > 10, b=True))
-    assert standing.leader == "a"
+    assert standing.champion == "a"
 
 
 def test_after_a_change_the_comparison_begins_anew():
-    standing = Standing("a", ["a", "b"])
+    standing = ChampionSelector("a", ["a", "b"])
     changes = [c for key in range(1, 200) if (c := standing.add(graded(key, a=key % 2 == 0, b=True)))]
     assert [(c.old, c.new, c.compared) for c in changes] == [("a", "b", 50)]
     assert changes[0].won == 25 and changes[0].lost == 0
@@ -109,25 +109,27 @@ def test_before_there_are_verdicts_the_best_on_seeds_leads():
     assert first_leader({}, ["rules"]) == "rules"
 
 
-def race(pinned: str = "auto") -> Race:
-    return Race([LearnedRouter(SHIPPED.fleet, RULES), RULES], {"learned": (91, 100), "rules": (80, 100)}, pinned)
+def ensemble(pinned: str = "auto") -> RouterEnsemble:
+    return RouterEnsemble(
+        [LearnedRouter(SHIPPED.fleet, RULES), RULES], {"learned": (91, 100), "rules": (80, 100)}, pinned
+    )
 
 
 def test_all_decide_and_one_leads():
-    made = race().decide(Request(text="goto amazon.com"))
+    made = ensemble().decide(Request(text="goto amazon.com"))
     assert made.decision.router == "learned" and [s.router for s in made.shadows] == ["rules"]
-    assert race("rules").decide(Request(text="goto amazon.com")).decision.router == "rules"
+    assert ensemble("rules").decide(Request(text="goto amazon.com")).decision.router == "rules"
 
 
 def test_a_changed_verdict_is_as_if_it_had_always_been_so():
-    once, twice = race(), race()
+    once, twice = ensemble(), ensemble()
     for key in range(1, 60):
         once.grade({key: graded(key, learned=key % 3 > 0, rules=True)})
         twice.grade({key: graded(key, learned=True, rules=False)})
     twice.grade({key: graded(key, learned=key % 3 > 0, rules=True) for key in range(1, 60)})
-    assert once.leader == twice.leader == "rules"
+    assert once.champion == twice.champion == "rules"
     twice.grade(dict.fromkeys(range(1, 60)))
-    assert twice.leader == "learned" and not twice.grades
+    assert twice.champion == "learned" and not twice.grades
 
 
 def test_temperature_makes_confidence_the_chance_of_being_right():
@@ -139,33 +141,33 @@ def test_temperature_makes_confidence_the_chance_of_being_right():
     rows = [row_of(grade, "a") for grade in grades]
     t = temperature(rows)
     assert t > 1.5
-    assert tempered(decided("code", 0.92), t).confidence == pytest.approx(0.75, abs=0.06)
+    assert rescale(decided("code", 0.92), t).confidence == pytest.approx(0.75, abs=0.06)
     assert temperature(rows[:3]) < t
     assert temperature([]) == 1 and row_of(grades[0], "nobody") is None
 
 
 def test_a_tempered_decision_keeps_its_order_and_can_be_undone():
-    hot = tempered(decided("code", 0.9), 2.0)
+    hot = rescale(decided("code", 0.9), 2.0)
     assert hot.route == "code" and hot.temperature == 2.0
     logit = math.log(hot.ranking[0][1] / hot.ranking[1][1]) * hot.temperature
     assert logit == pytest.approx(math.log(0.9 / 0.1))
 
 
 def test_what_is_worth_a_question():
-    assert worth(decided("code", 0.72), [], {})
-    assert worth(decided("code", 0.92), [decided("reasoning", router="b")], {})
-    assert not worth(decided("code", 0.92), [decided("code", router="b")], {"code": 5})
-    assert not worth(decided("code", 0.99), [decided("reasoning", router="b")], {})
-    assert worth(decided("code", 0.85), [], {"reasoning": 40, "code": 1})
-    assert not worth(decided("code", 0.95), [], {"reasoning": 40, "code": 1})
+    assert is_informative(decided("code", 0.72), [], {})
+    assert is_informative(decided("code", 0.92), [decided("reasoning", router="b")], {})
+    assert not is_informative(decided("code", 0.92), [decided("code", router="b")], {"code": 5})
+    assert not is_informative(decided("code", 0.99), [decided("reasoning", router="b")], {})
+    assert is_informative(decided("code", 0.85), [], {"reasoning": 40, "code": 1})
+    assert not is_informative(decided("code", 0.95), [], {"reasoning": 40, "code": 1})
 
 
 def test_questions_are_few_and_never_the_same_twice():
-    asked = Asked(2)
+    asked = QueryBudget(2)
     x, y, z = np.eye(3, dtype=np.float32)
     assert asked.may("2026-01-01", x)
     asked.note("2026-01-01", x)
     assert not asked.may("2026-01-01", x) and asked.may("2026-01-01", y)
     asked.note("2026-01-01", y)
     assert not asked.may("2026-01-01", z) and asked.may("2026-01-02", z) and not asked.may("2026-01-02", x)
-    assert not Asked(0).may("2026-01-01", x)
+    assert not QueryBudget(0).may("2026-01-01", x)

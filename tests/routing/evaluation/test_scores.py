@@ -7,13 +7,19 @@ import sys
 import pytest
 
 from tui_router.core.types import Decision, Request
-from tui_router.routing.evaluation.scores import Judged, Labelled, compare, expected_calibration_error, summary
+from tui_router.routing.evaluation.scores import (
+    LabelledRequest,
+    ScoredDecision,
+    compare,
+    expected_calibration_error,
+    summary,
+)
 
 
 def judged(right, decided, confidence):
     ranking = ((decided, confidence), ("c", 1 - confidence))
     decision = Decision(ranking=ranking, model="m", reasons=(), router="r", version="1", elapsed_ms=2.0)
-    return Judged(Labelled({"id": 1}, Request(text="x"), right), decision)
+    return ScoredDecision(LabelledRequest({"id": 1}, Request(text="x"), right), decision)
 
 
 def test_figures_by_hand():

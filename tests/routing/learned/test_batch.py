@@ -9,11 +9,11 @@ from tests.sets import rows
 from tests.worlds import RULES, SHIPPED
 from tui_router.config.settings import parse_config
 from tui_router.core.types import Attachment, Message, Request
-from tui_router.routing.ensemble.ensemble import Race, Runner
-from tui_router.routing.labels import Lesson
+from tui_router.routing.ensemble.ensemble import EnsembleMember, RouterEnsemble
+from tui_router.routing.labels import Label
 from tui_router.routing.learned import knn_memory, seeds
 from tui_router.routing.learned.learned_router import LearnedRouter
-from tui_router.routing.learned.personal_training import taught
+from tui_router.routing.learned.personal_training import with_labels
 from tui_router.routing.linear import text_model
 from tui_router.routing.rules.rules_router import RulesRouter
 
@@ -79,20 +79,20 @@ def test_many_are_decided_as_each_of_them(fleet):
 
 def test_many_are_decided_as_each_of_them_after_verdicts():
     dice = random.Random(4)
-    lessons = [
-        Lesson(key=i, request=seed.request, route=dice.choice(SHIPPED.fleet.routes).name, against=i % 7 == 0)
+    labels = [
+        Label(key=i, request=seed.request, route=dice.choice(SHIPPED.fleet.routes).name, against=i % 7 == 0)
         for i, seed in enumerate(dice.sample([s for s in seeds.load() if not s.request.history], 60))
     ]
-    router = taught(SHIPPED.fleet, RULES, lessons)
-    assert router.own is not None and len(router.memory)
+    router = with_labels(SHIPPED.fleet, RULES, labels)
+    assert router.personal is not None and len(router.memory)
     same(router)
 
 
 def test_many_are_decided_at_the_temperature_of_the_race():
-    race = Race([LearnedRouter(SHIPPED.fleet, RULES), RULES], {"learned": (9, 10), "rules": (8, 10)})
-    race._temperatures["learned"] = 1.7
-    same(Runner(race, "learned"))
-    same(Runner(race, "rules"))
+    ensemble = RouterEnsemble([LearnedRouter(SHIPPED.fleet, RULES), RULES], {"learned": (9, 10), "rules": (8, 10)})
+    ensemble._temperatures["learned"] = 1.7
+    same(EnsembleMember(ensemble, "learned"))
+    same(EnsembleMember(ensemble, "rules"))
 
 
 def test_what_is_forgotten_to_save_memory_is_worked_out_again(monkeypatch):
@@ -105,7 +105,7 @@ def test_what_is_forgotten_to_save_memory_is_worked_out_again(monkeypatch):
         assert dict(made) == pytest.approx(one, abs=2e-5)
     for one, made in zip(wanted, forgetful.decide_many(requests()), strict=True):
         assert dict(made.ranking) == pytest.approx(one, abs=2e-5)
-    assert len(forgetful.reader.text._rows) < 6000
+    assert len(forgetful.text_stage.text._rows) < 6000
 
 
 def test_nothing_is_decided_of_nothing():

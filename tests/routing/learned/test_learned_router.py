@@ -13,7 +13,7 @@ from tests.worlds import RULES, SHIPPED
 from tui_router.config.settings import parse_config
 from tui_router.core.types import Message, Request
 from tui_router.routing.evaluation.scores import expected_calibration_error
-from tui_router.routing.labels import Lesson
+from tui_router.routing.labels import Label
 from tui_router.routing.learned import seeds, shipped_model
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.routing.rules.rules_router import RulesRouter
@@ -36,8 +36,8 @@ def say(text: str, *, image: bool = False, history: tuple[Message, ...] = ()) ->
     return Request(text=text, has_image=image, history=history)
 
 
-def lesson(key: int, text: str, route: str, **more: object) -> Lesson:
-    return Lesson(key=key, request=say(text), route=route, **more)
+def lesson(key: int, text: str, route: str, **more: object) -> Label:
+    return Label(key=key, request=say(text), route=route, **more)
 
 
 @pytest.mark.parametrize(

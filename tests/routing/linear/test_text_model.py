@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from tests.worlds import RULES, SHIPPED
 from tui_router.core.types import Request
 from tui_router.routing.learned import personal_model
-from tui_router.routing.learned.knn_memory import MOST_LESSONS, MOST_NEAR, Kept, Memory, Near, evidence
+from tui_router.routing.learned.knn_memory import MOST_LESSONS, MOST_NEAR, KnnMemory, Neighbour, StoredLabel, evidence
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.routing.learned.shipped_model import load, save, shipped
-from tui_router.routing.linear.fitting import Row, fit
+from tui_router.routing.linear.fitting import FitRow, fit
 from tui_router.routing.linear.lbfgs import minimise, softmax
-from tui_router.routing.linear.ngrams import groups, pieces
+from tui_router.routing.linear.ngrams import groups, tokenize
 from tui_router.routing.linear.sparse import Sparse
 from tui_router.routing.linear.text_model import TextModel
-from tui_router.routing.rules.paste_filter import spoken
+from tui_router.routing.rules.paste_filter import user_text
 
 ROUTER = LearnedRouter(SHIPPED.fleet, RULES)
 
@@ -49,9 +49,9 @@ def test_sparse_products_equal_dense_ones(seed):
 
 
 def test_pieces_drop_case_repeats_and_digits():
-    assert pieces("The THE 17 cats?").words == ("the", "00", "cats", "?")
-    assert pieces("go home").pairs == ("go home", "^ go", "^ go home")
-    assert pieces("").words == ()
+    assert tokenize("The THE 17 cats?").words == ("the", "00", "cats", "?")
+    assert tokenize("go home").pairs == ("go home", "^ go", "^ go home")
+    assert tokenize("").words == ()
 
 
 def test_letter_groups_are_shared_by_a_typo():
@@ -70,11 +70,11 @@ def test_letter_groups_are_shared_by_a_typo():
     ],
 )
 def test_spoken_keeps_the_human_words(text, kept, gone):
-    assert kept in spoken(text) and gone not in spoken(text)
+    assert kept in user_text(text) and gone not in user_text(text)
 
 
 def read(text: str):
-    return ROUTER.reader.read(Request(text=text)).features
+    return ROUTER.text_stage.read(Request(text=text)).features
 
 
 WORDS = {
@@ -90,13 +90,13 @@ WORDS = {
 
 
 def test_a_fit_learns_its_examples_and_its_file_gives_the_same_scores(tmp_path):
-    examples = [Row(read(text), route) for route, texts in WORDS.items() for text in texts]
-    made = fit(examples, ROUTER.reader.words, routes=tuple(WORDS), triggers=RULES.trigger_names)
-    model = TextModel(made.weights, ROUTER.reader.words)
+    examples = [FitRow(read(text), route) for route, texts in WORDS.items() for text in texts]
+    made = fit(examples, ROUTER.text_stage.words, routes=tuple(WORDS), triggers=RULES.trigger_names)
+    model = TextModel(made.weights, ROUTER.text_stage.words)
     for row in examples:
         assert model.routes[int(model.score(row.features).scores.argmax())] == row.route
     save(shipped()._replace(weights=made.weights), tmp_path / "p.npz", (), np.zeros((0, 6)))
-    again = TextModel(load(tmp_path / "p.npz").weights, ROUTER.reader.words)
+    again = TextModel(load(tmp_path / "p.npz").weights, ROUTER.text_stage.words)
     assert again.score(read("fix it in rust")).scores == pytest.approx(
         model.score(read("fix it in rust")).scores, abs=0.02
     )
@@ -109,21 +109,21 @@ def test_a_damaged_model_file_says_what_it_is(tmp_path):
 
 
 def test_memory_replaces_by_key_and_keeps_the_newest():
-    memory = Memory(ROUTER.sketcher)
-    sketch = ROUTER.sketcher.sketch(pieces("water the plants"))
+    memory = KnnMemory(ROUTER.projection)
+    embedding = ROUTER.projection.embedding(tokenize("water the plants"))
     for key in range(MOST_LESSONS + 3):
-        memory.keep(Kept(key, "t", "code", 1.0, ""), sketch)
-    memory.keep(Kept(5, "t", "reasoning", 1.0, ""), sketch)
+        memory.keep(StoredLabel(key, "t", "code", 1.0, ""), embedding)
+    memory.keep(StoredLabel(5, "t", "reasoning", 1.0, ""), embedding)
     assert len(memory) == MOST_LESSONS
-    taught = {lesson.key: lesson.route for lesson, _ in memory.taught()}
+    taught = {lesson.key: lesson.route for lesson, _ in memory.user_items()}
     assert set(taught) == set(range(3, MOST_LESSONS + 3)) and taught[5] == "reasoning"
-    near = memory.near(memory.likeness(sketch[None])[0])
+    near = memory.near(memory.likeness(embedding[None])[0])
     assert len(near) == MOST_NEAR and near[0].likeness == pytest.approx(1, abs=1e-3)
 
 
 def test_the_strongest_voice_for_a_route_counts_and_all_against_it():
     def near(route, strength, share):
-        return Near(Kept(1, "", route, strength, ""), 1.0, share)
+        return Neighbour(StoredLabel(1, "", route, strength, ""), 1.0, share)
 
     moves = evidence([near("a", 4, 0.5), near("a", 8, 0.5), near("b", -2, 1.0), near("b", -2, 0.5)])
     assert moves == {"a": 4.0, "b": -3.0}

@@ -3,9 +3,9 @@
 import pytest
 
 from tests.worlds import SHIPPED
-from tui_router.core.letter_choice import Chosen
+from tui_router.core.letter_choice import LetterChoice
 from tui_router.core.types import Message, Request
-from tui_router.routing.llm.llm_router import LateRouter, question
+from tui_router.routing.llm.llm_router import LLMRouter, question
 
 
 class Says:
@@ -20,11 +20,11 @@ class Says:
 
 
 def router(chosen):
-    return LateRouter("llm", SHIPPED.fleet, "gemma-3-1b", Says(chosen))
+    return LLMRouter("llm", SHIPPED.fleet, "gemma-3-1b", Says(chosen))
 
 
 async def test_the_letters_are_the_routes_and_the_probabilities_sum_to_one():
-    asked = router(Chosen("B", {"B": 0.6, "A": 0.3}))
+    asked = router(LetterChoice("B", {"B": 0.6, "A": 0.3}))
     decision = await asked.decide(Request(text="write a python function"))
     assert (decision.route, decision.model, decision.router) == ("code", "qwen3-coder-30b", "llm")
     assert sum(p for _, p in decision.ranking) == pytest.approx(1) and len(decision.ranking) == 6
@@ -34,11 +34,11 @@ async def test_the_letters_are_the_routes_and_the_probabilities_sum_to_one():
 
 
 async def test_without_probabilities_the_choice_is_taken_with_reserve():
-    decision = await router(Chosen("F")).decide(Request(text="hello"))
+    decision = await router(LetterChoice("F")).decide(Request(text="hello"))
     assert decision.route == "simple_chat" and decision.confidence == pytest.approx(0.7)
 
 
-@pytest.mark.parametrize("chosen", [None, Chosen("Z")])
+@pytest.mark.parametrize("chosen", [None, LetterChoice("Z")])
 async def test_no_answer_is_no_decision(chosen):
     assert await router(chosen).decide(Request(text="hello")) is None
 
@@ -53,6 +53,4 @@ def test_a_change_of_the_routes_changes_the_version():
     from tui_router.config.settings import parse_config
 
     other = parse_config('[routes.code]\ndescription = "knitting"\n', None, {}).fleet
-    assert (
-        LateRouter("llm", other, "m", Says(None)).version != LateRouter("llm", SHIPPED.fleet, "m", Says(None)).version
-    )
+    assert LLMRouter("llm", other, "m", Says(None)).version != LLMRouter("llm", SHIPPED.fleet, "m", Says(None)).version

@@ -234,7 +234,9 @@ def test_what_the_short_cuts_believe_of_letters_holds_of_all_of_them():
 def test_the_short_cut_to_a_stack_trace_finds_what_a_plain_search_finds(parts):
     text = "".join(parts)
     plain = text_features._STACK.search(text)
-    assert text_features.SHAPES["stack_trace"](text_features.Look(Request(text=text))) == (plain and plain[0].strip())
+    assert text_features.SHAPES["stack_trace"](text_features.TextView(Request(text=text))) == (
+        plain and plain[0].strip()
+    )
 
 
 def test_a_long_text_is_looked_at_from_both_ends():

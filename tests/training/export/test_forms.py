@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tests.training import world
 from tui_router.training.export import forms, parity
-from tui_router.training.export.forms import ExportError, RefusedError, export
+from tui_router.training.export.forms import RefusedError, RouterExportError, export
 from tui_router.training.runs import Run
 
 pytestmark = pytest.mark.timeout(300)
@@ -43,12 +43,12 @@ def test_an_adapter_in_every_form(lora, tmp_path, form):
 
 
 def test_what_cannot_be_written_says_so_and_leaves_nothing(full, tmp_path):
-    with pytest.raises(ExportError, match="trained the whole model"):
+    with pytest.raises(RouterExportError, match="trained the whole model"):
         export(full, "adapter", "f16", tmp_path / "out")
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
-    with pytest.raises(ExportError, match="is there already"):
+    with pytest.raises(RouterExportError, match="is there already"):
         export(full, "gguf", "f16", tmp_path / "taken")
 
 

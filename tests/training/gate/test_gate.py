@@ -4,10 +4,10 @@ import random
 
 import pytest
 
-from tui_router.training.gate.gate import Trial, better, judge, not_worse, page
+from tui_router.training.gate.gate import PairedCase, better, judge, not_worse, to_markdown
 from tui_router.training.plan import Plan
 
-PLAN = Plan(leader="learned", leader_version="abc")
+PLAN = Plan(champion="learned", champion_version="abc")
 
 
 def trials(n, won, lost, both_wrong=0, route="code", confidence=0.95):
@@ -16,13 +16,13 @@ def trials(n, won, lost, both_wrong=0, route="code", confidence=0.95):
         mine = "x" if won <= i < won + lost or i >= n - both_wrong else route
         theirs = "x" if i < won or i >= n - both_wrong else route
         made.append(
-            Trial(key=str(i), route=route, text=f"request {i}", mine=mine, confidence=confidence, theirs=theirs)
+            PairedCase(key=str(i), route=route, text=f"request {i}", mine=mine, confidence=confidence, theirs=theirs)
         )
     return made
 
 
-def verdict(rows, latency=5.0, leader=1.0, plan=PLAN):
-    return judge(plan, rows, latency, leader, "2026-01-01T00:00:00.000Z")
+def verdict(rows, latency=5.0, champion=1.0, plan=PLAN):
+    return judge(plan, rows, latency, champion, "2026-01-01T00:00:00.000Z")
 
 
 def failed(found):
@@ -32,7 +32,7 @@ def failed(found):
 def test_better_passes_and_the_page_says_why():
     found = verdict(trials(200, 20, 5))
     assert found.passed and (found.mine, found.theirs, found.only_mine, found.only_theirs) == (195, 180, 20, 5)
-    text = page(found, "r1")
+    text = to_markdown(found, "r1")
     assert "Gate of run r1: passed" in text and "97.5% [94%-99%] n=200" in text and "alone right on 20" in text
 
 
@@ -56,8 +56,8 @@ def test_a_route_that_falls_behind_refuses():
 
 def test_equal_and_faster_passes_when_shown_not_worse():
     rows = trials(2000, 4, 4)
-    assert "better" in failed(verdict(rows, latency=5.0, leader=1.0))
-    assert verdict(rows, latency=1.0, leader=5.0).passed
+    assert "better" in failed(verdict(rows, latency=5.0, champion=1.0))
+    assert verdict(rows, latency=1.0, champion=5.0).passed
 
 
 @pytest.mark.parametrize(("n", "differ"), [(100, 0.1), (400, 0.05)])

@@ -3,7 +3,6 @@
 import pytest
 from textual.widgets import Markdown
 
-from tests.ui.face import face  # noqa: F401  # the fixture
 from tests.worlds import a_turn
 from tui_router.core.types import Answer
 
@@ -30,7 +29,7 @@ async def long_talk(f):
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
-async def test_answers_far_from_the_window_are_blank(face, size):  # noqa: F811
+async def test_answers_far_from_the_window_are_blank(face, size):
     async with face(size=size) as f:
         await long_talk(f)
         assert TURNS - 1 in drawn(f) and 0 not in drawn(f) and len(drawn(f)) < TURNS / 2
@@ -42,7 +41,7 @@ async def test_answers_far_from_the_window_are_blank(face, size):  # noqa: F811
         await f.see(f"BEGIN {TURNS - 1}")
 
 
-async def test_the_way_up_shows_every_line_once(face):  # noqa: F811
+async def test_the_way_up_shows_every_line_once(face):
     async with face() as f:
         await long_talk(f)
         await f.pilot.press("escape")
@@ -56,7 +55,7 @@ async def test_the_way_up_shows_every_line_once(face):  # noqa: F811
         assert seen == list(reversed(range(TURNS)))
 
 
-async def test_what_is_read_stays_where_it_is_when_answers_above_it_are_drawn(face):  # noqa: F811
+async def test_what_is_read_stays_where_it_is_when_answers_above_it_are_drawn(face):
     async with face() as f:
         await long_talk(f)
         await f.pilot.press("escape", "k", "k", "k", "k", "k", "k")
@@ -70,7 +69,7 @@ async def test_what_is_read_stays_where_it_is_when_answers_above_it_are_drawn(fa
         assert len(set(rows[10:])) == 1 and rows[-1] is not None
 
 
-async def test_an_answer_that_streamed_here_is_blank_too_when_it_is_left_behind(face):  # noqa: F811
+async def test_an_answer_that_streamed_here_is_blank_too_when_it_is_left_behind(face):
     async with face() as f:
         await long_talk(f)
         await f.ask("write a python function")

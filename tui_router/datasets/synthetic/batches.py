@@ -17,7 +17,7 @@ MOST_BARREN = 6
 """Batches in a row of which nothing is kept; then the writer has nothing more to say."""
 
 
-class Reply(Protocol):
+class WriterReply(Protocol):
     """What a writer gives back."""
 
     @property
@@ -31,7 +31,7 @@ class Reply(Protocol):
         ...
 
 
-Write = Callable[[Sequence[Message]], Awaitable[Reply]]
+Write = Callable[[Sequence[Message]], Awaitable[WriterReply]]
 
 
 class Work(Protocol[A, K]):
@@ -61,7 +61,7 @@ class Work(Protocol[A, K]):
         ...
 
 
-class Tally(Struct):
+class GenerationTally(Struct):
     """How it goes."""
 
     wanted: int
@@ -74,8 +74,8 @@ class Tally(Struct):
 
 async def generate(
     write: Write, work: Work[A, K], wanted: int, keep: Callable[[list[K]], Awaitable[None]],
-    tell: Callable[[Tally], bool], seed: str = "",
-) -> Tally:  # fmt: skip
+    tell: Callable[[GenerationTally], bool], seed: str = "",
+) -> GenerationTally:  # fmt: skip
     """Have pieces written until there are enough, or the writer has nothing more to say.
 
     Args:
@@ -86,7 +86,7 @@ async def generate(
         tell: Hears how it goes; returns whether to go on.
         seed: Of the dice that vary the questions.
     """
-    tally, barren, dice = Tally(wanted=wanted), 0, random.Random(seed)
+    tally, barren, dice = GenerationTally(wanted=wanted), 0, random.Random(seed)
     for ask in work.asks(dice):
         if tally.kept >= wanted or barren >= MOST_BARREN or not tell(tally):
             break

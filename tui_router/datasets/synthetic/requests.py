@@ -21,8 +21,8 @@ from tui_router.core.fleet import Fleet
 from tui_router.core.types import Message
 from tui_router.datasets.near_duplicates import ALIKE
 from tui_router.datasets.synthetic.batches import object_in
-from tui_router.routing.learned.knn_memory import Sketcher
-from tui_router.routing.linear.ngrams import pieces
+from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
+from tui_router.routing.linear.ngrams import tokenize
 from tui_router.routing.router import Router
 
 A_BATCH = 8
@@ -54,7 +54,7 @@ SCHEMA: dict[str, Any] = {
 }  # fmt: skip
 
 
-class Ask(NamedTuple):
+class RequestBatch(NamedTuple):
     """What the writer is asked for."""
 
     route: str
@@ -65,7 +65,7 @@ class Ask(NamedTuple):
     """The route that the words should point to at first sight; empty: none."""
 
 
-def asks(fleet: Fleet, counts: Counter[str], dice: random.Random) -> Iterator[Ask]:
+def asks(fleet: Fleet, counts: Counter[str], dice: random.Random) -> Iterator[RequestBatch]:
     """What to ask for, without end: the route with the fewest first, every third time with misleading words."""
     place = 0
     while True:
@@ -73,10 +73,10 @@ def asks(fleet: Fleet, counts: Counter[str], dice: random.Random) -> Iterator[As
         others = [r.name for r in fleet.routes if r.name != route]
         hard = dice.choice(others) if place % 3 == 2 and others else ""
         place += 1
-        yield Ask(route, dice.choice(PERSONAS), dice.choice(LENGTHS), dice.choice(LANGUAGES), hard)
+        yield RequestBatch(route, dice.choice(PERSONAS), dice.choice(LENGTHS), dice.choice(LANGUAGES), hard)
 
 
-def prompt(ask: Ask, fleet: Fleet, known: Sequence[str]) -> tuple[Message, ...]:
+def prompt(ask: RequestBatch, fleet: Fleet, known: Sequence[str]) -> tuple[Message, ...]:
     """The question, out of `data/prompts/generate_routing_data.md`."""
     template = assets.data("prompts/generate_routing_data.md").read_text(encoding="utf-8")
     text = template.format(
@@ -106,17 +106,19 @@ class Sieve:
         origin: What is noted of the examples, `generated:MODEL:ORDER`.
     """
 
-    def __init__(self, known: Iterable[Example], sketcher: Sketcher, judges: Sequence[Router], origin: str) -> None:
-        self._sketcher, self._judges, self._origin = sketcher, judges, origin
+    def __init__(
+        self, known: Iterable[Example], projection: RandomProjectionEncoder, judges: Sequence[Router], origin: str
+    ) -> None:
+        self._sketcher, self._judges, self._origin = projection, judges, origin
         self._texts: set[str] = set()
         rows = []
         for example in known:
             self._texts.add(normal(example.text))
-            rows.append(sketcher.sketch(pieces(example.text)))
-        self._sketches = np.array(rows, np.float32).reshape(-1, sketcher.dimensions)
+            rows.append(projection.embedding(tokenize(example.text)))
+        self._sketches = np.array(rows, np.float32).reshape(-1, projection.dimensions)
         self._phrasings: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def take(self, raw: str, ask: Ask) -> Example | str:
+    def take(self, raw: str, ask: RequestBatch) -> Example | str:
         """The example, or why it is none."""
         found = _OPTIONAL_QUOTES.match(raw)
         text = (found[1] if found else raw).strip()
@@ -124,8 +126,8 @@ class Sieve:
             return "empty or too long"
         if normal(text) in self._texts:
             return "known already"
-        sketch = self._sketcher.sketch(pieces(text))
-        if len(self._sketches) and float((self._sketches @ sketch).max()) >= ALIKE:
+        embedding = self._sketcher.embedding(tokenize(text))
+        if len(self._sketches) and float((self._sketches @ embedding).max()) >= ALIKE:
             return "nearly the same as another"
         phrasing, used = " ".join(normal(text).split()[:2]), self._phrasings[ask.route]
         total = sum(used.values())
@@ -137,12 +139,12 @@ class Sieve:
         if contradicted and max(made.confidence for made in decided) >= _SURE:
             return "the routers contradict the writer"
         self._texts.add(normal(text))
-        self._sketches = np.vstack([self._sketches, sketch])
+        self._sketches = np.vstack([self._sketches, embedding])
         used[phrasing] += 1
         return example
 
 
-class Requests:
+class RequestWork:
     """Routing requests as something to be written, `writing.Work`.
 
     Args:
@@ -161,11 +163,11 @@ class Requests:
             self._shown[example.route].append(example.text)
             self._counts[example.route] += example.source == "generated"
 
-    def asks(self, dice: random.Random) -> Iterator[Ask]:
+    def asks(self, dice: random.Random) -> Iterator[RequestBatch]:
         """What to ask for, without end."""
         return asks(self._fleet, self._counts, dice)
 
-    def prompt(self, ask: Ask, dice: random.Random) -> tuple[Message, ...]:
+    def prompt(self, ask: RequestBatch, dice: random.Random) -> tuple[Message, ...]:
         """The question, with some of what is known already."""
         known = self._shown[ask.route]
         return prompt(ask, self._fleet, dice.sample(known, min(5, len(known))))
@@ -174,11 +176,11 @@ class Requests:
         """The requests in a reply."""
         return parse(text)
 
-    def take(self, piece: str, ask: Ask) -> Example | str:
+    def take(self, piece: str, ask: RequestBatch) -> Example | str:
         """The example, or why it is none."""
         return self._sieve.take(piece, ask)
 
-    def done(self, ask: Ask, kept: Sequence[Example]) -> None:
+    def done(self, ask: RequestBatch, kept: Sequence[Example]) -> None:
         """A batch is over; a barren route must not be asked for ever."""
         self._shown[ask.route] += [one.text for one in kept]
         self._counts[ask.route] += max(1, len(kept))

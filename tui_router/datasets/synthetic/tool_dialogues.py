@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from tui_router.core import assets
 from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
-from tui_router.core.tool_dialogue import SCENARIOS, Call, Dialogue, Scenario
+from tui_router.core.tool_dialogue import SCENARIOS, Call, Scenario, ToolDialogue
 from tui_router.core.types import Message
 from tui_router.datasets.synthetic import requests
 from tui_router.datasets.synthetic.batches import object_in
@@ -57,7 +57,7 @@ class ToolsError(ValueError):
     """A list of tools that cannot be used; the message says where and why."""
 
 
-class Ask(NamedTuple):
+class DialogueBatch(NamedTuple):
     """What the writer is asked for."""
 
     scenario: Scenario
@@ -120,7 +120,7 @@ def acting_route(fleet: Fleet) -> str:
     return next((r.name for r in fleet.routes if r.needs.tools), fleet.routes[0].name)
 
 
-class Dialogues:
+class DialogueWork:
     """Conversations with tools as something to be written, `writing.Work`.
 
     Args:
@@ -137,7 +137,7 @@ class Dialogues:
         self,
         fleet: Fleet,
         tools: Sequence[dict[str, Any]],
-        known: Sequence[Dialogue],
+        known: Sequence[ToolDialogue],
         sieve: requests.Sieve,
         origin: str,
     ) -> None:
@@ -147,16 +147,18 @@ class Dialogues:
         self._validators = {tool["function"]["name"]: _validator(tool["function"]) for tool in tools}
         self._place = len(known)
 
-    def asks(self, dice: random.Random) -> Iterator[Ask]:
+    def asks(self, dice: random.Random) -> Iterator[DialogueBatch]:
         """Every scenario in turn, every tool in turn."""
         while True:
             first = self._tools[self._place % len(self._tools)]
             others = [tool for tool in self._tools if tool is not first]
             offered = (first, *dice.sample(others, min(OFFERED - 1, len(others))))
             scenario = SCENARIOS[self._place % len(SCENARIOS)]
-            yield Ask(scenario, offered, dice.choice(requests.PERSONAS), dice.choice(requests.LANGUAGES), self._route)
+            yield DialogueBatch(
+                scenario, offered, dice.choice(requests.PERSONAS), dice.choice(requests.LANGUAGES), self._route
+            )
 
-    def prompt(self, ask: Ask, dice: random.Random) -> tuple[Message, ...]:
+    def prompt(self, ask: DialogueBatch, dice: random.Random) -> tuple[Message, ...]:
         """The question, out of `data/prompts/generate_tool_use_sft.md`."""
         template = assets.data("prompts/generate_tool_use_sft.md").read_text(encoding="utf-8")
         route = self._fleet.route(ask.route)
@@ -177,7 +179,7 @@ class Dialogues:
             return list(found["conversations"])
         return [found] if "request" in found else None
 
-    def take(self, piece: Any, ask: Ask) -> Dialogue | str:
+    def take(self, piece: Any, ask: DialogueBatch) -> ToolDialogue | str:
         """The conversation, or why it is none."""
         made = self._read(piece, ask)
         if isinstance(made, str):
@@ -185,11 +187,11 @@ class Dialogues:
         wrong = _not_as_asked(made)
         if wrong:
             return wrong
-        asked = requests.Ask(ask.route, ask.persona, "", ask.language, "")
+        asked = requests.RequestBatch(ask.route, ask.persona, "", ask.language, "")
         taken = self._sieve.take(made.request, asked)
         return taken if isinstance(taken, str) else replace(made, request=taken.text)
 
-    def _read(self, piece: Any, ask: Ask) -> Dialogue | str:
+    def _read(self, piece: Any, ask: DialogueBatch) -> ToolDialogue | str:
         if (
             not isinstance(piece, dict)
             or not isinstance(piece.get("request"), str)
@@ -215,18 +217,18 @@ class Dialogues:
             calls.append(
                 Call(tool=call["tool"], arguments=arguments, result=result.strip(), ok=call.get("ok") is not False)
             )
-        return Dialogue(
+        return ToolDialogue(
             request=piece["request"], calls=tuple(calls), answer=answer.strip(), scenario=ask.scenario, tools=ask.tools,
             origin=self._origin,
         )  # fmt: skip
 
-    def done(self, ask: Ask, kept: Sequence[Dialogue]) -> None:
+    def done(self, ask: DialogueBatch, kept: Sequence[ToolDialogue]) -> None:
         """A batch is over."""
         self._place += 1
         self._shown += [one.request for one in kept]
 
 
-def _not_as_asked(made: Dialogue) -> str:
+def _not_as_asked(made: ToolDialogue) -> str:
     """Why the calls are not of the scenario; empty when they are."""
     worked = [call.ok for call in made.calls]
     if made.scenario == "immediate":
@@ -241,7 +243,7 @@ def _not_as_asked(made: Dialogue) -> str:
     return "" if (first.tool, first.arguments) != (last.tool, last.arguments) else "no failure that is overcome"
 
 
-def as_example(dialogue: Dialogue, route: str) -> Example:
+def as_example(dialogue: ToolDialogue, route: str) -> Example:
     """The routing request in a conversation, for comparing it with others."""
     return Example(text=dialogue.request, route=route, source="generated", origin=dialogue.origin)
 
@@ -258,7 +260,7 @@ def system_prompt(fleet: Fleet) -> str:
     )
 
 
-def row_of(dialogue: Dialogue, fleet: Fleet, form: str) -> dict[str, Any]:
+def row_of(dialogue: ToolDialogue, fleet: Fleet, form: str) -> dict[str, Any]:
     """One conversation as a row of JSON: OpenAI's messages with `tool_calls`, or ShareGPT with `function_call` and `observation`.
 
     The tools stand beside it as JSON text: their schemas differ from row to row, and a table's columns may not.

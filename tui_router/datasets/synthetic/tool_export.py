@@ -15,24 +15,24 @@ from msgspec.structs import replace
 from tui_router import __version__
 from tui_router.core.clock import now
 from tui_router.core.fleet import Fleet
-from tui_router.core.tool_dialogue import SCENARIOS, Call, Dialogue
+from tui_router.core.tool_dialogue import SCENARIOS, Call, ToolDialogue
 from tui_router.datasets import pii
 from tui_router.datasets.dataset_card import foot, head
-from tui_router.datasets.export import Exported, ExportError, Private, whole
+from tui_router.datasets.export import DatasetExportError, ExportedDataset, Private, whole
 from tui_router.datasets.formats import Format
 from tui_router.datasets.near_duplicates import clusters
 from tui_router.datasets.splits import PARTS, split
 from tui_router.datasets.synthetic.tool_dialogues import acting_route, as_example, row_of, system_prompt
-from tui_router.routing.learned.knn_memory import Sketcher
+from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
 
 FORMS: tuple[Format, ...] = ("messages", "sharegpt")
 """The formats that have a place for tool calls."""
 
 
 def export(
-    dialogues: Sequence[Dialogue], fleet: Fleet, form: Format, folder: Path, sketcher: Sketcher,
+    dialogues: Sequence[ToolDialogue], fleet: Fleet, form: Format, folder: Path, projection: RandomProjectionEncoder,
     private_data: Private = "keep", tell: Callable[[int, int], None] = lambda done, of: None,
-) -> Exported:  # fmt: skip
+) -> ExportedDataset:  # fmt: skip
     """Write all conversations into a new folder; of those whose requests are nearly the same, the first.
 
     Args:
@@ -49,10 +49,10 @@ def export(
         ExportError: the folder is in the way or cannot be written, or nothing is left to write.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ExportError(f"{folder} is there already and not empty; choose another folder")
+        raise DatasetExportError(f"{folder} is there already and not empty; choose another folder")
     route = acting_route(fleet)
     examples = [as_example(one, route) for one in dialogues]
-    stands_for = clusters(examples, sketcher).tolist()
+    stands_for = clusters(examples, projection).tolist()
     parts = split(examples, stands_for)
     left_out: Counter[str] = Counter()
     count: dict[str, dict[str, int]] = {scenario: dict.fromkeys(map(str, PARTS), 0) for scenario in SCENARIOS}
@@ -77,10 +77,10 @@ def export(
                 count[dialogue.scenario][part] += 1
                 tell(place, len(dialogues))
             if not files:
-                raise ExportError(
+                raise DatasetExportError(
                     "there is no conversation with tools; tui-router dataset generate --kind tool-use has some written"
                 )
-            result = Exported(
+            result = ExportedDataset(
                 folder=str(folder), form=form, target="tool-use", parts={p: sum(n[p] for n in count.values()) for p in PARTS},
                 per_route=count, per_source={"generated": sum(sum(n.values()) for n in count.values())},
                 left_out=dict(left_out), masked=changed, hash=made.hexdigest(),
@@ -88,12 +88,12 @@ def export(
             (unfinished / "README.md").write_text(_card(result, fleet, private_data), encoding="utf-8")
             stack.close()
     except OSError as error:
-        raise ExportError(f"{folder} cannot be written: {error.strerror}") from error
+        raise DatasetExportError(f"{folder} cannot be written: {error.strerror}") from error
     tell(len(dialogues), len(dialogues))
     return result
 
 
-def masked(dialogue: Dialogue) -> Dialogue:
+def masked(dialogue: ToolDialogue) -> ToolDialogue:
     """Without private data, in every text of it."""
     calls = tuple(
         Call(tool=c.tool, arguments=_without(c.arguments), result=pii.mask(c.result), ok=c.ok) for c in dialogue.calls
@@ -109,7 +109,7 @@ def _without(value: Any) -> Any:
     return {name: _without(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
-def _card(made: Exported, fleet: Fleet, private_data: Private) -> str:
+def _card(made: ExportedDataset, fleet: Fleet, private_data: Private) -> str:
     """The README.md."""
     rows = [f"| {name} | " + " | ".join(str(n[p]) for p in PARTS) + " |" for name, n in made.per_route.items()]
     left_out = "; ".join(f"{why}: {n:,}" for why, n in made.left_out.items()) or "nothing"

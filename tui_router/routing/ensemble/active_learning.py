@@ -25,7 +25,7 @@ ALIKE = 0.75
 """Likeness from which on two requests are the same question."""
 
 
-def worth(decision: Decision, shadows: Sequence[Decision], labels: Mapping[str, int]) -> bool:
+def is_informative(decision: Decision, shadows: Sequence[Decision], labels: Mapping[str, int]) -> bool:
     """Whether the label of this request would teach more than most.
 
     Args:
@@ -44,7 +44,7 @@ def worth(decision: Decision, shadows: Sequence[Decision], labels: Mapping[str, 
     return first < RATHER_SURE and labels.get(decision.route, 0) <= RARE < most
 
 
-class Asked:
+class QueryBudget:
     """What the person was asked about: how often today, and the likes of what."""
 
     def __init__(self, a_day: int) -> None:
@@ -52,14 +52,14 @@ class Asked:
         self._day, self._today = "", 0
         self._sketches: list[NDArray[np.float32]] = []
 
-    def may(self, day: str, sketch: NDArray[np.float32]) -> bool:
+    def may(self, day: str, embedding: NDArray[np.float32]) -> bool:
         """Whether one more question is allowed on this day, and this is not a question that was asked before."""
         if (self._today if day == self._day else 0) >= self.a_day:
             return False
-        return all(float(one @ sketch) < ALIKE for one in self._sketches)
+        return all(float(one @ embedding) < ALIKE for one in self._sketches)
 
-    def note(self, day: str, sketch: NDArray[np.float32]) -> None:
+    def note(self, day: str, embedding: NDArray[np.float32]) -> None:
         """The person was asked."""
         self._today = self._today + 1 if day == self._day else 1
         self._day = day
-        self._sketches = [*self._sketches[-199:], sketch]
+        self._sketches = [*self._sketches[-199:], embedding]

@@ -27,7 +27,7 @@ _LEAST_P = 1e-6
 _NOWHERE = -1e9
 
 
-class Row(NamedTuple):
+class CalibrationRow(NamedTuple):
     """A graded decision of one router."""
 
     scores: list[float]
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     """Place of the right route's."""
 
 
-def row_of(grade: Grade, router: str) -> Row | None:
+def row_of(grade: Grade, router: str) -> CalibrationRow | None:
     """The row of a grade; None when the router did not decide, or did not know the right route."""
     decision = grade.decisions.get(router)
     if decision is None:
@@ -44,10 +44,10 @@ def row_of(grade: Grade, router: str) -> Row | None:
     place = next((i for i, (name, _) in enumerate(decision.ranking) if name == grade.label), None)
     if place is None:
         return None
-    return Row([math.log(max(_LEAST_P, p)) * decision.temperature for _, p in decision.ranking], place)
+    return CalibrationRow([math.log(max(_LEAST_P, p)) * decision.temperature for _, p in decision.ranking], place)
 
 
-def temperature(rows: Sequence[Row]) -> float:
+def temperature(rows: Sequence[CalibrationRow]) -> float:
     """The temperature with the least log loss on the newest of a router's graded decisions; 1 when there are none.
 
     Args:
@@ -65,12 +65,12 @@ def temperature(rows: Sequence[Row]) -> float:
     return float(_STEPS[int(np.argmin(np.array(losses) + STOCK * 0.5 * np.log(_STEPS) ** 2))])
 
 
-def tempered(decision: Decision, t: float) -> Decision:
+def rescale(decision: Decision, t: float) -> Decision:
     """The decision at a temperature: the same order, more or less sure."""
-    return decision if t == 1.0 else replace(decision, ranking=lifted(decision.ranking, t), temperature=t)
+    return decision if t == 1.0 else replace(decision, ranking=rescale_ranking(decision.ranking, t), temperature=t)
 
 
-def lifted(ranking: Ranking, t: float) -> Ranking:
+def rescale_ranking(ranking: Ranking, t: float) -> Ranking:
     """A ranking at a temperature."""
     if t == 1.0:
         return ranking

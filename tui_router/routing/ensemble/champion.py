@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from tui_router.core.statistics import tail
-from tui_router.core.types import Lead
+from tui_router.core.types import Promotion
 from tui_router.routing.ensemble.grading import Grade
 
 TUNED = "tuned"
@@ -35,7 +35,7 @@ _BETS = (0.65, 0.80, 0.95)
 """Shares of the turns that tell them apart on which the former leader is bet to be right; the fortune is split evenly."""
 
 
-class Change(Struct, frozen=True):
+class ChampionChange(Struct, frozen=True):
     """A router took the lead."""
 
     at: int
@@ -49,19 +49,19 @@ class Change(Struct, frozen=True):
     lost: int
 
 
-class Match:
+class Comparison:
     """One candidate against the leader."""
 
     def __init__(self) -> None:
         self.compared = self.won = self.lost = 0
         self._fortunes = [1.0] * len(_BETS)
 
-    def add(self, leader: bool, candidate: bool) -> None:
+    def add(self, champion: bool, candidate: bool) -> None:
         """One more turn that both decided."""
         self.compared += 1
-        self.won += candidate and not leader
-        self.lost += leader and not candidate
-        if leader != candidate:
+        self.won += candidate and not champion
+        self.lost += champion and not candidate
+        if champion != candidate:
             self._fortunes = [f * 2 * (p if candidate else 1 - p) for f, p in zip(self._fortunes, _BETS, strict=True)]
 
     def wins(self, candidates: int) -> bool:
@@ -90,7 +90,7 @@ def share(compared: int) -> float:
     return left * 0.5 ** (look - len(_SPENDING) + 1)
 
 
-class Standing:
+class ChampionSelector:
     """The race so far: who leads, and how far the others have come. Depends on nothing but the grades, in their order.
 
     After a change all comparisons begin anew: what made the leader lead must not be counted twice.
@@ -101,24 +101,24 @@ class Standing:
         leads: Who was given the lead, and when; oldest first.
     """
 
-    def __init__(self, first: str, routers: Sequence[str], leads: Sequence[Lead] = ()) -> None:
-        self.routers, self.leader = tuple(routers), first
+    def __init__(self, first: str, routers: Sequence[str], leads: Sequence[Promotion] = ()) -> None:
+        self.routers, self.champion = tuple(routers), first
         self.former = first
         """Who led before the present leader was promoted."""
         self.promoted = ""
         """The run that leads, when a trained router does."""
-        self.changes: list[Change] = []
+        self.changes: list[ChampionChange] = []
         self._leads, self._since = deque(leads), 0
         self._begin()
 
     def _begin(self) -> None:
-        self.matches = {name: Match() for name in self.routers if name != self.leader}
+        self.matches = {name: Comparison() for name in self.routers if name != self.champion}
 
-    def give(self, lead: Lead) -> None:
+    def give(self, lead: Promotion) -> None:
         """Somebody is given the lead; the comparisons begin anew behind it."""
-        if lead.router != self.leader and self.leader in self.routers:
-            self.former = self.leader
-        self.leader, self.promoted, self._since = lead.router, lead.run, lead.after
+        if lead.router != self.champion and self.champion in self.routers:
+            self.former = self.champion
+        self.champion, self.promoted, self._since = lead.router, lead.run, lead.after
         self._begin()
 
     def settle(self) -> None:
@@ -126,11 +126,11 @@ class Standing:
         while self._leads:
             self.give(self._leads.popleft())
 
-    def add(self, grade: Grade) -> Change | None:
+    def add(self, grade: Grade) -> ChampionChange | None:
         """One more rated turn; returns the change of the leader that it decides."""
         while self._leads and self._leads[0].after < grade.key:
             self.give(self._leads.popleft())
-        led = grade.right(self.leader)
+        led = grade.right(self.champion)
         if led is None or grade.key <= self._since:
             return None
         for name, match in self.matches.items():
@@ -140,8 +140,8 @@ class Standing:
             match.add(led, right)
             won = match.takes_back() if self.promoted and name == self.former else False
             if won or (not self.promoted and match.wins(len(self.matches))):
-                change = Change(grade.key, self.leader, name, match.compared, match.won, match.lost)
-                self.leader, self.promoted = name, ""
+                change = ChampionChange(grade.key, self.champion, name, match.compared, match.won, match.lost)
+                self.champion, self.promoted = name, ""
                 self.changes.append(change)
                 self._begin()
                 return change

@@ -6,20 +6,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from tui_router.core.types import Decision, Lead, Ranking, Request
-from tui_router.routing.ensemble.calibration import NEWEST, Row, lifted, row_of, temperature, tempered
-from tui_router.routing.ensemble.champion import TUNED, Change, Standing, first_leader
+from tui_router.core.types import Decision, Promotion, Ranking, Request
+from tui_router.routing.ensemble.calibration import (
+    NEWEST,
+    CalibrationRow,
+    rescale,
+    rescale_ranking,
+    row_of,
+    temperature,
+)
+from tui_router.routing.ensemble.champion import TUNED, ChampionChange, ChampionSelector, first_leader
 from tui_router.routing.ensemble.grading import Grade
 from tui_router.routing.router import Router
 
 AUTO = "auto"
 
 
-class Runner:
+class EnsembleMember:
     """One router as the race runs it, calibrated, for those who want a single one."""
 
-    def __init__(self, race: Race, name: str) -> None:
-        self._race, self.name = race, name
+    def __init__(self, ensemble: RouterEnsemble, name: str) -> None:
+        self._race, self.name = ensemble, name
 
     @property
     def version(self) -> str:
@@ -39,19 +46,19 @@ class Runner:
         return self._race.rankings_by(self.name, requests)
 
 
-class Raced(Struct, frozen=True):
+class EnsembleDecision(Struct, frozen=True):
     """What all routers made of a request."""
 
     decision: Decision
     """The leader's."""
     shadows: tuple[Decision, ...]
 
-    def led_by(self, decision: Decision) -> Raced:
+    def with_champion(self, decision: Decision) -> EnsembleDecision:
         """The same, with this decision before all others."""
-        return Raced(decision, (self.decision, *self.shadows))
+        return EnsembleDecision(decision, (self.decision, *self.shadows))
 
 
-class Race:
+class RouterEnsemble:
     """The routers that decide at once, without a server, and who of them leads.
 
     Args:
@@ -72,39 +79,39 @@ class Race:
         self._all = (*self.routers, *late)
         self._first = first_leader(accuracy, list(self.routers))
         self.pinned = pinned
-        self._leads: list[Lead] = []
-        self.standing = Standing(self._first, self._all)
+        self._leads: list[Promotion] = []
+        self.standing = ChampionSelector(self._first, self._all)
         """Who leads by the verdicts alone, and every change so far."""
         self._grades: dict[int, Grade] = {}
-        self._rows: dict[str, dict[int, Row]] = {name: {} for name in (*self._all, TUNED)}
+        self._rows: dict[str, dict[int, CalibrationRow]] = {name: {} for name in (*self._all, TUNED)}
         """Router -> its graded decisions, for the calibration."""
         self._temperatures = dict.fromkeys((*self._all, TUNED), 1.0)
 
     @property
-    def leader(self) -> str:
+    def champion(self) -> str:
         """The name of the router that is acted on."""
-        return self.pinned if self.pinned in self._all else self.standing.leader
+        return self.pinned if self.pinned in self._all else self.standing.champion
 
     @property
-    def at_once(self) -> str:
+    def best_immediate(self) -> str:
         """The leader, or who acts when the leader does not answer in time."""
-        if self.leader in self.routers:
-            return self.leader
+        if self.champion in self.routers:
+            return self.champion
         return self.standing.former if self.standing.former in self.routers else self._first
 
     @property
-    def leading_run(self) -> str:
+    def champion_run(self) -> str:
         """The run whose router leads; empty when a router leads that came with the program."""
-        return self.standing.promoted if self.leader == TUNED else ""
+        return self.standing.promoted if self.champion == TUNED else ""
 
-    def lead(self, leads: Sequence[Lead]) -> None:
+    def restore_promotions(self, leads: Sequence[Promotion]) -> None:
         """Who was given the lead so far, oldest first: in place of what was known of that."""
         self._leads = list(leads)
         self._stand()
 
     def _stand(self) -> None:
         """The standing, from the start."""
-        self.standing = Standing(self._first, self._all, self._leads)
+        self.standing = ChampionSelector(self._first, self._all, self._leads)
         for one in self.grades:
             self.standing.add(one)
         self.standing.settle()
@@ -114,11 +121,13 @@ class Race:
         """Every rated turn, oldest first."""
         return [self._grades[key] for key in sorted(self._grades)]
 
-    def decide(self, request: Request) -> Raced:
+    def decide(self, request: Request) -> EnsembleDecision:
         """All decisions on a request that come at once."""
-        leader = self.at_once
-        decision = self.decide_by(leader, request)
-        return Raced(decision, tuple(self.decide_by(name, request) for name in self.routers if name != leader))
+        champion = self.best_immediate
+        decision = self.decide_by(champion, request)
+        return EnsembleDecision(
+            decision, tuple(self.decide_by(name, request) for name in self.routers if name != champion)
+        )
 
     def decide_by(self, name: str, request: Request) -> Decision:
         """One router's calibrated decision."""
@@ -127,19 +136,19 @@ class Race:
     def rankings_by(self, name: str, requests: Iterable[Request]) -> Iterator[Ranking]:
         """The rankings of one router's calibrated decisions."""
         at = self._temperatures[name]
-        return (lifted(ranking, at) for ranking in self.routers[name].rankings(requests))
+        return (rescale_ranking(ranking, at) for ranking in self.routers[name].rankings(requests))
 
     def calibrated(self, decision: Decision) -> Decision:
         """A decision at its router's temperature."""
-        return tempered(decision, self._temperatures[decision.router])
+        return rescale(decision, self._temperatures[decision.router])
 
     def replace(self, router: Router) -> None:
         """Put a newer model of a router in its place; what its name has won stays."""
         self.routers[router.name] = router
 
-    def grade(self, graded: Mapping[int, Grade | None]) -> Change | None:
+    def grade(self, graded: Mapping[int, Grade | None]) -> ChampionChange | None:
         """Take in new, changed and withdrawn grades; returns the change of the leader, if there was one now."""
-        before = self.leader
+        before = self.champion
         newest = max(self._grades, default=0)
         later = all(key > newest for key in graded)
         for key in sorted(graded):
@@ -157,4 +166,4 @@ class Race:
         self._temperatures = {
             name: temperature([rows[key] for key in sorted(rows)[-NEWEST:]]) for name, rows in self._rows.items()
         }
-        return self.standing.changes[-1] if self.standing.changes and self.leader != before else None
+        return self.standing.changes[-1] if self.standing.changes and self.champion != before else None

@@ -20,7 +20,7 @@ BINS = 10
 RESAMPLES = 10_000
 
 
-class Labelled(Struct, frozen=True):
+class LabelledRequest(Struct, frozen=True):
     """A request with its right route."""
 
     row: Mapping[str, Any]
@@ -29,10 +29,10 @@ class Labelled(Struct, frozen=True):
     route: str
 
 
-class Judged(Struct, frozen=True):
+class ScoredDecision(Struct, frozen=True):
     """A labelled request and what a router made of it."""
 
-    row: Labelled
+    row: LabelledRequest
     decision: Decision
 
     @property
@@ -41,7 +41,7 @@ class Judged(Struct, frozen=True):
         return self.decision.route == self.row.route
 
 
-def summary(judged: Sequence[Judged]) -> dict[str, Any]:
+def summary(judged: Sequence[ScoredDecision]) -> dict[str, Any]:
     """The figures of one router: accuracy, interval, macro F1, calibration, per route, confusion, latency in ms."""
     n = len(judged)
     hits = sum(j.right for j in judged)
@@ -63,7 +63,7 @@ def summary(judged: Sequence[Judged]) -> dict[str, Any]:
     }
 
 
-def compare(first: Sequence[Judged], second: Sequence[Judged]) -> dict[str, Any]:
+def compare(first: Sequence[ScoredDecision], second: Sequence[ScoredDecision]) -> dict[str, Any]:
     """Two routers on the same rows: the difference of their accuracies, and whether it is more than chance.
 
     The interval comes from a paired bootstrap (Efron 1979; rows drawn again `RESAMPLES` times, always the same draws),
@@ -96,14 +96,14 @@ def expected_calibration_error(pairs: Iterable[tuple[float, bool]], bins: int = 
     return sum(abs(confident - hits) for confident, hits in sums.values()) / n if n else 0.0
 
 
-def _asked(judged: Sequence[Judged], threshold: float) -> dict[str, float]:
+def _asked(judged: Sequence[ScoredDecision], threshold: float) -> dict[str, float]:
     """Share of the rows below a confidence: of all, and of all those that were right nevertheless."""
     below = [j for j in judged if j.decision.confidence < threshold]
     n = max(1, len(judged))
     return {"all": len(below) / n, "though_right": sum(j.right for j in below) / n}
 
 
-def _of_route(judged: Sequence[Judged], route: str) -> dict[str, Any]:
+def _of_route(judged: Sequence[ScoredDecision], route: str) -> dict[str, Any]:
     n = sum(j.row.route == route for j in judged)
     said = sum(j.decision.route == route for j in judged)
     hits = sum(j.right for j in judged if j.row.route == route)
@@ -112,14 +112,14 @@ def _of_route(judged: Sequence[Judged], route: str) -> dict[str, Any]:
     return {"n": n, "recall": recall, "precision": precision, "f1": f1, "ci95": list(wilson(hits, n))}
 
 
-def _brier(judged: Judged) -> float:
+def _brier(judged: ScoredDecision) -> float:
     """Squared distance between the probabilities and the truth."""
     known = dict(judged.decision.ranking)
     known.setdefault(judged.row.route, 0.0)
     return sum((p - (route == judged.row.route)) ** 2 for route, p in known.items())
 
 
-def _confusion(judged: Sequence[Judged]) -> dict[str, dict[str, int]]:
+def _confusion(judged: Sequence[ScoredDecision]) -> dict[str, dict[str, int]]:
     """Right route -> decided route -> how often."""
     counts = Counter((j.row.route, j.decision.route) for j in judged)
     table: dict[str, dict[str, int]] = {}

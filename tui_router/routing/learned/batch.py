@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tui_router.core.types import Request
 from tui_router.routing.learned import conversation_gate
-from tui_router.routing.learned.text_stage import Key, alone, earlier, key_of
+from tui_router.routing.learned.text_stage import RequestKey, alone, earlier, key_of
 
 if TYPE_CHECKING:
     from tui_router.routing.learned.learned_router import LearnedRouter
@@ -42,7 +42,7 @@ class _Tree:
     def __init__(self) -> None:
         self.texts: list[Request] = []
         """The different requests, without their conversations."""
-        self._text: dict[Key, int] = {}
+        self._text: dict[RequestKey, int] = {}
         self._place: dict[_Step, int] = {}
         self.depth: list[int] = []
 
@@ -86,7 +86,7 @@ class _Levels:
     def __init__(self, router: LearnedRouter, tree: _Tree) -> None:
         self._router = router
         self._steps, depth = tree.table(), np.array(tree.depth)
-        self._read = read = router.reader.read_many(tree.texts)
+        self._read = read = router.text_stage.read_many(tree.texts)
         self._shown = np.array([request.shows_image for request in tree.texts])
         self.decided = np.zeros((len(depth), read.chances.shape[1]))
         """The probabilities of each request of the tree. Shape (requests of all conversations, routes)."""
@@ -97,7 +97,7 @@ class _Levels:
             sketches = read.sketches[texts] if len(router.memory) else None
             self.decided[here] = router.mixed(read.chances[texts], read.scope[texts], signs, sketches).chances
 
-    def _signs(self, here: NDArray[np.intp], level: int) -> conversation_gate.Signs:
+    def _signs(self, here: NDArray[np.intp], level: int) -> conversation_gate.GateInputs:
         """What the gate looks at, of the requests in these places, each with `level` others before it."""
         before = np.empty((len(here), level), np.intp)
         at = here
@@ -113,4 +113,6 @@ class _Levels:
             read.said[earlier][..., conversation_gate.Said._fields.index("role")] > 0,
         )
         own = read.chances[texts]
-        return conversation_gate.Signs(read.said[texts], own, past, self._steps[here, 2].astype(float), small_talk(own))
+        return conversation_gate.GateInputs(
+            read.said[texts], own, past, self._steps[here, 2].astype(float), small_talk(own)
+        )

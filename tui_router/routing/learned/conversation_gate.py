@@ -104,7 +104,7 @@ class Past(NamedTuple):
     """`Said.role`. Shape (n, turns)."""
 
 
-class Signs(NamedTuple):
+class GateInputs(NamedTuple):
     """What the gate looks at, for each of n requests."""
 
     said: Floats
@@ -140,7 +140,7 @@ def lent(past: Past) -> tuple[Floats, NDArray[np.intp]]:
     return np.einsum("nt,ntk->nk", share, past.probabilities), share.argmax(axis=1)
 
 
-def features(signs: Signs, shared: Floats, place: NDArray[np.intp]) -> Floats:
+def features(signs: GateInputs, shared: Floats, place: NDArray[np.intp]) -> Floats:
     """The numbers behind the gate. Shape (n, FEATURES).
 
     Args:

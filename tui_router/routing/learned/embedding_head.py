@@ -26,7 +26,7 @@ _STRENGTH = 30.0
 _TEMPERATURE = 1.3
 
 
-class Head(NamedTuple):
+class EmbeddingHead(NamedTuple):
     """A linear model over the vectors of one encoder."""
 
     encoder: str
@@ -50,7 +50,9 @@ def unit(vectors: Floats) -> Floats:
     return result
 
 
-def fit_head(encoder: str, made_from: str, vectors: Floats, labels: Sequence[str], routes: Sequence[str]) -> Head:
+def fit_head(
+    encoder: str, made_from: str, vectors: Floats, labels: Sequence[str], routes: Sequence[str]
+) -> EmbeddingHead:
     """Multinomial logistic regression on vectors of length 1.
 
     Args:
@@ -73,10 +75,10 @@ def fit_head(encoder: str, made_from: str, vectors: Floats, labels: Sequence[str
         return loss, np.concatenate([(x.T @ miss * _STRENGTH + w).ravel(), miss.sum(axis=0) * _STRENGTH])
 
     flat = minimise(objective, np.zeros(d * k + k, np.float32))
-    return Head(encoder, made_from, tuple(routes), flat[: d * k].reshape(d, k), flat[d * k :])
+    return EmbeddingHead(encoder, made_from, tuple(routes), flat[: d * k].reshape(d, k), flat[d * k :])
 
 
-def pack_head(head: Head) -> dict[str, Any]:
+def pack_head(head: EmbeddingHead) -> dict[str, Any]:
     """The arrays of a head as they are stored."""
     return {
         "encoder": np.array(head.encoder), "made_from": np.array(head.made_from), "routes": np.array(head.routes),
@@ -84,7 +86,7 @@ def pack_head(head: Head) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def load_head(path: Path) -> Head | None:
+def load_head(path: Path) -> EmbeddingHead | None:
     """A stored head; None when there is none that can be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -93,6 +95,6 @@ def load_head(path: Path) -> Head | None:
         return None
 
 
-def _read(file: Mapping[str, NDArray[Any]]) -> Head:
+def _read(file: Mapping[str, NDArray[Any]]) -> EmbeddingHead:
     routes = tuple(str(name) for name in file["routes"])
-    return Head(str(file["encoder"]), str(file["made_from"]), routes, file["weights"], file["bias"])
+    return EmbeddingHead(str(file["encoder"]), str(file["made_from"]), routes, file["weights"], file["bias"])

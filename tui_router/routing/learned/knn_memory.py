@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_router.routing.linear.ngrams import Pieces
+from tui_router.routing.linear.ngrams import TokenSet
 from tui_router.routing.linear.sparse import sums
 from tui_router.routing.linear.word_vectors import WordVectors
 
@@ -44,7 +44,7 @@ MOST_NEAR = 64
 """Lessons that speak at a time: the likest. More of the same say nothing new."""
 
 
-class Sketcher:
+class RandomProjectionEncoder:
     """Turns texts into sketches: vectors of length 1 whose product is their likeness."""
 
     def __init__(self, words: WordVectors, rarity: Callable[[str], float]) -> None:
@@ -76,12 +76,12 @@ class Sketcher:
         spelling = _signs(word) + _STEM_WEIGHT * _signs("~" + word[:_STEM])
         return np.concatenate([weight * spelling, weight * self._words.mean_of(word)])
 
-    def sketch(self, pieces: Pieces) -> Floats:
+    def embedding(self, pieces: TokenSet) -> Floats:
         """The sketch of a text; zeros for an empty one. Shape: (dimensions,)."""
         one: Floats = self.sketches([pieces])[0]
         return one
 
-    def sketches(self, texts: Sequence[Pieces]) -> Floats:
+    def sketches(self, texts: Sequence[TokenSet]) -> Floats:
         """The sketches of several texts. Shape: (texts, dimensions)."""
         words = {word: place for place, word in enumerate(dict.fromkeys(w for text in texts for w in text.words))}
         total = sums(self._rows_of(words), [[words[word] for word in text.words] for text in texts])
@@ -105,7 +105,7 @@ def _signs(token: str) -> Floats:
     return result
 
 
-class Kept(NamedTuple):
+class StoredLabel(NamedTuple):
     """A lesson in memory."""
 
     key: int
@@ -118,28 +118,28 @@ class Kept(NamedTuple):
     """The route of the conversation that it stood in; empty for a request that speaks for itself."""
 
 
-class Near(NamedTuple):
+class Neighbour(NamedTuple):
     """A lesson that a request is like."""
 
-    lesson: Kept
+    lesson: StoredLabel
     likeness: float
     share: float
     """Of the lesson's strength, 0 to 1."""
 
 
-class Memory:
+class KnnMemory:
     """The lessons at hand."""
 
-    def __init__(self, sketcher: Sketcher) -> None:
-        self.sketcher = sketcher
-        self._lessons: list[Kept] = []
+    def __init__(self, projection: RandomProjectionEncoder) -> None:
+        self.projection = projection
+        self._lessons: list[StoredLabel] = []
         self._keys: set[int] = set()
-        self._sketches = np.zeros((64, sketcher.dimensions), np.float32)
+        self._sketches = np.zeros((64, projection.dimensions), np.float32)
 
     def __len__(self) -> int:
         return len(self._lessons)
 
-    def keep(self, lesson: Kept, sketch: Floats) -> None:
+    def keep(self, lesson: StoredLabel, embedding: Floats) -> None:
         """Remember a lesson; one with the same key is replaced, and beyond `MOST_LESSONS` the oldest goes.
 
         Lessons with keys below 0 were not given by a verdict: they stay, and are not counted.
@@ -150,7 +150,7 @@ class Memory:
         n = len(self._lessons)
         if n == len(self._sketches):
             self._sketches = np.concatenate([self._sketches, np.zeros_like(self._sketches)])
-        self._sketches[n] = sketch
+        self._sketches[n] = embedding
         self._lessons.append(lesson)
         if lesson.key >= 0:
             self._keys.add(lesson.key)
@@ -160,7 +160,7 @@ class Memory:
         if key in self._keys:
             self._drop(next(i for i, lesson in enumerate(self._lessons) if lesson.key == key))
 
-    def taught(self) -> list[tuple[Kept, Floats]]:
+    def user_items(self) -> list[tuple[StoredLabel, Floats]]:
         """The lessons that a verdict gave, oldest first, each with its sketch; descriptions of routes are none."""
         return [(one, self._sketches[place]) for place, one in enumerate(self._lessons) if one.key >= 0]
 
@@ -174,7 +174,7 @@ class Memory:
         result: Floats = sketches @ self._sketches[: len(self._lessons)].T
         return result
 
-    def near(self, likeness: Floats, context: str = "") -> list[Near]:
+    def near(self, likeness: Floats, context: str = "") -> list[Neighbour]:
         """The lessons that speak, the likest first.
 
         Args:
@@ -197,11 +197,11 @@ class Memory:
             )  # elsewhere the same words may mean something else
             if lesson.strength < 0:
                 share **= 3  # negative evidence says little about what is only alike
-            found.append(Near(lesson, like, share))
+            found.append(Neighbour(lesson, like, share))
         return sorted(found, key=lambda near: -near.share)
 
 
-def evidence(near: list[Near]) -> dict[str, float]:
+def evidence(near: list[Neighbour]) -> dict[str, float]:
     """What lessons add to the score of each route: the strongest voice for it, and all voices against it."""
     moves: dict[str, float] = {}
     against: dict[str, float] = {}

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import one_line
 from tui_router.core.types import Decision, Message, Ranking, Reason, Request
-from tui_router.routing.labels import Lesson
+from tui_router.routing.labels import Label
 from tui_router.routing.learned import batch, conversation_gate, knn_memory
-from tui_router.routing.learned.embedding_head import Head
-from tui_router.routing.learned.knn_memory import Kept, Memory, Near
-from tui_router.routing.learned.personal_model import Own
-from tui_router.routing.learned.shipped_model import Prior
+from tui_router.routing.learned.embedding_head import EmbeddingHead
+from tui_router.routing.learned.knn_memory import KnnMemory, Neighbour, StoredLabel
+from tui_router.routing.learned.personal_model import PersonalModel
+from tui_router.routing.learned.shipped_model import ShippedModel
 from tui_router.routing.learned.shipped_model import shipped as shipped_prior
-from tui_router.routing.learned.text_stage import Reader, Reading, earlier
+from tui_router.routing.learned.text_stage import TextAnalysis, TextStage, earlier
 from tui_router.routing.linear.lbfgs import logs, softmax
-from tui_router.routing.linear.ngrams import pieces
+from tui_router.routing.linear.ngrams import tokenize
 from tui_router.routing.linear.text_model import TextModel
 from tui_router.routing.router import ranked, ties
 from tui_router.routing.rules.rules_router import RulesRouter
@@ -44,20 +44,20 @@ _AT_A_TIME = 512
 """Requests that are decided together."""
 
 
-class Before(NamedTuple):
+class PriorTurn(NamedTuple):
     """An earlier request of the conversation, as it was decided."""
 
-    reading: Reading
+    reading: TextAnalysis
     chances: Floats
     message: Message
 
 
-class Mixed(NamedTuple):
+class Blended(NamedTuple):
     """What n requests come to, when memory and conversation have had their say."""
 
     chances: Floats
     """Shape (n, routes)."""
-    near: list[list[Near]]
+    near: list[list[Neighbour]]
     held: Floats
     """How much the conversation lent, 0 to 1. Shape (n,)."""
     lender: NDArray[np.intp]
@@ -65,12 +65,12 @@ class Mixed(NamedTuple):
     scope: Floats
 
 
-class Voices(NamedTuple):
+class Trace(NamedTuple):
     """How a decision came about."""
 
-    reading: Reading
+    reading: TextAnalysis
     chances: Floats
-    near: list[Near]
+    near: list[Neighbour]
     held: float
     """How much the conversation lent, 0 to 1."""
     lender: str
@@ -85,7 +85,7 @@ class LearnedRouter:
         fleet: Routes of today; those that the prior does not know work from their description and triggers.
         rules: The rules of the same fleet: their evidence is a feature.
         prior: The model of the seeds.
-        own: A model fitted to the person's own verdicts.
+        personal: A model fitted to the person's own verdicts.
         text: The prior's text model, when another router has made it already.
     """
 
@@ -101,16 +101,16 @@ class LearnedRouter:
         fleet: Fleet,
         rules: RulesRouter,
         *,
-        prior: Prior | None = None,
-        own: Own | None = None,
+        prior: ShippedModel | None = None,
+        personal: PersonalModel | None = None,
         text: TextModel | None = None,
     ) -> None:
-        self.fleet, self.rules, self.own = fleet, rules, own
+        self.fleet, self.rules, self.personal = fleet, rules, personal
         self.prior = prior or shipped_prior()
-        self.reader = Reader(fleet, rules, self.prior, own, text)
-        self.sketcher = self.reader.sketcher
-        self.memory = Memory(self.sketcher)
-        self._routes = self.reader.routes
+        self.text_stage = TextStage(fleet, rules, self.prior, personal, text)
+        self.projection = self.text_stage.projection
+        self.memory = KnnMemory(self.projection)
+        self._routes = self.text_stage.routes
         self._priority = np.log(np.array([route.priority for route in fleet.routes]))
         self._ties = ties(fleet)
         self._plain = not self._priority.any()
@@ -122,20 +122,20 @@ class LearnedRouter:
     def _describe_new_routes(self) -> None:
         """Let a route that the prior does not know begin with its own description as its only example."""
         for place, route in enumerate(self.fleet.routes):
-            if not self.reader.known[place]:
+            if not self.text_stage.known[place]:
                 words = " ".join(word.rstrip("*") for t in route.triggers if t.weight > 0 for word in t.words)
                 said = f"{route.name.replace('_', ' ')} {route.description} {words}"
                 self.memory.keep(
-                    Kept(-1 - place, route.description, route.name, _DESCRIBED, ""),
-                    self.sketcher.sketch(pieces(said)),
+                    StoredLabel(-1 - place, route.description, route.name, _DESCRIBED, ""),
+                    self.projection.embedding(tokenize(said)),
                 )
 
     @property
     def version(self) -> str:
         """Eight hex digits: the prior, the rules, the own model and every lesson."""
         if not self._version:
-            own = self.own.name if self.own is not None else ""
-            head = self.reader.head.encoder if self.reader.head is not None else ""
+            own = self.personal.name if self.personal is not None else ""
+            head = self.text_stage.head.encoder if self.text_stage.head is not None else ""
             made = hashlib.blake2b(f"{self.prior.made_from} {self.rules.version} {own} {head}".encode(), digest_size=4)
             made.update(self._taught.digest())
             self._version = made.hexdigest()
@@ -178,56 +178,56 @@ class LearnedRouter:
         """Probabilities after the routes' priorities; they sum to 1."""
         return chances if self._plain else softmax(logs(chances) + self._priority)
 
-    def use_head(self, head: Head | None) -> None:
+    def use_head(self, head: EmbeddingHead | None) -> None:
         """Let a head over the vectors of a served encoder speak too, wherever `reader.hear` brings a vector."""
-        self.reader.use_head(head)
+        self.text_stage.use_head(head)
         self._version = ""
 
-    def consider(self, request: Request) -> Voices:
+    def consider(self, request: Request) -> Trace:
         """All voices on a request, in its conversation."""
         return self._mixed_one(*self._told(request))
 
-    def signs(self, request: Request) -> conversation_gate.Signs | None:
+    def signs(self, request: Request) -> conversation_gate.GateInputs | None:
         """What the gate of the conversation looks at; None without one."""
         reading, past, asked = self._told(request)
         return self._signs(reading, past, asked) if past else None
 
-    def _told(self, request: Request) -> tuple[Reading, list[Before], bool]:
+    def _told(self, request: Request) -> tuple[TextAnalysis, list[PriorTurn], bool]:
         """(what the request says by itself, the turns before it, whether the answer before it ended with a question)."""
-        past: list[Before] = []
+        past: list[PriorTurn] = []
         asked = False
         for message in conversation_gate.window(request.history):
             if message.role == "assistant":
                 asked = conversation_gate.asks(message)
                 continue
-            before = self.reader.read(earlier(message))
-            past.append(Before(before, self._mixed_one(before, past, asked).chances, message))
+            before = self.text_stage.read(earlier(message))
+            past.append(PriorTurn(before, self._mixed_one(before, past, asked).chances, message))
             asked = False
-        return self.reader.read(request), past, asked
+        return self.text_stage.read(request), past, asked
 
-    def _mixed_one(self, reading: Reading, past: list[Before], asked: bool) -> Voices:
+    def _mixed_one(self, reading: TextAnalysis, past: list[PriorTurn], asked: bool) -> Trace:
         own = reading.chances
         if not past and not len(self.memory):
             chances = reading.scope * own + (1 - reading.scope) / len(own)
-            return Voices(reading, chances, [], 0.0, "", reading.scope)
+            return Trace(reading, chances, [], 0.0, "", reading.scope)
         signs = self._signs(reading, past, asked) if past else None
-        sketches = reading.sketch[None] if len(self.memory) else None
+        sketches = reading.embedding[None] if len(self.memory) else None
         made = self.mixed(own[None], np.array([reading.scope]), signs, sketches)
         lender = past[-1 - int(made.lender[0])].message.content if past else ""
-        return Voices(reading, made.chances[0], made.near[0], float(made.held[0]), lender, float(made.scope[0]))
+        return Trace(reading, made.chances[0], made.near[0], float(made.held[0]), lender, float(made.scope[0]))
 
-    def _signs(self, reading: Reading, past: list[Before], asked: bool) -> conversation_gate.Signs:
+    def _signs(self, reading: TextAnalysis, past: list[PriorTurn], asked: bool) -> conversation_gate.GateInputs:
         newest_first = past[: -conversation_gate.TURNS - 1 : -1]
         chances = np.array([[before.chances for before in newest_first]])
         before = conversation_gate.Past(
             chances,
-            np.array([[before.reading.sketch @ reading.sketch for before in newest_first]]),
+            np.array([[before.reading.embedding @ reading.embedding for before in newest_first]]),
             self.small_talk(chances) > conversation_gate.IDLE,
             np.array([[before.message.shows_image for before in newest_first]]),
             np.array([[before.reading.said.role > 0 for before in newest_first]]),
         )
         own = reading.chances[None]
-        return conversation_gate.Signs(
+        return conversation_gate.GateInputs(
             np.array([reading.said]), own, before, np.array([float(asked)]), self.small_talk(own)
         )
 
@@ -236,8 +236,8 @@ class LearnedRouter:
         return chances[..., self._small_talk] if self._small_talk >= 0 else np.zeros(chances.shape[:-1])
 
     def mixed(
-        self, own: Floats, scope: Floats, signs: conversation_gate.Signs | None, sketches: Floats | None
-    ) -> Mixed:
+        self, own: Floats, scope: Floats, signs: conversation_gate.GateInputs | None, sketches: Floats | None
+    ) -> Blended:
         """What requests come to.
 
         Args:
@@ -252,7 +252,7 @@ class LearnedRouter:
         if signs is not None:
             lent, lender = conversation_gate.lent(signs.past)
             held = conversation_gate.gate(self.prior.context, conversation_gate.features(signs, lent, lender))
-        near: list[list[Near]] = [[]] * n
+        near: list[list[Neighbour]] = [[]] * n
         inside = scope
         if sketches is not None:
             sure, moves = np.zeros(n), np.zeros(own.shape)
@@ -272,10 +272,10 @@ class LearnedRouter:
         inside = np.maximum(inside, held)
         chances = (1 - held)[:, None] * own + held[:, None] * lent
         chances = inside[:, None] * chances + ((1 - inside) / own.shape[1])[:, None]
-        return Mixed(chances, near, held, lender, inside)
+        return Blended(chances, near, held, lender, inside)
 
     # -- why -----------------------------------------------------------------------------------------------------
-    def _reasons(self, voices: Voices, route: str) -> tuple[Reason, ...]:
+    def _reasons(self, voices: Trace, route: str) -> tuple[Reason, ...]:
         said: list[Reason] = []
         if voices.held >= 0.4:
             said.append(
@@ -290,8 +290,8 @@ class LearnedRouter:
         if voices.scope < 0.6:
             said.append(Reason("little in it that the router knows", route, round(4 * (voices.scope - 1), 1)))
         said += [r for r in self.rules.reasons(voices.reading.evidence.hits, route, most=4) if r.weight]
-        text = self.reader.text
-        known = next((text.routes[c] for c, place in self.reader.columns if self._routes[place] == route), None)
+        text = self.text_stage.text
+        known = next((text.routes[c] for c, place in self.text_stage.columns if self._routes[place] == route), None)
         if known is not None and sum(reason.route == route for reason in said) < _ENOUGH:
             words = text.because(voices.reading.features, voices.reading.scored, known, 2)
             said += [
@@ -300,7 +300,7 @@ class LearnedRouter:
         return tuple(said[:8]) or (Reason("nothing in it speaks for any route", route, 0.0),)
 
     # -- learning ------------------------------------------------------------------------------------------------
-    def learn(self, lesson: Lesson) -> None:
+    def learn(self, lesson: Label) -> None:
         """Take a verdict to heart: the next request like it is decided by it. A few tenths of a millisecond."""
         self.memory.forget(lesson.key)
         voices = self.consider(lesson.request)
@@ -314,11 +314,13 @@ class LearnedRouter:
                 np.clip(others - scores[place] + knn_memory.MARGIN, 0.0, knn_memory.STRONGEST)
             )
         around = self._routes[int(voices.chances.argmax())] if voices.held >= 0.5 else ""
-        self.recall(Kept(lesson.key, lesson.request.text[:200], lesson.route, strength, around), voices.reading.sketch)
+        self.restore(
+            StoredLabel(lesson.key, lesson.request.text[:200], lesson.route, strength, around), voices.reading.embedding
+        )
 
-    def recall(self, kept: Kept, sketch: NDArray[np.float32]) -> None:
+    def restore(self, kept: StoredLabel, embedding: NDArray[np.float32]) -> None:
         """Put a lesson that was worked out before into memory."""
-        self.memory.keep(kept, sketch)
+        self.memory.keep(kept, embedding)
         self._taught.update(f"{kept.key} {kept.route} {kept.strength:.2f};".encode())
         self._version = ""
 

@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 from operator import mul
 
-from tui_router.routing.linear.text_model import Known
+from tui_router.routing.linear.text_model import KnownShare
 
 FEATURES = 13
 
 
-def features(known: Known, surest: float, evidence: int, strongest: float) -> list[float]:
+def features(known: KnownShare, surest: float, evidence: int, strongest: float) -> list[float]:
     """The numbers behind the judgement, FEATURES of them.
 
     Args:
@@ -32,7 +32,7 @@ def features(known: Known, surest: float, evidence: int, strongest: float) -> li
     ]  # fmt: skip
 
 
-def judge(weights: Sequence[float], found: Sequence[float]) -> float:
+def in_scope_probability(weights: Sequence[float], found: Sequence[float]) -> float:
     """The probability that the request is in scope, from `features`."""
     score = sum(map(mul, weights, found))
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, score))))

@@ -38,7 +38,7 @@ MOST_ROWS = 2000
 _BLOCK = 1024
 
 
-class Own(NamedTuple):
+class PersonalModel(NamedTuple):
     """The fitted model."""
 
     name: str
@@ -47,11 +47,11 @@ class Own(NamedTuple):
     form_weights: Floats
     """Shape (FORM_FEATURES, k)."""
     temperature: float
-    mine: Library
+    mine: RowIndex
     """The person's rows that it was fitted to."""
     mine_routes: NDArray[np.intp]
     """The route of each of them, as its column in the weights."""
-    seeds: Library
+    seeds: RowIndex
     labels: int
     """How many labels there were when it was fitted, those included that it was not fitted to."""
 
@@ -82,7 +82,7 @@ class Own(NamedTuple):
         return np.asarray(1 / (1 + np.exp(np.clip((NEARER - nearer) / SOFTNESS, -50, 50))))
 
 
-class Library(NamedTuple):
+class RowIndex(NamedTuple):
     """Requests as they are compared."""
 
     sketches: NDArray[np.int8]
@@ -95,7 +95,7 @@ class Library(NamedTuple):
     spread: Floats
 
     @classmethod
-    def of(cls, sketches: Floats, forms: Floats, middle: Floats, spread: Floats) -> Library:
+    def of(cls, sketches: Floats, forms: Floats, middle: Floats, spread: Floats) -> RowIndex:
         """A library of these requests."""
         scales = (np.maximum(np.abs(sketches).max(axis=1), 1e-9) / 127).astype(np.float32)
         forms = ((forms - middle) / spread).astype(np.float32)
@@ -145,7 +145,7 @@ def form_features(text: str) -> Floats:
     )  # fmt: skip
 
 
-def pack_own(own: Own) -> dict[str, NDArray[Any]]:
+def pack_personal_model(own: PersonalModel) -> dict[str, NDArray[Any]]:
     """The arrays of an own model as they are stored."""
     return {
         "own_name": np.array(own.name), "own_form": own.form_weights, "own_temperature": np.array(own.temperature),
@@ -156,16 +156,16 @@ def pack_own(own: Own) -> dict[str, NDArray[Any]]:
     }  # fmt: skip
 
 
-def unpack_own(file: Mapping[str, NDArray[Any]]) -> Own | None:
-    """The model of `pack_own`; None when there is none in the file, or one in the form of an earlier version."""
+def unpack_personal_model(file: Mapping[str, NDArray[Any]]) -> PersonalModel | None:
+    """The model of `pack_personal_model`; None when there is none in the file, or one in the form of an earlier version."""
     if "own_name" not in file or "own_seeds_scales" not in file:
         return None
     middle, spread = file["own_middle"], file["own_spread"]
-    return Own(
+    return PersonalModel(
         name=str(file["own_name"]), form_weights=file["own_form"], temperature=float(file["own_temperature"]),
         labels=int(file["own_labels"]),
         mine_routes=file["own_mine_routes"],
-        mine=Library(file["own_mine"], file["own_mine_scales"], file["own_mine_forms"], middle, spread),
-        seeds=Library(file["own_seeds"], file["own_seeds_scales"], file["own_seeds_forms"], middle, spread),
+        mine=RowIndex(file["own_mine"], file["own_mine_scales"], file["own_mine_forms"], middle, spread),
+        seeds=RowIndex(file["own_seeds"], file["own_seeds_scales"], file["own_seeds_forms"], middle, spread),
         weights=unpack({name: file[f"own_{name}"] for name in Weights._fields}),
     )  # fmt: skip

@@ -21,7 +21,7 @@ from tui_router.routing.linear.text_model import Weights, pack, unpack
 FORMAT = 1
 
 
-class Prior(NamedTuple):
+class ShippedModel(NamedTuple):
     """The shipped model, and what was measured of it on folds of the seeds."""
 
     weights: Weights
@@ -41,7 +41,7 @@ UNREADABLE = (OSError, KeyError, ValueError, EOFError, BadZipFile, zlib.error)
 """What reading a file of arrays may raise when it is damaged or something else."""
 
 
-def save(prior: Prior, path: Path, judged: Sequence[str], chances: NDArray[np.float64]) -> None:
+def save(prior: ShippedModel, path: Path, judged: Sequence[str], chances: NDArray[np.float64]) -> None:
     """Write a prior. No pickle: arrays of numbers and short texts.
 
     Args:
@@ -60,7 +60,7 @@ def save(prior: Prior, path: Path, judged: Sequence[str], chances: NDArray[np.fl
     np.savez_compressed(path, **arrays)
 
 
-def load(path: Path) -> Prior:
+def load(path: Path) -> ShippedModel:
     """Read a prior. Raises ValueError, with a sentence, when it is not one."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -71,18 +71,18 @@ def load(path: Path) -> Prior:
         ) from error
 
 
-def _read(file: Mapping[str, NDArray[Any]]) -> Prior:
+def _read(file: Mapping[str, NDArray[Any]]) -> ShippedModel:
     if int(file["format"]) != FORMAT:
         raise ValueError(f"format {int(file['format'])}, this version reads {FORMAT}")
     accuracy = {str(n): (int(a[0]), int(a[1])) for n, a in zip(file["accuracy_of"], file["accuracy"], strict=True)}
-    return Prior(
+    return ShippedModel(
         weights=unpack(file), temperature=float(file["temperature"]), context=file["context"], scope=file["scope"],
         accuracy=accuracy, made_from=str(file["made_from"]),
     )  # fmt: skip
 
 
 @lru_cache
-def shipped() -> Prior:
+def shipped() -> ShippedModel:
     """The model in `data/prior.npz`."""
     return load(assets.data("prior.npz"))
 

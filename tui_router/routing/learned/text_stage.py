@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Message, Request
 from tui_router.routing.learned import conversation_gate, out_of_scope
-from tui_router.routing.learned.embedding_head import SHARE, Head
-from tui_router.routing.learned.knn_memory import Sketcher
-from tui_router.routing.learned.personal_model import AGREED, VOTE_SHARE, Own, form_features
-from tui_router.routing.learned.shipped_model import Prior
-from tui_router.routing.linear.blas_threads import calculate_on_one
+from tui_router.routing.learned.embedding_head import SHARE, EmbeddingHead
+from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
+from tui_router.routing.learned.personal_model import AGREED, VOTE_SHARE, PersonalModel, form_features
+from tui_router.routing.learned.shipped_model import ShippedModel
+from tui_router.routing.linear.blas_threads import limit_to_one
 from tui_router.routing.linear.lbfgs import logs, pooled, softmax
-from tui_router.routing.linear.ngrams import pieces
-from tui_router.routing.linear.text_model import Features, Known, ManyFeatures, Scored, TextModel
+from tui_router.routing.linear.ngrams import tokenize
+from tui_router.routing.linear.text_model import Features, KnownShare, ManyFeatures, Scored, TextModel
 from tui_router.routing.linear.word_vectors import shipped as shipped_words
 from tui_router.routing.rules.rules_router import Evidence, RulesRouter
 
 Floats = NDArray[np.floating]
 
-Key = tuple[str, str, bool, bool]
+RequestKey = tuple[str, str, bool, bool]
 
 _KEPT_READINGS = 256
 _BLIND, _FLOOR = 10.0, 1e-3
@@ -38,21 +38,23 @@ _LENGTHS = frozenset({"very short", "short", "longer", "long", "long text", "no 
 """Triggers that say nothing but how long a text is."""
 
 
-class Reading:
+class TextAnalysis:
     """What the text of one request says by itself."""
 
-    def __init__(self, evidence: Evidence, features: Features, scored: Scored, sketcher: Sketcher) -> None:
-        self.evidence, self.features, self.scored, self._sketcher = evidence, features, scored, sketcher
+    def __init__(
+        self, evidence: Evidence, features: Features, scored: Scored, projection: RandomProjectionEncoder
+    ) -> None:
+        self.evidence, self.features, self.scored, self._sketcher = evidence, features, scored, projection
         self.chances: Floats = np.zeros(0)
         """Probability of each of the fleet's routes, before memory, conversation and scope."""
-        self.heard = False
+        self.has_embedding = False
         """Whether the head has had its say in them."""
         self.scope = 1.0
 
     @cached_property
-    def sketch(self) -> NDArray[np.float32]:
+    def embedding(self) -> NDArray[np.float32]:
         """For likeness to other requests. Made when it is needed."""
-        return self._sketcher.sketch(self.features.pieces)
+        return self._sketcher.embedding(self.features.pieces)
 
     @cached_property
     def said(self) -> conversation_gate.Said:
@@ -60,13 +62,15 @@ class Reading:
         return conversation_gate.said(self.evidence.look.text)
 
 
-class Readings:
+class TextAnalyses:
     """What n requests say by themselves."""
 
-    def __init__(self, evidence: Sequence[Evidence], features: ManyFeatures, sketcher: Sketcher) -> None:
-        self.evidence, self.features, self._sketcher = evidence, features, sketcher
+    def __init__(
+        self, evidence: Sequence[Evidence], features: ManyFeatures, projection: RandomProjectionEncoder
+    ) -> None:
+        self.evidence, self.features, self._sketcher = evidence, features, projection
         self.chances: Floats = np.zeros((0, 0))
-        """As in `Reading`. Shape (n, routes)."""
+        """As in `TextAnalysis`. Shape (n, routes)."""
         self.scope: Floats = np.zeros(0)
         """Shape (n,)."""
 
@@ -81,7 +85,7 @@ class Readings:
         return np.array([conversation_gate.said(one.look.text) for one in self.evidence])
 
 
-class Reader:
+class TextStage:
     """Reads requests, one by one or many at once; what it makes of them is the same but for the last digits.
 
     Args:
@@ -93,19 +97,24 @@ class Reader:
     """
 
     def __init__(
-        self, fleet: Fleet, rules: RulesRouter, prior: Prior, own: Own | None = None, text: TextModel | None = None
+        self,
+        fleet: Fleet,
+        rules: RulesRouter,
+        prior: ShippedModel,
+        own: PersonalModel | None = None,
+        text: TextModel | None = None,
     ) -> None:
-        self.fleet, self.rules, self.prior, self.own = fleet, rules, prior, own
-        calculate_on_one()
+        self.fleet, self.rules, self.prior, self.personal = fleet, rules, prior, own
+        limit_to_one()
         self.words = shipped_words()
         self.text = text or TextModel(prior.weights, self.words)
-        self.sketcher = Sketcher(self.words, self.text.rarity)
+        self.projection = RandomProjectionEncoder(self.words, self.text.rarity)
         self._own_text = TextModel(own.weights, self.words) if own is not None else None
         self.routes = [route.name for route in fleet.routes]
         self.columns = self._known_columns(self.text.routes)
         self._own_columns = self._known_columns(own.weights.routes) if own is not None else []
         self._sees = np.array([route.needs.vision for route in fleet.routes])
-        self._readings: OrderedDict[Key, Reading] = OrderedDict()
+        self._readings: OrderedDict[RequestKey, TextAnalysis] = OrderedDict()
         self.names_then = tuple(route.was[-1] if route.was else route.name for route in fleet.routes)
         """The first name of each route: what models are fitted to, so that they outlive every renaming."""
         self.trigger_names = self._triggers_then()
@@ -117,7 +126,7 @@ class Reader:
         self.known[[place for _, place in self.columns]] = True
         self._all_known = bool(self.known.all())
         self._same = [(place, place) for place in range(len(self.routes))]
-        self.head: Head | None = None
+        self.head: EmbeddingHead | None = None
         """A model over the vectors of a served encoder, when there is one."""
         self._head_columns: list[tuple[int, int]] = []
 
@@ -135,7 +144,7 @@ class Reader:
         )
 
     # -- one -----------------------------------------------------------------------------------------------------
-    def read(self, request: Request) -> Reading:
+    def read(self, request: Request) -> TextAnalysis:
         """What the text says by itself. Kept for the texts of late: conversations repeat them."""
         key = key_of(request)
         reading = self._readings.get(key)
@@ -145,19 +154,21 @@ class Reader:
                 self._readings.popitem(last=False)
         return reading
 
-    def read_anew(self, request: Request) -> Reading:
+    def read_anew(self, request: Request) -> TextAnalysis:
         """The same of a request without a conversation, never from memory."""
         evidence = self.rules.evidence(request)
         features = Features(
-            pieces(evidence.look.text), self._hits(evidence), dict(zip(self.names_then, evidence.scores, strict=True))
+            tokenize(evidence.look.text), self._hits(evidence), dict(zip(self.names_then, evidence.scores, strict=True))
         )
-        reading = Reading(evidence, features, self.text.score(features), self.sketcher)
+        reading = TextAnalysis(evidence, features, self.text.score(features), self.projection)
         chances = self._spread(softmax(reading.scored.scores.astype(np.float64) / self.prior.temperature), self.columns)
         chances = self._with_new_routes(chances, evidence)
-        if self.own is not None and self._own_text is not None:
+        if self.personal is not None and self._own_text is not None:
             scores = self._own_text.score(features).scores
             text = evidence.look.text
-            (chances,) = self._with_own(self.own, chances[None], scores[None], [text], lambda: reading.sketch[None])
+            (chances,) = self._with_own(
+                self.personal, chances[None], scores[None], [text], lambda: reading.embedding[None]
+            )
         if request.shows_image:
             chances = self._seen(chances)
         else:
@@ -172,27 +183,27 @@ class Reader:
         """The probabilities when an image comes with the request."""
         return softmax(np.log(np.maximum(chances, _FLOOR)) - _BLIND * ~self._sees) if self._sees.any() else chances
 
-    def _scope(self, known: Known, surest: float, evidence: Evidence) -> float:
-        return out_of_scope.judge(self._scope_weights, self.scope_features(known, surest, evidence))
+    def _scope(self, known: KnownShare, surest: float, evidence: Evidence) -> float:
+        return out_of_scope.in_scope_probability(self._scope_weights, self.scope_features(known, surest, evidence))
 
-    def scope_features(self, known: Known, surest: float, evidence: Evidence) -> list[float]:
+    def scope_features(self, known: KnownShare, surest: float, evidence: Evidence) -> list[float]:
         """What the judgement of scope looks at."""
         hits = [hit.trigger for hit in evidence.hits if self._says_something[hit.trigger]]
         return out_of_scope.features(known, surest, len(hits), max((self.rules.weight(i) for i in hits), default=0.0))
 
     # -- many ----------------------------------------------------------------------------------------------------
-    def read_many(self, requests: Sequence[Request]) -> Readings:
+    def read_many(self, requests: Sequence[Request]) -> TextAnalyses:
         """What each of these says by itself, none of them with a conversation; several times as fast as one by one."""
         evidence = [self.rules.evidence(request) for request in requests]
         features = self._many_features(evidence)
-        readings = Readings(evidence, features, self.sketcher)
+        readings = TextAnalyses(evidence, features, self.projection)
         scored = self.text.score_many(features)
         chances = self._spread(softmax(scored.scores.astype(np.float64) / self.prior.temperature), self.columns)
         if not self._all_known:
             chances = np.array([self._with_new_routes(row, one) for row, one in zip(chances, evidence, strict=True)])
-        if self.own is not None and self._own_text is not None:
+        if self.personal is not None and self._own_text is not None:
             scores, texts = self._own_text.score_many(features).scores, [one.look.text for one in evidence]
-            chances = self._with_own(self.own, chances, scores, texts, lambda: readings.sketches)
+            chances = self._with_own(self.personal, chances, scores, texts, lambda: readings.sketches)
         shows = np.array([request.shows_image for request in requests])
         if shows.any():
             chances[shows] = self._seen(chances[shows])
@@ -207,7 +218,7 @@ class Reader:
         return readings
 
     def _many_features(self, evidence: Sequence[Evidence]) -> ManyFeatures:
-        found = [pieces(one.look.text) for one in evidence]
+        found = [tokenize(one.look.text) for one in evidence]
         rows_of = self.words.rows
         matched = np.zeros((len(evidence), len(self.trigger_names)), np.float32)
         places = [(line, hit.trigger) for line, one in enumerate(evidence) for hit in one.hits]
@@ -218,18 +229,18 @@ class Reader:
         )  # fmt: skip
 
     # -- voices --------------------------------------------------------------------------------------------------
-    def use_head(self, head: Head | None) -> None:
-        """Let a head speak too, wherever `hear` brings a vector."""
+    def use_head(self, head: EmbeddingHead | None) -> None:
+        """Let a head speak too, wherever `add_embedding` brings a vector."""
         self.head = head
         self._head_columns = self._known_columns(head.routes) if head is not None else []
         self._readings.clear()
 
-    def hear(self, request: Request, vector: NDArray[np.float32]) -> None:
+    def add_embedding(self, request: Request, vector: NDArray[np.float32]) -> None:
         """Let the head speak on a request whose vector is there; the next decision on it knows."""
         reading = self.read(request)
-        if self.head is None or reading.heard or request.shows_image:
+        if self.head is None or reading.has_embedding or request.shows_image:
             return
-        reading.heard = True
+        reading.has_embedding = True
         says = self._spread(self.head.chances(vector), self._head_columns)
         reading.chances = pooled(reading.chances, _within(says, reading.chances, self._head_columns), SHARE)
 
@@ -253,7 +264,7 @@ class Reader:
         return np.where(self.known, chances * rules[self.known].sum(), rules)
 
     def _with_own(
-        self, own: Own, chances: Floats, scores: Floats, texts: Sequence[str], sketches: Callable[[], Floats]
+        self, own: PersonalModel, chances: Floats, scores: Floats, texts: Sequence[str], sketches: Callable[[], Floats]
     ) -> Floats:
         """The own model's say, as much as it is to be believed on each of n requests.
 
@@ -278,7 +289,7 @@ class Reader:
         return pooled(chances, mine, trust)
 
 
-def key_of(request: Request) -> Key:
+def key_of(request: Request) -> RequestKey:
     """The same for requests that say the same by themselves."""
     return request.text, request.typed, request.shows_image, request.has_code
 
@@ -301,7 +312,7 @@ def earlier(message: Message) -> Request:
 def _within(says: Floats, chances: Floats, columns: list[tuple[int, int]]) -> Floats:
     """What a model says of the routes that it knows, within what these have in `chances`; the others keep theirs.
 
-    Shapes (..., routes); `columns` as `Reader._spread` takes them.
+    Shapes (..., routes); `columns` as `TextStage._spread` takes them.
     """
     known = np.zeros(chances.shape[-1], bool)
     known[[place for _, place in columns]] = True

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 
 @lru_cache(maxsize=1)
-def calculate_on_one() -> None:
+def limit_to_one() -> None:
     """Have numpy multiply on one core from now on, in this process.
 
     By default its library divides even small products among all cores and waits for the last of them. On cores that a model

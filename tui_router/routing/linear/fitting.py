@@ -25,7 +25,7 @@ SMOOTHING = 0.05
 """Added to each count of naive Bayes, over the pieces that were seen, not over the width of a table."""
 
 
-class Row(NamedTuple):
+class FitRow(NamedTuple):
     """One example of a fit."""
 
     features: Features
@@ -48,7 +48,7 @@ class _Table:
 
     def __init__(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[FitRow],
         words: WordVectors,
         routes: Sequence[str],
         triggers: Sequence[str],
@@ -60,7 +60,7 @@ class _Table:
 
 
 def fit(
-    rows: Sequence[Row],
+    rows: Sequence[FitRow],
     words: WordVectors,
     *,
     routes: Sequence[str],
@@ -95,7 +95,7 @@ def fit(
     return made._replace(weights=made.weights._replace(vocabulary=_frequent(rows)))
 
 
-def _count_pieces(rows: Sequence[Row]) -> tuple[NDArray[np.uint32], Sparse, Floats]:
+def _count_pieces(rows: Sequence[FitRow]) -> tuple[NDArray[np.uint32], Sparse, Floats]:
     """(hashes of all words and pairs, examples x pieces of length 1 each, rarity)."""
     columns: dict[str, int] = {}
     per_row = [
@@ -107,7 +107,7 @@ def _count_pieces(rows: Sequence[Row]) -> tuple[NDArray[np.uint32], Sparse, Floa
     return keys, _unit_rows(per_row, rarity, len(columns)), rarity
 
 
-def _count_groups(rows: Sequence[Row]) -> tuple[NDArray[np.uint32], Sparse, Sparse, Floats]:
+def _count_groups(rows: Sequence[FitRow]) -> tuple[NDArray[np.uint32], Sparse, Sparse, Floats]:
     """(hashes of all groups, examples x words, words x groups, rarity): their product has rows of length 1."""
     words: dict[str, int] = {}
     per_row = [[words.setdefault(word, len(words)) for word in row.features.pieces.words] for row in rows]
@@ -122,7 +122,7 @@ def _count_groups(rows: Sequence[Row]) -> tuple[NDArray[np.uint32], Sparse, Spar
     return np.array(list(columns), np.uint32), _sparse(per_row, lengths, len(words)), spelling, rarity
 
 
-def _frequent(rows: Sequence[Row]) -> tuple[str, ...]:
+def _frequent(rows: Sequence[FitRow]) -> tuple[str, ...]:
     """The words of more than one example, the most frequent first."""
     counts = Counter(word for row in rows for word in row.features.pieces.words)
     return tuple(word for word, count in counts.most_common(VOCABULARY) if count > 1)
@@ -148,7 +148,7 @@ def _sparse(per_row: Sequence[Sequence[int]], values: Sequence[Floats], size: in
 
 
 def _dense(
-    rows: Sequence[Row], words: WordVectors, routes: Sequence[str], triggers: Sequence[str], scales: Scales
+    rows: Sequence[FitRow], words: WordVectors, routes: Sequence[str], triggers: Sequence[str], scales: Scales
 ) -> Floats:
     """Shape (examples, d + t + k + f + 1): word vectors, triggers, rules, forms, and a column of ones."""
     place = {name: column for column, name in enumerate(triggers)}

@@ -18,7 +18,7 @@ _LONGEST_WORD = 24
 """Letters of a word that are looked at; what is longer is a hash, a path or a text without spaces."""
 
 
-class Pieces(NamedTuple):
+class TokenSet(NamedTuple):
     """What a text consists of, without repeats, in the order of first appearance."""
 
     words: tuple[str, ...]
@@ -26,13 +26,13 @@ class Pieces(NamedTuple):
     """Neighbours, joined by a space; the first word, and the first two, with `^` before them."""
 
 
-def pieces(text: str) -> Pieces:
+def tokenize(text: str) -> TokenSet:
     """The words and pairs of a text. Case is dropped, and every digit counts as 0."""
     tokens = _TOKEN.findall(text.lower().translate(_DIGITS))
     pairs = [*map(" ".join, itertools.pairwise(tokens))]
     if tokens:
         pairs += [f"^ {tokens[0]}", f"^ {' '.join(tokens[:2])}"]
-    return Pieces(tuple(dict.fromkeys(tokens)), tuple(dict.fromkeys(pairs)))
+    return TokenSet(tuple(dict.fromkeys(tokens)), tuple(dict.fromkeys(pairs)))
 
 
 def name_of(piece: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_router.routing.linear.ngrams import Pieces, groups, name_of
+from tui_router.routing.linear.ngrams import TokenSet, groups, name_of
 from tui_router.routing.linear.sparse import sums
 from tui_router.routing.linear.word_vectors import WordVectors
 
@@ -29,7 +29,7 @@ RULE_FLOOR, RULE_CEILING = -5.0, 12.0
 """A route's score by the rules is held within these before it becomes a feature."""
 
 
-class Known(NamedTuple):
+class KnownShare(NamedTuple):
     """How much of a text is known, counted by the text model."""
 
     words: int
@@ -47,7 +47,7 @@ class Known(NamedTuple):
 class Features(NamedTuple):
     """What the model looks at in one request."""
 
-    pieces: Pieces
+    pieces: TokenSet
     triggers: tuple[str, ...]
     """Names of the rules' triggers that matched, `route.trigger`."""
     rules: Mapping[str, float]
@@ -57,7 +57,7 @@ class Features(NamedTuple):
 class ManyFeatures(NamedTuple):
     """What the model looks at in n requests."""
 
-    pieces: Sequence[Pieces]
+    pieces: Sequence[TokenSet]
     vectors: Floats
     """The mean word vector of each. Shape (n, dimensions)."""
     triggers: Sequence[str]
@@ -112,7 +112,7 @@ class Scored(NamedTuple):
 
     scores: Floats
     """One of each of the model's routes. Shape (k,)."""
-    known: Known
+    known: KnownShare
     shares: Floats
     """What each word and pair brought, as the model keeps it; for `TextModel.because`."""
 
@@ -150,7 +150,7 @@ class TextModel:
         """Rows of `_shares` that are in use; the first stays empty, for what is unknown."""
         known = self.weights.vocabulary
         for first in range(0, len(known), _AT_A_TIME):
-            self._add(Pieces(known[first : first + _AT_A_TIME], ()))
+            self._add(TokenSet(known[first : first + _AT_A_TIME], ()))
 
     def score(self, features: Features) -> Scored:
         """The scores of a request; their softmax, tempered, is the decision."""
@@ -184,25 +184,25 @@ class TextModel:
         scores += features.rules[:, columns].clip(RULE_FLOOR, RULE_CEILING) @ self._rule[rows]
         return ManyScored(scores, sums)
 
-    def known(self, found: Sequence[Pieces], scored: ManyScored) -> list[Known]:
+    def known(self, found: Sequence[TokenSet], scored: ManyScored) -> list[KnownShare]:
         """How much of each request is known."""
         pieces = scored.sums[:, :, self._k + 1].sum(axis=1).tolist()
         return [self._known(*one) for one in zip(found, scored.sums[:, 0].tolist(), pieces, strict=True)]
 
-    def _sums(self, found: Sequence[Pieces]) -> Floats:
+    def _sums(self, found: Sequence[TokenSet]) -> Floats:
         """What all words, and all pairs, of each text bring. Shape (texts, 2, 2 k + 7)."""
         unknown = set(chain.from_iterable(chain.from_iterable(found))).difference(self._rows)
         if unknown and self._make_room(len(unknown)):
             unknown = set(chain.from_iterable(chain.from_iterable(found))).difference(self._rows)
-        self._add(Pieces(tuple(n for n in unknown if " " not in n), tuple(n for n in unknown if " " in n)))
+        self._add(TokenSet(tuple(n for n in unknown if " " not in n), tuple(n for n in unknown if " " in n)))
         row = self._rows.__getitem__
         return sums(self._shares, [[*map(row, part)] for part in chain.from_iterable(found)]).reshape(len(found), 2, -1)
 
-    def _known(self, found: Pieces, of_words: list[float], pieces: float) -> Known:
+    def _known(self, found: TokenSet, of_words: list[float], pieces: float) -> KnownShare:
         """How much of a text is known, from what its words bring and how many of its pieces are known."""
         k = self._k
         known_words, signs = of_words[k + 1], int(of_words[2 * k + 5])
-        return Known(
+        return KnownShare(
             words=len(found.words) - signs, known_words=max(0, int(known_words) - signs), pairs=len(found.pairs),
             known_pairs=int(pieces - known_words), groups=of_words[2 * k + 3] / max(1.0, of_words[2 * k + 4]),
             length=int(of_words[2 * k + 6]),
@@ -226,7 +226,7 @@ class TextModel:
         order = [i for i in (-gains).argsort()[: most * 4].tolist() if gains[i] > 0.05]
         return _distinct([(names[i], float(gains[i])) for i in order], most)
 
-    def _shares_of(self, found: Pieces) -> Floats:
+    def _shares_of(self, found: TokenSet) -> Floats:
         """What each word and pair brings. Shape (words + pairs, 2 k + 7)."""
         names = (*found.words, *found.pairs)
         try:
@@ -249,7 +249,7 @@ class TextModel:
             return True
         return False
 
-    def _add(self, found: Pieces) -> None:
+    def _add(self, found: TokenSet) -> None:
         """Work out what new pieces bring and keep it."""
         k, first, kept = self._k, self._kept, self._rows
         words = list(dict.fromkeys(word for word in found.words if word not in kept))

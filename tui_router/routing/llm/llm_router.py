@@ -2,7 +2,7 @@
 
 `llm` shows a small general model the routes with their descriptions and lets it choose, nothing trained (zero-shot). `tuned`
 is a model that was fitted to this very question: it was shown the same sheet with the same letters while it was trained.
-What is asked is a `Sheet`; how it travels is not their business: a `Chooser` is handed in.
+What is asked is a `LetterPrompt`; how it travels is not their business: a `LetterChooser` is handed in.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Literal
 from msgspec import Struct
 
 from tui_router.core.fleet import Fleet
-from tui_router.core.letter_choice import Chooser, Chosen
+from tui_router.core.letter_choice import LetterChoice, LetterChooser
 from tui_router.core.types import Decision, Message, Reason, Request
 from tui_router.routing.router import ranked, ties
-from tui_router.routing.rules.text_features import Look
+from tui_router.routing.rules.text_features import TextView
 
-LateName = Literal["llm", "tuned"]
+LLMRouterName = Literal["llm", "tuned"]
 DEADLINE_S = 2.0
 MOST_ROUTES = len(ascii_uppercase)
 """Routes that can be told apart by a letter."""
@@ -36,7 +36,7 @@ _WITHOUT_PROBABILITIES = 0.7
 _LEAST = 1e-4
 
 
-class Sheet(Struct, frozen=True, kw_only=True):
+class LetterPrompt(Struct, frozen=True, kw_only=True):
     """The question that a model is asked: which letter stands for which route, and what is said before each request."""
 
     routes: tuple[str, ...]
@@ -57,7 +57,7 @@ class Sheet(Struct, frozen=True, kw_only=True):
         return (Message("system", self.instructions), Message("user", asked))
 
 
-def described(fleet: Fleet) -> Sheet:
+def zero_shot_prompt(fleet: Fleet) -> LetterPrompt:
     """The sheet for a model that was never trained on the question: with what each route is for."""
     lines = [f"{letter} = {r.name}: {r.description}" for letter, r in zip(ascii_uppercase, fleet.routes, strict=False)]
     said = [
@@ -68,18 +68,20 @@ def described(fleet: Fleet) -> Sheet:
         "Answer with one letter and nothing else.",
     ]
     routes = tuple(r.name for r in fleet.routes[:MOST_ROUTES])
-    return Sheet(routes=routes, letters=ascii_uppercase[: len(routes)], instructions="\n".join(said))
+    return LetterPrompt(routes=routes, letters=ascii_uppercase[: len(routes)], instructions="\n".join(said))
 
 
-def trained(routes: Sequence[str]) -> Sheet:
+def trained_prompt(routes: Sequence[str]) -> LetterPrompt:
     """The sheet that a model is trained on, and asked with afterwards: short, because it has learned what the routes are for."""
     pairs = " ".join(f"{letter}={name}" for letter, name in zip(ascii_uppercase, routes, strict=False))
     return as_trained(routes[:MOST_ROUTES], ascii_uppercase[: len(routes)], f"Route the request. {pairs}")
 
 
-def as_trained(routes: Sequence[str], letters: str, instructions: str) -> Sheet:
+def as_trained(routes: Sequence[str], letters: str, instructions: str) -> LetterPrompt:
     """The sheet of a training: its own instructions, and of the letters in them those that it had examples of."""
-    return Sheet(routes=tuple(routes), letters=letters, instructions=instructions, alone=True, most=_TRAINED_TEXT)
+    return LetterPrompt(
+        routes=tuple(routes), letters=letters, instructions=instructions, alone=True, most=_TRAINED_TEXT
+    )
 
 
 def question(request: Request, most: int = _TEXT) -> str:
@@ -88,11 +90,11 @@ def question(request: Request, most: int = _TEXT) -> str:
     lines = [f"Earlier request: {' '.join(m.content.split())[:_EARLIER_TEXT]}" for m in past]
     if request.shows_image:
         lines.append("An image is attached.")
-    text = Look(request).text
+    text = TextView(request).text
     return "\n".join([*lines, f"Request: {text if len(text) <= most else f'{text[:most]} ...'}", "Letter:"])
 
 
-class LateRouter:
+class LLMRouter:
     """A router that asks a model.
 
     Args:
@@ -105,10 +107,10 @@ class LateRouter:
     """
 
     def __init__(
-        self, name: LateName, fleet: Fleet, model: str, chooser: Chooser, sheet: Sheet | None = None, temperature: float = 1.0
+        self, name: LLMRouterName, fleet: Fleet, model: str, chooser: LetterChooser, sheet: LetterPrompt | None = None, temperature: float = 1.0
     ) -> None:  # fmt: skip
         self.name, self.fleet, self.model, self.chooser = name, fleet, model, chooser
-        self.sheet, self._temperature = sheet or described(fleet), temperature
+        self.sheet, self._temperature = sheet or zero_shot_prompt(fleet), temperature
         made_from = f"{name} {model} {self.sheet.instructions}"
         self.version = hashlib.blake2b(made_from.encode(), digest_size=4).hexdigest()
         self._says = "chose it by its description" if name == "llm" else "was trained on your examples"
@@ -146,7 +148,7 @@ class LateRouter:
         return [one / sum(spread) for one in spread]
 
 
-def _spread(chosen: Chosen, letters: str, temperature: float) -> list[float]:
+def _spread(chosen: LetterChoice, letters: str, temperature: float) -> list[float]:
     """A probability for every letter, which sum to 1."""
     if chosen.probabilities is None:
         rest = (1 - _WITHOUT_PROBABILITIES) / max(1, len(letters) - 1)

@@ -24,7 +24,7 @@ LOG_LINES, FENCE_LINES = 3, 12
 """Lines of a pasted log, and of a fenced block, that are kept."""
 
 
-def spoken(text: str) -> str:
+def user_text(text: str) -> str:
     """The text without what tools and pastes added; the text itself when nothing else is in it."""
     rest = text
     if "</" in rest:

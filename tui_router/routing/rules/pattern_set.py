@@ -11,7 +11,7 @@ from re import _constants as c  # type: ignore[attr-defined]  # the parser that 
 from typing import NamedTuple
 
 from tui_router.routing.rules import regex_analysis
-from tui_router.routing.rules.regex_analysis import FLAGS, Start
+from tui_router.routing.rules.regex_analysis import FLAGS, FirstWord
 
 _MOST_WORDS = 60_000
 """Words whose patterns are kept; then it is begun anew."""
@@ -46,7 +46,7 @@ def _is_word(token: str) -> bool:
     return _WORD.match(token) is not None
 
 
-class Found(NamedTuple):
+class PatternMatch(NamedTuple):
     """A pattern that matched."""
 
     place: int
@@ -123,7 +123,7 @@ class PatternSet:
             first, *more = _tokens(phrase) or [""]
             if _is_word(first):
                 whole = bool(more) or not phrase.endswith("*")
-                self._begin_at(Start(first, whole, False), _Phrase(place, number, phrase, not more))
+                self._begin_at(FirstWord(first, whole, False), _Phrase(place, number, phrase, not more))
             elif first:
                 attempt = re.compile(of_phrase(phrase)).search
                 self._by_sign.append(_by_sign(frozenset(first), _Try(place, False, self._number(), attempt)))
@@ -150,13 +150,13 @@ class PatternSet:
         self._numbers += 1
         return self._numbers
 
-    def _begin_at(self, start: Start, what: _Try | _Phrase) -> None:
+    def _begin_at(self, start: FirstWord, what: _Try | _Phrase) -> None:
         if start.whole:
             self._by_start.setdefault(start.letters, []).append(what)
         else:
             self._by_beginning.setdefault(start.letters[0], []).append((start.letters, what))
 
-    def search(self, text: str) -> list[Found]:
+    def search(self, text: str) -> list[PatternMatch]:
         """Every pattern that matches, in the order of the patterns."""
         lowered = text.lower()
         if not text.isascii() and _LOOKALIKE.search(text):
@@ -179,7 +179,7 @@ class PatternSet:
                     found[place] = match
                 elif once:
                     tried.add(once)
-        return [Found(place, text[match.start() : match.end()]) for place, match in sorted(found.items())]
+        return [PatternMatch(place, text[match.start() : match.end()]) for place, match in sorted(found.items())]
 
     def _tried_on(self, lowered: str) -> list[_Try]:
         """What is tried on a text whatever its words are."""
@@ -205,10 +205,10 @@ class PatternSet:
         )
         return tries
 
-    def _search_plainly(self, text: str, lowered: str) -> list[Found]:
+    def _search_plainly(self, text: str, lowered: str) -> list[PatternMatch]:
         """The same in a text in which letters are not what they seem."""
         tried = ((place, one.search(text if cased else lowered)) for place, (one, cased) in enumerate(self._plain))
-        return [Found(place, match[0]) for place, match in tried if match is not None]
+        return [PatternMatch(place, match[0]) for place, match in tried if match is not None]
 
     @cached_property
     def _plain(self) -> list[tuple[re.Pattern[str], bool]]:

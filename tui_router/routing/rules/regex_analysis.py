@@ -62,7 +62,7 @@ def _items(tree: Any) -> Iterator[tuple[Any, Any]]:
 
 
 # -- letters -----------------------------------------------------------------------------------------------------
-Reading = Literal["unread", "as it is", "in small letters"]
+ParsedPattern = Literal["unread", "as it is", "in small letters"]
 """How a pattern is to be searched.
 
 unread: In the text as it is, and nothing more is to be read off it: its words are not those of Unicode, or one of its letters
@@ -72,7 +72,7 @@ in small letters: Without IGNORECASE in the text in small letters it finds what 
 """
 
 
-def reading(tree: Any) -> Reading:
+def reading(tree: Any) -> ParsedPattern:
     """How a pattern is to be searched."""
     set_or_cleared, named, cased = tree.state.flags & ~FLAGS, set[int](), False
     for op, value in _items(tree):
@@ -102,7 +102,7 @@ def has_lookalikes(char: str) -> bool:
 
 
 # -- clues -------------------------------------------------------------------------------------------------------
-class Start(NamedTuple):
+class FirstWord(NamedTuple):
     """A word that a match can start with."""
 
     letters: str
@@ -116,7 +116,7 @@ class Start(NamedTuple):
 class Clues(NamedTuple):
     """What tells that a text may have a match: without one of these it has none."""
 
-    starts: frozenset[Start]
+    starts: frozenset[FirstWord]
     pieces: frozenset[str]
     """In lower case."""
 
@@ -134,7 +134,7 @@ def clues(tree: Any) -> Clues | None:
 
 def _clues(ways: list[Any]) -> Clues | None:
     """Of each alternative the words that it starts with, or, where these are not known, the pieces that it needs."""
-    begun, needed = set[Start](), set[str]()
+    begun, needed = set[FirstWord](), set[str]()
     for way in ways:
         if starts := _first_words(way):
             begun |= starts
@@ -153,7 +153,7 @@ _LONGEST, _MOST = 16, 4000
 """Letters of a start; how many there may be."""
 
 
-def _first_words(items: Any) -> frozenset[Start]:
+def _first_words(items: Any) -> frozenset[FirstWord]:
     """The words of which a text must have one for these items to match; empty when no such set is known.
 
     Only where every match starts at the start of a word, such as `\\b(?:set|cancel) ...`, or with signs before one:
@@ -164,7 +164,7 @@ def _first_words(items: Any) -> frozenset[Start]:
         before, letters, after = start[:1], start[1:].rstrip(_STOP + _OPEN), start[-1:]
         if before not in (_BOUNDARY, _GAP) or not letters:
             return frozenset()
-        found.add(Start(letters, after == _STOP, before == _GAP))
+        found.add(FirstWord(letters, after == _STOP, before == _GAP))
     return frozenset(found)
 
 

@@ -19,7 +19,7 @@ from tui_router.core.text import one_line
 from tui_router.core.types import Decision, Ranking, Reason, Request
 from tui_router.routing.router import ranked, ties
 from tui_router.routing.rules.pattern_set import PatternSet
-from tui_router.routing.rules.text_features import SHAPES, Look
+from tui_router.routing.rules.text_features import SHAPES, TextView
 
 _CAP = 12.0
 _FOLLOW_UP = re.compile(
@@ -53,7 +53,7 @@ class Hit(NamedTuple):
 class Evidence(NamedTuple):
     """What the rules find in one text, whatever was said before it."""
 
-    look: Look
+    look: TextView
     hits: list[Hit]
     scores: list[float]
     """One of each route, in the fleet's order."""
@@ -126,7 +126,7 @@ class RulesRouter:
         """What the rules find in the text of a request. Kept for the newest one: several routers ask for the same."""
         if self._newest is not None and self._newest[0] is request:
             return self._newest[1]
-        look = Look(request)
+        look = TextView(request)
         hits = self._evidence(look)
         found = Evidence(look, hits, self._scores(hits))
         self._newest = (request, found)
@@ -138,7 +138,7 @@ class RulesRouter:
         """The scores of an earlier request."""
         scores = self._earlier.get(text)
         if scores is None:
-            scores = self._keep(text, self._scores(self._evidence(Look(Request(text=text)))))
+            scores = self._keep(text, self._scores(self._evidence(TextView(Request(text=text)))))
         return scores
 
     def _keep(self, text: str, scores: list[float]) -> tuple[float, ...]:
@@ -151,7 +151,7 @@ class RulesRouter:
         """The weight of a trigger, by its place in `trigger_names`."""
         return self._triggers[trigger][1].weight
 
-    def _evidence(self, look: Look) -> list[Hit]:
+    def _evidence(self, look: TextView) -> list[Hit]:
         hits = [Hit(self._worded[place], matched.strip()) for place, matched in self.patterns.search(look.text)]
         hits += [Hit(i, shown) for shape, i in self._shapes if (shown := shape(look)) is not None]
         return hits

@@ -1,6 +1,6 @@
 """The form of a request: what a text looks like before one reads it.
 
-`Look` is made once a decision. It keeps the head and the tail of a long text, so that the time of a decision does not
+`TextView` is made once a decision. It keeps the head and the tail of a long text, so that the time of a decision does not
 grow with what somebody pasted; what a person asks stands at one of the two ends.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from tui_router.core.types import Request
-from tui_router.routing.rules.paste_filter import spoken
+from tui_router.routing.rules.paste_filter import user_text
 
 SEEN = 20_000
 """Characters of a text that are searched for what the person says in it, half of them at each end."""
@@ -29,7 +29,7 @@ _STACK_MARKS = (
 _IMAGE_WORD = re.compile(r"(?:^|(?<=\s))@image\b")
 
 
-class Look:
+class TextView:
     """What the rules look at: a window of the text, and a count."""
 
     def __init__(self, request: Request) -> None:
@@ -37,7 +37,7 @@ class Look:
         self.request, self.length = request, len(text)
         if self.length > SEEN:
             text = f"{text[: SEEN // 2]}\n{text[-SEEN // 2 :]}"
-        text = spoken(text)
+        text = user_text(text)
         if len(text) > HEAD + TAIL:
             text = f"{text[:HEAD]}\n{text[-TAIL:]}"
         self.text = text.replace("’", "'")
@@ -58,55 +58,55 @@ class Look:
         return sum(map(self.text.count, "0123456789"))
 
 
-def _image_attached(look: Look) -> str | None:
+def _image_attached(look: TextView) -> str | None:
     request = look.request
     return (request.attachments[0].path if request.attachments else "an image") if request.has_image else None
 
 
-def _image_reference(look: Look) -> str | None:
+def _image_reference(look: TextView) -> str | None:
     if "@image" not in look.text and "@image" not in look.request.typed:
         return None
     return "@image" if _IMAGE_WORD.search(look.text) or _IMAGE_WORD.search(look.request.typed) else None
 
 
-def _code_attached(look: Look) -> str | None:
+def _code_attached(look: TextView) -> str | None:
     return "code" if look.request.has_code else None
 
 
-def _code_fence(look: Look) -> str | None:
+def _code_fence(look: TextView) -> str | None:
     return "```" if "```" in look.text else None
 
 
-def _stack_trace(look: Look) -> str | None:
+def _stack_trace(look: TextView) -> str | None:
     text = look.text
     possible = any(mark in text for mark in _STACK_MARKS) or text.startswith("E") or ("at " in text and "(" in text)
     found = _STACK.search(text) if possible else None
     return found[0].strip() if found else None
 
 
-def _other_script(look: Look) -> str | None:
+def _other_script(look: TextView) -> str | None:
     if look.text.isascii() or look.length <= 14:
         return None
     foreign = sum(ord(c) > 127 and c.isalpha() for c in look.text)
     return "another script" if foreign > 0.4 * len(look.text) else None
 
 
-def _between(low: int, high: int) -> Callable[[Look], str | None]:
-    def shape(look: Look) -> str | None:
+def _between(low: int, high: int) -> Callable[[TextView], str | None]:
+    def shape(look: TextView) -> str | None:
         return f"{look.length} characters" if low <= look.length <= high else None
 
     return shape
 
 
-def _no_digits(look: Look) -> str | None:
+def _no_digits(look: TextView) -> str | None:
     return "no figures" if look.digits == 0 else None
 
 
-def _digits_in_long(look: Look) -> str | None:
+def _digits_in_long(look: TextView) -> str | None:
     return f"{look.digits} digits" if look.length > 70 and look.digits >= 2 else None
 
 
-SHAPES: dict[str, Callable[[Look], str | None]] = {
+SHAPES: dict[str, Callable[[TextView], str | None]] = {
     "image_attached": _image_attached,
     "image_reference": _image_reference,
     "code_attached": _code_attached,

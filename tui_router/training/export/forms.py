@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from tui_router.training import launcher
 from tui_router.training.export import parity
-from tui_router.training.router_manifest import REFERENCE, ROUTER, Compared, Reference, RouterCard, read
+from tui_router.training.router_manifest import REFERENCE, ROUTER, ParityReport, ReferenceCase, RouterManifest, read
 from tui_router.training.runs import Run
 from tui_router.training.training_error import TrainingError
 
@@ -32,8 +32,8 @@ SAYS: dict[Form, str] = {
 }
 QUANTS = ("f16", "q8_0", "q4_0", "bf16", "f32")
 _QUANTISED = ("q8_0", "q4_0")
-Stage = Literal["template", "tokenizer", "quantisation", "adapter"]
-_MEANS: dict[Stage, str] = {
+ParityStage = Literal["template", "tokenizer", "quantisation", "adapter"]
+_MEANS: dict[ParityStage, str] = {
     "template": "its chat template makes other prompts",
     "tokenizer": "its tokenizer makes other tokens of the same prompt",
     "quantisation": "at 16 bits it decides the same, so the quantisation is too hard; take q8_0 or f16",
@@ -41,14 +41,14 @@ _MEANS: dict[Stage, str] = {
 }
 
 
-class ExportError(TrainingError):
+class RouterExportError(TrainingError):
     """The form cannot be made; the message says why and what to do."""
 
 
-class RefusedError(ExportError):
+class RefusedError(RouterExportError):
     """The form was made, and does not decide as the trained model does."""
 
-    def __init__(self, stage: Stage, found: Compared) -> None:
+    def __init__(self, stage: ParityStage, found: ParityReport) -> None:
         self.stage, self.found = stage, found
         super().__init__(
             f"refused at the {stage}: {found.same} of {found.n} held-out requests get the same route, "
@@ -56,14 +56,14 @@ class RefusedError(ExportError):
         )
 
 
-class Exported(Struct, frozen=True, kw_only=True):
+class ExportedRouter(Struct, frozen=True, kw_only=True):
     """What was written."""
 
     form: Form
     quant: str
     folder: str
     size_bytes: int
-    compared: Compared | None
+    compared: ParityReport | None
     unchecked: str = ""
     """Why it was not compared; empty when it was."""
     commands: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class Exported(Struct, frozen=True, kw_only=True):
 def export(
     run: Run, form: Form, quant: str, out: Path, *, llama_cpp: str = "", base_gguf: Path | None = None,
     tell: Callable[[str], None] = lambda says: None,
-) -> Exported:  # fmt: skip
+) -> ExportedRouter:  # fmt: skip
     """Write a run in a form, and compare it. Blocks for seconds to minutes. Raises ExportError, RefusedError.
 
     Args:
@@ -87,9 +87,9 @@ def export(
     """
     launcher.require()
     if not run.finished:
-        raise ExportError(f"run {run.id} has no artifact yet; its training must end first")
+        raise RouterExportError(f"run {run.id} has no artifact yet; its training must end first")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ExportError(f"{out} is there already; name a new folder")
+        raise RouterExportError(f"{out} is there already; name a new folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
@@ -108,14 +108,14 @@ def export(
         if out.exists():
             out.rmdir()
         size = sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file())
-        made = Exported(
+        made = ExportedRouter(
             form=form, quant=quant, folder=str(out), size_bytes=size, compared=found, unchecked=unchecked,
             commands=_commands(run, form, out, [out / path.relative_to(unfinished) for path in inner.glob("*.gguf")]),
         )  # fmt: skip
         (unfinished / "export.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
         unfinished.rename(out)
     except OSError as error:
-        raise ExportError(f"{out} cannot be written: {error.strerror}") from error
+        raise RouterExportError(f"{out} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return made
@@ -138,7 +138,7 @@ def _write(run: Run, form: Form, quant: str, folder: Path, llama_cpp: str) -> No
         run.folder,
     )  # fmt: skip
     if code:
-        raise ExportError(said or f"the export ended with {code}")
+        raise RouterExportError(said or f"the export ended with {code}")
 
 
 def _script(llama_cpp: str) -> Path | None:
@@ -149,7 +149,7 @@ def _script(llama_cpp: str) -> Path | None:
 
 def _compare(
     run: Run, form: Form, quant: str, folder: Path, beside: Path, llama_cpp: str, base_gguf: Path | None
-) -> tuple[Compared | None, str]:
+) -> tuple[ParityReport | None, str]:
     """(what agrees, why nothing was compared). Raises RefusedError."""
     job = _job(form)
     if job in ("adapter", "merged"):
@@ -164,10 +164,10 @@ def _compare(
     except parity.NoServerError as error:
         return None, str(error)
     except parity.ServerFailedError as error:
-        raise ExportError(f"refused: {error}") from error
+        raise RouterExportError(f"refused: {error}") from error
 
 
-def _agreed(found: Compared, exact: Callable[[], Compared | None] | None) -> Compared:
+def _agreed(found: ParityReport, exact: Callable[[], ParityReport | None] | None) -> ParityReport:
     """The comparison, when enough agrees. Raises RefusedError with the stage that fails."""
     enough = parity.LEAST * found.n
     if found.same >= enough:
@@ -180,14 +180,14 @@ def _agreed(found: Compared, exact: Callable[[], Compared | None] | None) -> Com
     raise RefusedError("quantisation" if plain is not None and plain.same >= enough else "adapter", found)
 
 
-def _exact(run: Run, beside: Path, llama_cpp: str) -> Compared:
+def _exact(run: Run, beside: Path, llama_cpp: str) -> ParityReport:
     """The same at 16 bits."""
     with tempfile.TemporaryDirectory(dir=beside) as name:
         _write(run, "gguf", "f16", Path(name), llama_cpp)
         return _by_llama(run, next(Path(name).glob("*.gguf")), None, llama_cpp)
 
 
-def _with_base(run: Run, folder: Path, beside: Path, llama_cpp: str, base_gguf: Path | None) -> Compared:
+def _with_base(run: Run, folder: Path, beside: Path, llama_cpp: str, base_gguf: Path | None) -> ParityReport:
     lora = folder / "router-lora.gguf"
     if base_gguf is not None:
         return _by_llama(run, base_gguf.resolve(), lora, llama_cpp)
@@ -201,23 +201,23 @@ def _with_base(run: Run, folder: Path, beside: Path, llama_cpp: str, base_gguf: 
         return _by_llama(run, next(Path(name).glob("*.gguf")), lora, llama_cpp)
 
 
-def _by_llama(run: Run, model: Path, lora: Path | None, llama_cpp: str) -> Compared:
-    card = read(run.artifact / ROUTER, RouterCard)
-    return parity.compared(model, lora, card, read(run.artifact / REFERENCE, list[Reference]), llama_cpp)
+def _by_llama(run: Run, model: Path, lora: Path | None, llama_cpp: str) -> ParityReport:
+    card = read(run.artifact / ROUTER, RouterManifest)
+    return parity.compared(model, lora, card, read(run.artifact / REFERENCE, list[ReferenceCase]), llama_cpp)
 
 
-def _by_transformers(run: Run, folder: Path) -> Compared:
+def _by_transformers(run: Run, folder: Path) -> ParityReport:
     _, said, last = launcher.do(["check", "--folder", str(folder), "--artifact", str(run.artifact)], run.folder)
     line = said.strip().rpartition("\n")[2]
     try:
-        return msgspec.json.decode(line, type=Compared)
+        return msgspec.json.decode(line, type=ParityReport)
     except msgspec.DecodeError:
         pass
     try:
         why = msgspec.json.decode(line, type=dict[str, str])["error"]
     except (msgspec.DecodeError, KeyError):
         why = last or "it said nothing"
-    raise ExportError(f"refused: transformers cannot load what was written: {why}")
+    raise RouterExportError(f"refused: transformers cannot load what was written: {why}")
 
 
 def _modelfile(run: Run, folder: Path, *, keep_mark: bool) -> str:
@@ -226,7 +226,7 @@ def _modelfile(run: Run, folder: Path, *, keep_mark: bool) -> str:
     llama.cpp's converter has the server add the mark of the beginning; then it must not stand in the template too.
     """
     (model,) = folder.glob("*.gguf")
-    (one, *_) = read(run.artifact / REFERENCE, list[Reference])
+    (one, *_) = read(run.artifact / REFERENCE, list[ReferenceCase])
     content = one.messages[-1]["content"].strip()
     before, _, after = one.prompt.partition(content)
     if not keep_mark:
@@ -244,7 +244,7 @@ def _modelfile(run: Run, folder: Path, *, keep_mark: bool) -> str:
 
 def _commands(run: Run, form: Form, out: Path, files: Sequence[Path]) -> tuple[str, ...]:
     """How it is served, as lines that a shell takes."""
-    name, base = served_name(run), read(run.artifact / ROUTER, RouterCard).base
+    name, base = served_name(run), read(run.artifact / ROUTER, RouterManifest).base
     lines: dict[str, list[str]] = {
         "merged": ["vllm", "serve", str(out), "--served-model-name", name],
         "vllm": ["vllm", "serve", base, "--enable-lora", "--lora-modules", f"{name}={out}"],

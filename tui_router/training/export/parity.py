@@ -14,7 +14,7 @@ from typing import Any
 
 from tui_router.backends.served_chooser import by_grammar, read
 from tui_router.training import launcher
-from tui_router.training.router_manifest import Compared, Reference, RouterCard
+from tui_router.training.router_manifest import ParityReport, ReferenceCase, RouterManifest
 
 LEAST = 0.99
 """Share of the held-out requests that must get the same route."""
@@ -30,7 +30,9 @@ class ServerFailedError(RuntimeError):
     """llama.cpp's server does not serve this file; the message is its last line."""
 
 
-def compared(model: Path, lora: Path | None, card: RouterCard, known: Sequence[Reference], llama_cpp: str) -> Compared:
+def compared(
+    model: Path, lora: Path | None, card: RouterManifest, known: Sequence[ReferenceCase], llama_cpp: str
+) -> ParityReport:
     """What a GGUF file makes of the held-out requests. Blocks for seconds. Raises NoServerError, ServerFailedError."""
     import httpx
 
@@ -42,7 +44,7 @@ def compared(model: Path, lora: Path | None, card: RouterCard, known: Sequence[R
             asked = {"content": one.prompt, "add_special": False, "parse_special": True}
             ids.append(_reply(client, "/tokenize", asked)["tokens"])
             probabilities.append(_probabilities(client, messages, card))
-        return Compared.of(known, prompts, ids, probabilities)
+        return ParityReport.of(known, prompts, ids, probabilities)
 
 
 def _reply(client: Any, path: str, body: dict[str, Any]) -> Any:
@@ -62,7 +64,7 @@ def _as_known(text: str, known: str) -> str:
     return known if gap and mark.startswith("<") and mark.endswith(">") and mark.count("<") == 1 else text
 
 
-def _probabilities(client: Any, messages: list[dict[str, str]], card: RouterCard) -> list[float]:
+def _probabilities(client: Any, messages: list[dict[str, str]], card: RouterManifest) -> list[float]:
     """Of the routes, in their order."""
     body: dict[str, Any] = {"messages": messages, "temperature": 0, "stream": False}
     if card.label == "text":

@@ -15,18 +15,18 @@ from typing import NamedTuple
 from tui_router.config.settings import Config
 from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
-from tui_router.learning.online_learner import Learning
+from tui_router.learning.online_learner import OnlineLearner
 from tui_router.routing.learned.learned_router import LearnedRouter
-from tui_router.routing.learned.personal_training import taught
+from tui_router.routing.learned.personal_training import with_labels
 from tui_router.routing.learned.shipped_model import held_out
 from tui_router.routing.router import Router
 from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import STORE_FILE, Store
 from tui_router.training.helper import Helper
-from tui_router.training.router_manifest import ROUTER, RouterCard, read
+from tui_router.training.router_manifest import ROUTER, RouterManifest, read
 
 
-class Met(NamedTuple):
+class BaselineResult(NamedTuple):
     """What the leader made of the rows, and how fast."""
 
     name: str
@@ -35,7 +35,9 @@ class Met(NamedTuple):
     p95_ms: float
 
 
-def meet(config: Config, folder: Path, name: str, examples: Sequence[Example], artifact: Path | None) -> Met:
+def evaluate_baseline(
+    config: Config, folder: Path, name: str, examples: Sequence[Example], artifact: Path | None
+) -> BaselineResult:
     """Have the leader decide all rows. Blocks for seconds.
 
     Args:
@@ -56,19 +58,21 @@ def meet(config: Config, folder: Path, name: str, examples: Sequence[Example], a
         route = router.decide(example.request).route
         times.append((time.perf_counter() - start) * 1000)
         choices.append(known.get(example.key, route) if example.source == "seed" else route)
-    return Met(router.name, router.version, choices, _p95(times))
+    return BaselineResult(router.name, router.version, choices, _p95(times))
 
 
 def _learned(config: Config, folder: Path, rules: RulesRouter, examples: Sequence[Example]) -> LearnedRouter:
     sealed = {int(e.origin.partition("-")[0]) for e in examples if e.source == "verdict" and e.origin}
-    lessons = []
+    labels = []
     if (folder / STORE_FILE).exists():
         store = Store(folder)
         try:
-            lessons = [x for x in Learning(config.fleet, folder, config.settings).lessons(store) if x.key not in sealed]
+            labels = [
+                x for x in OnlineLearner(config.fleet, folder, config.settings).lessons(store) if x.key not in sealed
+            ]
         finally:
             store.close()
-    return taught(config.fleet, rules, lessons) if lessons else LearnedRouter(config.fleet, rules)
+    return with_labels(config.fleet, rules, labels) if labels else LearnedRouter(config.fleet, rules)
 
 
 def _of_seeds(fleet: Fleet) -> dict[str, str]:
@@ -80,9 +84,9 @@ def _of_seeds(fleet: Fleet) -> dict[str, str]:
     return found
 
 
-def _trained(fleet: Fleet, artifact: Path, examples: Sequence[Example]) -> Met:
+def _trained(fleet: Fleet, artifact: Path, examples: Sequence[Example]) -> BaselineResult:
     """An earlier trained model: the parts of a dataset never change, so it was not trained on these rows either."""
-    card = read(artifact / ROUTER, RouterCard)
+    card = read(artifact / ROUTER, RouterManifest)
 
     async def ask() -> tuple[list[str], list[float]]:
         helper = Helper(artifact, wait=True)
@@ -100,7 +104,7 @@ def _trained(fleet: Fleet, artifact: Path, examples: Sequence[Example]) -> Met:
         return choices, times
 
     choices, times = asyncio.run(ask())
-    return Met("tuned", artifact.parent.name, choices, _p95(times[1:]))
+    return BaselineResult("tuned", artifact.parent.name, choices, _p95(times[1:]))
 
 
 def _p95(times: Sequence[float]) -> float:

@@ -21,7 +21,7 @@ _Z = 1.75
 """The score test holds its level only about (5.3 % at 5 %); at this quantile it stays below 5 % at every size (`make sim`)."""
 
 
-class Trial(Struct, frozen=True, kw_only=True):
+class PairedCase(Struct, frozen=True, kw_only=True):
     """One row of the sealed test, decided by both."""
 
     key: str
@@ -44,12 +44,17 @@ class Check(Struct, frozen=True, kw_only=True):
     says: str
 
 
-class Verdict(Struct, frozen=True, kw_only=True):
+class GateResult(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"champion": "leader", "champion_version": "leader_version", "champion_latency_ms": "leader_latency_ms"},
+):
     """What the gate says, with all that it is based on."""
 
     at: str
-    leader: str
-    leader_version: str
+    champion: str
+    champion_version: str
     passed: bool
     checks: tuple[Check, ...]
     n: int
@@ -61,29 +66,29 @@ class Verdict(Struct, frozen=True, kw_only=True):
     ece: float
     latency_ms: float
     """95th percentile of the new router."""
-    leader_latency_ms: float
+    champion_latency_ms: float
     per_route: dict[str, tuple[int, int, int]]
     """Route -> (rows, the new router right, the leader right)."""
     confusion: dict[str, dict[str, int]]
     """Right route -> what the new router chose -> rows."""
-    wrong: tuple[Trial, ...]
+    wrong: tuple[PairedCase, ...]
     """Rows that the new router has wrong, surest first."""
 
 
 def judge(
-    plan: Plan, trials: Sequence[Trial], latency_ms: float, leader_latency_ms: float, at: str, *,
-    leader: str = "", leader_version: str = "",
-) -> Verdict:  # fmt: skip
+    plan: Plan, trials: Sequence[PairedCase], latency_ms: float, champion_latency_ms: float, at: str, *,
+    champion: str = "", champion_version: str = "",
+) -> GateResult:  # fmt: skip
     """What the gate says of these trials.
 
     Args:
         plan: As it was written down.
         trials: The whole sealed test.
         latency_ms: 95th percentile of one decision of the new router.
-        leader_latency_ms: The same of the leader.
+        champion_latency_ms: The same of the leader.
         at: Now.
         leader: Who leads now, when that is another one than the plan names.
-        leader_version: Its version.
+        champion_version: Its version.
     """
     n = len(trials)
     mine, theirs = sum(t.mine == t.route for t in trials), sum(t.theirs == t.route for t in trials)
@@ -91,7 +96,7 @@ def judge(
     lost = sum(t.theirs == t.route != t.mine for t in trials)
     per_route = _per_route(trials)
     ece = expected_calibration_error((t.confidence, t.mine == t.route) for t in trials)
-    faster = latency_ms < leader_latency_ms
+    faster = latency_ms < champion_latency_ms
     checks = (
         Check(
             name="enough rows", passed=n >= plan.fewest,
@@ -106,10 +111,10 @@ def judge(
     confusion: dict[str, dict[str, int]] = {}
     for (route, chosen), count in sorted(Counter((t.route, t.mine) for t in trials).items()):
         confusion.setdefault(route, {})[chosen] = count
-    return Verdict(
-        at=at, leader=leader or plan.leader, leader_version=leader_version or plan.leader_version,
+    return GateResult(
+        at=at, champion=champion or plan.champion, champion_version=champion_version or plan.champion_version,
         passed=all(check.passed for check in checks), checks=checks, n=n, mine=mine, theirs=theirs, only_mine=won,
-        only_theirs=lost, ece=ece, latency_ms=latency_ms, leader_latency_ms=leader_latency_ms, per_route=per_route,
+        only_theirs=lost, ece=ece, latency_ms=latency_ms, champion_latency_ms=champion_latency_ms, per_route=per_route,
         confusion=confusion, wrong=tuple(sorted((t for t in trials if t.mine != t.route), key=lambda t: -t.confidence)),
     )  # fmt: skip
 
@@ -157,7 +162,7 @@ def _floor(plan: Plan, per_route: Mapping[str, tuple[int, int, int]]) -> Check:
     )  # fmt: skip
 
 
-def _per_route(trials: Sequence[Trial]) -> dict[str, tuple[int, int, int]]:
+def _per_route(trials: Sequence[PairedCase]) -> dict[str, tuple[int, int, int]]:
     found: dict[str, tuple[int, int, int]] = {}
     for t in sorted(trials, key=lambda t: t.route):
         n, mine, theirs = found.get(t.route, (0, 0, 0))
@@ -165,7 +170,7 @@ def _per_route(trials: Sequence[Trial]) -> dict[str, tuple[int, int, int]]:
     return found
 
 
-def page(verdict: Verdict, run: str) -> str:
+def to_markdown(verdict: GateResult, run: str) -> str:
     """The result as a page of Markdown."""
     v = verdict
     lines = [
@@ -176,7 +181,7 @@ def page(verdict: Verdict, run: str) -> str:
         "| router | accuracy | p95 |",
         "| --- | --- | --- |",
         f"| tuned ({run}) | {_share(v.mine, v.n)} | {v.latency_ms:.1f} ms |",
-        f"| {v.leader} {v.leader_version} | {_share(v.theirs, v.n)} | {v.leader_latency_ms:.1f} ms |",
+        f"| {v.champion} {v.champion_version} | {_share(v.theirs, v.n)} | {v.champion_latency_ms:.1f} ms |",
         "",
         "| asked for | | |",
         "| --- | --- | --- |",

@@ -12,14 +12,14 @@ from tui_router.core.clock import now
 from tui_router.core.example import Example
 from tui_router.core.types import Decision
 from tui_router.datasets.formats import RowError, example_of, form_of
-from tui_router.routing.ensemble.calibration import tempered
+from tui_router.routing.ensemble.calibration import rescale
 from tui_router.training.gate import baseline
-from tui_router.training.gate.gate import Trial, Verdict, judge, page
-from tui_router.training.router_manifest import LATENCY, ROUTER, SEALED, Latency, RouterCard, Sealed, read
+from tui_router.training.gate.gate import GateResult, PairedCase, judge, to_markdown
+from tui_router.training.router_manifest import LATENCY, ROUTER, SEALED, HeldOutCase, Latency, RouterManifest, read
 from tui_router.training.runs import Run, RunError, find
 
 
-def put_to_gate(run: Run, config: Config, folder: Path, leader: str, leading_run: str) -> Verdict:
+def evaluate_run(run: Run, config: Config, folder: Path, champion: str, leading_run: str) -> GateResult:
     """Judge a run, and keep what was said beside it. Blocks for seconds. Raises RunError, ArtifactError.
 
     Args:
@@ -32,39 +32,39 @@ def put_to_gate(run: Run, config: Config, folder: Path, leader: str, leading_run
     if not run.finished:
         raise RunError(f"run {run.id} has no artifact yet; its training must end first")
     examples = sealed_examples(run)
-    card = read(run.artifact / ROUTER, RouterCard)
-    told = read(run.artifact / SEALED, list[Sealed])
+    card = read(run.artifact / ROUTER, RouterManifest)
+    told = read(run.artifact / SEALED, list[HeldOutCase])
     if len(told) != len(examples):
         raise RunError(
             f"run {run.id} was tested on {len(told)} rows and its dataset has {len(examples)}; train it again"
         )
-    artifact = find(folder, leading_run).artifact if leader == "tuned" and leading_run not in ("", run.id) else None
-    if leader == "tuned" and artifact is None:
-        leader = "learned"
-    met = baseline.meet(config, folder, leader, examples, artifact)
+    artifact = find(folder, leading_run).artifact if champion == "tuned" and leading_run not in ("", run.id) else None
+    if champion == "tuned" and artifact is None:
+        champion = "learned"
+    met = baseline.evaluate_baseline(config, folder, champion, examples, artifact)
     trials = []
     for example, one, theirs in zip(examples, told, met.choices, strict=True):
         route, confidence = chosen(card, one.probabilities)
         names = config.fleet.names
         trials.append(
-            Trial(
+            PairedCase(
                 key=one.key, route=names.get(example.route, example.route), text=example.text[:200],
                 mine=names.get(route, route), confidence=confidence, theirs=theirs,
             )
         )  # fmt: skip
     latency = read(run.artifact / LATENCY, Latency)
     verdict = judge(
-        run.record.plan, trials, latency.p95_ms, met.p95_ms, now(), leader=met.name, leader_version=met.version
+        run.record.plan, trials, latency.p95_ms, met.p95_ms, now(), champion=met.name, champion_version=met.version
     )
     (run.folder / "gate.json").write_bytes(msgspec.json.encode(verdict))
-    (run.folder / "gate.md").write_text(page(verdict, run.id), encoding="utf-8")
+    (run.folder / "gate.md").write_text(to_markdown(verdict, run.id), encoding="utf-8")
     return verdict
 
 
-def last_verdict(run: Run) -> Verdict | None:
+def last_verdict(run: Run) -> GateResult | None:
     """What the gate said of a run; None when it was not put to it, or that cannot be read."""
     try:
-        return msgspec.json.decode((run.folder / "gate.json").read_bytes(), type=Verdict)
+        return msgspec.json.decode((run.folder / "gate.json").read_bytes(), type=GateResult)
     except (OSError, msgspec.DecodeError):
         return None
 
@@ -86,9 +86,9 @@ def sealed_examples(run: Run) -> list[Example]:
     return found
 
 
-def chosen(card: RouterCard, probabilities: tuple[float, ...]) -> tuple[str, float]:
+def chosen(card: RouterManifest, probabilities: tuple[float, ...]) -> tuple[str, float]:
     """(route, confidence) of what the model said, at its temperature."""
     order = sorted(zip(card.routes, probabilities, strict=True), key=lambda one: -one[1])
     decision = Decision(ranking=tuple(order), model="", reasons=(), router="tuned", version="", elapsed_ms=0.0)
-    calm = tempered(decision, card.temperature)
+    calm = rescale(decision, card.temperature)
     return calm.route, calm.confidence

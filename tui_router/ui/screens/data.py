@@ -14,16 +14,16 @@ from textual.widget import Widget
 from tui_router.core.clock import now
 from tui_router.core.example import GOAL
 from tui_router.core.text import one_line
-from tui_router.ui.screens.panel_screen import Listing, Table
+from tui_router.ui.screens.panel_screen import LinesPane, ListScreen
 from tui_router.ui.widgets.lines import Part, bar, line
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
-    from tui_router.app.generation_service import DataKind, Order
+    from tui_router.app.generation_service import DataKind, GenerationOrder
     from tui_router.core.example import Example
-    from tui_router.core.label_edit import Kind, Ruling
-    from tui_router.datasets.label_audit import Checkup, Trouble
-    from tui_router.datasets.synthetic.batches import Tally
+    from tui_router.core.label_edit import EditKind, LabelEdit
+    from tui_router.datasets.label_audit import AuditReport, Trouble
+    from tui_router.datasets.synthetic.batches import GenerationTally
 
 _KINDS: tuple[tuple[Trouble | None, str], ...] = (
     ("suspect", "perhaps the wrong route"), ("conflict", "the same request, two routes"),
@@ -40,7 +40,7 @@ class Doubt:
         self.name, self.example, self.says, self.suggested, self.other = name, example, says, suggested, other
 
 
-class DataScreen(Listing):
+class DataScreen(ListScreen):
     """Examples, their faults, and what a person says about them."""
 
     BINDINGS: ClassVar = [
@@ -72,7 +72,7 @@ class DataScreen(Listing):
         super().__init__(engine)
         self.examples: dict[str, Example] = {}
         """Name of an example before any ruling -> what the rulings so far have made of it."""
-        self.checkup: Checkup | None = None
+        self.checkup: AuditReport | None = None
         self.queues: list[list[Doubt]] = []
         """The doubts of each kind; the last is all examples that no seed gave and that hold what is looked for."""
         self.kind, self.wanted = 0, ""
@@ -84,9 +84,9 @@ class DataScreen(Listing):
         """Whether a model is writing requests now."""
         self._done: list[tuple[str, str]] = []
         """What was settled here, for undoing: (`ruling` or `verdict`, of what)."""
-        self.sources = Table("Validated examples", "data-sources")
-        self.balance = Table("By route", "data-balance")
-        self.queue = Table("Doctor", "data-doctor")
+        self.sources = LinesPane("Validated examples", "data-sources")
+        self.balance = LinesPane("By route", "data-balance")
+        self.queue = LinesPane("Doctor", "data-doctor")
 
     def left(self) -> Iterable[Widget]:
         return (self.queue,)
@@ -107,7 +107,7 @@ class DataScreen(Listing):
     # -- reading -------------------------------------------------------------------------------------------------
     async def _read(self) -> None:
         """All examples, and what the doctor says of those that no seed gave."""
-        from tui_router.core.label_edit import in_force, name_of
+        from tui_router.core.label_edit import effective_edits, name_of
         from tui_router.datasets.label_audit import check
         from tui_router.datasets.sources import ruled, streamed
         from tui_router.routing.learned.learned_router import LearnedRouter
@@ -115,11 +115,11 @@ class DataScreen(Listing):
 
         fleet = self.engine.config.fleet
 
-        def read() -> tuple[dict[str, Example], Mapping[str, Ruling]]:
+        def read() -> tuple[dict[str, Example], Mapping[str, LabelEdit]]:
             store = self.engine.opened()
             kept, rulings = self.engine.at_store(lambda: (list(store.examples()), store.rulings()))
             self.dialogues = self.engine.at_store(lambda: sum(1 for _ in store.dialogues()))
-            held = in_force(rulings)
+            held = effective_edits(rulings)
             raw = streamed(self.all_turns(), kept, fleet)
             return {name_of(one): made for one in raw for made in ruled([one], held, fleet)}, held
 
@@ -131,7 +131,7 @@ class DataScreen(Listing):
         self._show_sources()
         own = self._own()
         self.checkup = checkup = await asyncio.to_thread(
-            lambda: check(list(own.values()), fleet, LearnedRouter.as_shipped(fleet).sketcher, lambda: self._there)
+            lambda: check(list(own.values()), fleet, LearnedRouter.as_shipped(fleet).projection, lambda: self._there)
         )
         right = {name for name, ruling in held.items() if ruling.kind == "keep"}
         self.queues = [_doubts(checkup, own, kind, right) for kind, _ in _KINDS if kind is not None]
@@ -216,14 +216,14 @@ class DataScreen(Listing):
 
     def action_search(self) -> None:
         """Examples that hold a text."""
-        from tui_router.ui.screens.text_dialog import TypedScreen
+        from tui_router.ui.screens.text_dialog import TextDialog
 
         def named(text: str | None) -> None:
             if text is not None and self.queues:
                 self.kind, self.at = len(_KINDS) - 1, 0
                 self._look_for(text)
 
-        self.app.push_screen(TypedScreen("Find examples that hold, or a route", self.wanted), named)
+        self.app.push_screen(TextDialog("Find examples that hold, or a route", self.wanted), named)
 
     # -- generated requests --------------------------------------------------------------------------------------
     def action_generate(self, kind: DataKind) -> None:
@@ -233,7 +233,7 @@ class DataScreen(Listing):
             self.notify("stopping after this batch; g goes on later", markup=False)
             return
         from tui_router.app.generation_service import open_order
-        from tui_router.ui.screens.text_dialog import TypedScreen
+        from tui_router.ui.screens.text_dialog import TextDialog
 
         def begin(wanted: int) -> None:
             self.run_worker(self._generate(kind, wanted), group="generate", exclusive=True, exit_on_error=False)
@@ -247,14 +247,14 @@ class DataScreen(Listing):
                 begin(int(text))
 
         noun = "requests" if kind == "routing" else "conversations with tools"
-        self.app.push_screen(TypedScreen(f"How many {noun} shall a served model write?", "100"), named)
+        self.app.push_screen(TextDialog(f"How many {noun} shall a served model write?", "100"), named)
 
     async def _generate(self, kind: DataKind, wanted: int) -> None:
-        from tui_router.app.generation_service import Order, OrderError, carry_out, open_order, writer_of
+        from tui_router.app.generation_service import GenerationOrder, OrderError, carry_out, open_order, writer_of
         from tui_router.backends.backend_errors import BackendError
         from tui_router.store.store_errors import StoreError
 
-        def tell(order: Order, kept: int, tally: Tally) -> bool:
+        def tell(order: GenerationOrder, kept: int, tally: GenerationTally) -> bool:
             said = f"{order.model} writes: {kept} of {order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens; g stops"
             self.say(said)
             return self._writing
@@ -263,7 +263,7 @@ class DataScreen(Listing):
         try:
             order = open_order(self.engine.folder)
             if wanted or order is None:
-                order = Order(kind=kind, wanted=wanted, model=writer_of(self.engine))
+                order = GenerationOrder(kind=kind, wanted=wanted, model=writer_of(self.engine))
             made = await carry_out(self.engine, order, tell)
         except (OrderError, BackendError, StoreError, OSError) as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
@@ -288,7 +288,7 @@ class DataScreen(Listing):
         """The example is not trained on."""
         self._settle("drop")
 
-    def _settle(self, kind: Kind, route: str = "") -> None:
+    def _settle(self, kind: EditKind, route: str = "") -> None:
         doubt = self._hand()
         if doubt is not None:
             self.run_worker(self._rule(doubt, kind, route), group="ruling", exit_on_error=False)
@@ -298,18 +298,18 @@ class DataScreen(Listing):
         doubt = self._hand()
         if doubt is None:
             return
-        from tui_router.ui.screens.route_dialog import RoutePickScreen
+        from tui_router.ui.screens.route_dialog import RouteDialog
 
         def picked(route: str | None) -> None:
             if route and route != doubt.example.route:
                 work = self._rule(doubt, "relabel", route)
                 self.run_worker(work, group="ruling", exit_on_error=False)
 
-        self.app.push_screen(RoutePickScreen(self.engine.config.fleet, doubt.example.text, doubt.suggested), picked)
+        self.app.push_screen(RouteDialog(self.engine.config.fleet, doubt.example.text, doubt.suggested), picked)
 
-    async def _rule(self, doubt: Doubt, kind: Kind, route: str) -> None:
+    async def _rule(self, doubt: Doubt, kind: EditKind, route: str) -> None:
         """Keep what was decided. The label of a turn is its verdict, so that the routers learn the correction too."""
-        from tui_router.core.label_edit import Ruling
+        from tui_router.core.label_edit import LabelEdit
         from tui_router.store.store_errors import StoreError
 
         example, engine = doubt.example, self.engine
@@ -318,7 +318,7 @@ class DataScreen(Listing):
                 await self._rate(example, route)
                 self._done.append(("verdict", example.origin))
             else:
-                ruling = Ruling(at=now(), example=doubt.name, kind=kind, route=route)
+                ruling = LabelEdit(at=now(), example=doubt.name, kind=kind, route=route)
                 await engine.in_store(lambda: engine.opened().rule(ruling))
                 self._done.append(("ruling", doubt.name))
         except StoreError as error:
@@ -328,7 +328,7 @@ class DataScreen(Listing):
         self.notify(f"{said}, u undoes it", markup=False)
         self._settled(doubt, kind, route)
 
-    def _settled(self, doubt: Doubt, kind: Kind, route: str) -> None:
+    def _settled(self, doubt: Doubt, kind: EditKind, route: str) -> None:
         """Take an example that was decided about out of the queues; what it contradicted is contradicted no more."""
         from msgspec.structs import replace
 
@@ -366,7 +366,7 @@ class DataScreen(Listing):
             self.run_worker(self._undo(), group="ruling", exit_on_error=False)
 
     async def _undo(self) -> None:
-        from tui_router.core.label_edit import Ruling
+        from tui_router.core.label_edit import LabelEdit
         from tui_router.store.store_errors import StoreError
 
         what, name = self._done.pop()
@@ -375,7 +375,7 @@ class DataScreen(Listing):
             if what == "verdict":
                 await engine.rate(name, None)
             else:
-                ruling = Ruling(at=now(), example=name, kind="undone")
+                ruling = LabelEdit(at=now(), example=name, kind="undone")
                 await engine.in_store(lambda: engine.opened().rule(ruling))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
@@ -384,7 +384,7 @@ class DataScreen(Listing):
         await self._read()
 
 
-def _doubts(checkup: Checkup, own: Mapping[str, Example], trouble: Trouble, right: set[str]) -> list[Doubt]:
+def _doubts(checkup: AuditReport, own: Mapping[str, Example], trouble: Trouble, right: set[str]) -> list[Doubt]:
     """The queue of one kind of trouble; without the examples of which a person said that they are right."""
     names = list(own)
     settled = right if trouble in _SETTLED else set()

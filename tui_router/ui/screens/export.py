@@ -17,16 +17,16 @@ from tui_router.config.folders import from_home
 from tui_router.core.clock import local, now
 from tui_router.core.example import SOURCES
 from tui_router.core.text import one_line
-from tui_router.ui.screens.panel_screen import Room, Table
+from tui_router.ui.screens.panel_screen import LinesPane, PanelScreen
 from tui_router.ui.widgets.lines import bar, line
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
     from tui_router.core.example import Example, Source
-    from tui_router.core.tool_dialogue import Dialogue
-    from tui_router.datasets.export import Choice, Private
+    from tui_router.core.tool_dialogue import ToolDialogue
+    from tui_router.datasets.export import ExportOptions, Private
     from tui_router.datasets.formats import Format
-    from tui_router.training.export.forms import Exported
+    from tui_router.training.export.forms import ExportedRouter
     from tui_router.training.runs import Run
 
 _FROM: tuple[tuple[Source, ...], ...] = (SOURCES, ("verdict", "imported", "generated"), ("verdict",))
@@ -37,7 +37,7 @@ _WIDE = 62
 _TEXT = 60
 
 
-class ExportScreen(Room):
+class ExportScreen(PanelScreen):
     """Two tabs: a dataset, a model."""
 
     BINDINGS: ClassVar = [
@@ -58,26 +58,26 @@ class ExportScreen(Room):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        from tui_router.datasets.export import Choice
+        from tui_router.datasets.export import ExportOptions
 
         self.tab = 0
         self.at = [0, 0]
-        self.choice: Choice = Choice(sources=_FROM[0])
+        self.choice: ExportOptions = ExportOptions(sources=_FROM[0])
         self.routes: tuple[str, ...] = ("", *(r.name for r in engine.config.fleet.routes))
         self.with_tools = False
         """Conversations with tools instead of requests with their routes."""
         self.tools_form: Format = "messages"
         self.tools_private: Private = "keep"
-        self.dialogues: list[Dialogue] = []
+        self.dialogues: list[ToolDialogue] = []
         self.examples: list[Example] = []
         self.finished: list[Run] = []
         self.run_at = self.form_at = self.quant_at = 0
         self.folder: Path | None = None
         """Where to, when the person named it."""
-        self.made: Exported | None = None
+        self.made: ExportedRouter | None = None
         self.busy = False
-        self.fields, self.where = Table("Dataset", "export-fields"), Table("Folder", "export-where")
-        self.preview, self.result = Table("Preview", "export-preview"), Table("Result", "export-result")
+        self.fields, self.where = LinesPane("Dataset", "export-fields"), LinesPane("Folder", "export-where")
+        self.preview, self.result = LinesPane("Preview", "export-preview"), LinesPane("Result", "export-result")
 
     def left(self) -> Iterable[Widget]:
         return self.fields, self.where
@@ -274,14 +274,14 @@ class ExportScreen(Room):
 
     def action_destination(self) -> None:
         """Name the folder."""
-        from tui_router.ui.screens.text_dialog import TypedScreen
+        from tui_router.ui.screens.text_dialog import TextDialog
 
         def named(text: str | None) -> None:
             if text:
                 self.folder = Path(text).expanduser()
                 self._show()
 
-        self.app.push_screen(TypedScreen("Write it into this folder", str(self._destination() or "")), named)
+        self.app.push_screen(TextDialog("Write it into this folder", str(self._destination() or "")), named)
 
     # -- the way out ---------------------------------------------------------------------------------------------
     def action_export(self) -> None:
@@ -296,7 +296,7 @@ class ExportScreen(Room):
         self.call_after_refresh(self.result.scroll_visible, animate=False)  # narrow, it lies below the fields
 
     async def _export_dataset(self) -> None:
-        from tui_router.datasets.export import ExportError, export
+        from tui_router.datasets.export import DatasetExportError, export
         from tui_router.datasets.synthetic.tool_export import export as export_tools
         from tui_router.routing.learned.learned_router import LearnedRouter
 
@@ -313,13 +313,13 @@ class ExportScreen(Room):
         self.busy = True
         self._tell(line(("comparing …", "$accent")))
         try:
-            sketcher = await asyncio.to_thread(lambda: LearnedRouter.as_shipped(fleet).sketcher)
+            projection = await asyncio.to_thread(lambda: LearnedRouter.as_shipped(fleet).projection)
             if self.with_tools:
-                work = partial(export_tools, dialogues, fleet, form, folder, sketcher, private, tell)
+                work = partial(export_tools, dialogues, fleet, form, folder, projection, private, tell)
             else:
-                work = partial(export, lambda: self.examples, fleet, choice, folder, sketcher, tell)
+                work = partial(export, lambda: self.examples, fleet, choice, folder, projection, tell)
             made = await asyncio.to_thread(work)
-        except ExportError as error:
+        except DatasetExportError as error:
             self._tell(*(line((part, "$wrong")) for part in _folded(str(error))))
             return
         finally:
@@ -403,7 +403,7 @@ class ExportScreen(Room):
 
         self._tell(line(("… the gate", "$accent")))
         try:
-            lead = await self.engine.racing.promote(run)
+            lead = await self.engine.router_service.promote(run)
         except (TrainingError, StoreError, OSError) as error:
             self._tell(
                 *(line(("✗ " if i == 0 else "  ", "$wrong"), part) for i, part in enumerate(_folded(str(error))))

@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from tui_router.config.folders import from_home
 from tui_router.core.text import one_line, plural
-from tui_router.ui.screens.panel_screen import Listing, Table
+from tui_router.ui.screens.panel_screen import LinesPane, ListScreen
 from tui_router.ui.widgets.lines import line
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _BY = "Replayed by the rules: the learned router takes them as one of its signs."
 
 
-class ChangeScreen(Listing):
+class FleetChangeScreen(ListScreen):
     """One proposal."""
 
     BINDINGS: ClassVar = [
@@ -40,7 +40,10 @@ class ChangeScreen(Listing):
         self.finding = finding
         self.replayed: Replayed | None = None
         self.moves: list[Move] = []
-        self.listed, self.change = Table("Turns that would move", "change-moves"), Table("The change", "change-lines")
+        self.listed, self.change = (
+            LinesPane("Turns that would move", "change-moves"),
+            LinesPane("The change", "change-lines"),
+        )
 
     def left(self) -> Iterable[Widget]:
         return (self.listed,)
@@ -54,13 +57,13 @@ class ChangeScreen(Listing):
         self.run_worker(self._try(), group="change", exclusive=True, exit_on_error=False)
 
     async def _try(self) -> None:
-        from tui_router.insight.findings import tried
+        from tui_router.insight.findings import simulate_change
         from tui_router.store.store_errors import StoreError
 
         self.say("replaying all turns …")
         fleet, toml = self.engine.config.fleet, self.finding.toml
         try:
-            self.replayed = found = await asyncio.to_thread(lambda: tried(toml, self.all_turns(), fleet))
+            self.replayed = found = await asyncio.to_thread(lambda: simulate_change(toml, self.all_turns(), fleet))
             otherwise = await asyncio.to_thread(self._without_rules) if found is None else ""
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             self.say("the store cannot be read")

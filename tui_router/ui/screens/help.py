@@ -10,7 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 
-from tui_router.ui.widgets.lines import Rows, line
+from tui_router.ui.widgets.lines import Lines, line
 
 _WRITING = (
     ("enter", "send"), ("shift+enter, ctrl+j", "new line"), ("↑ on empty", "earlier requests"), ("esc", "browse; esc again stops the answer"),
@@ -80,7 +80,7 @@ class HelpScreen(ModalScreen[None]):
             rows += [line((f"  {key:<20}", "$accent"), what) for key, what in pairs]
             rows.append(line(""))
         with Vertical(classes="box"), VerticalScroll():
-            yield Rows(*rows[:-1])
+            yield Lines(*rows[:-1])
 
     def action_dismiss_help(self) -> None:
         """Close the page."""

@@ -12,13 +12,13 @@ from textual.widget import Widget
 from textual.widgets import Markdown
 
 from tui_router.core.text import clean
-from tui_router.ui.screens.panel_screen import Room
+from tui_router.ui.screens.panel_screen import PanelScreen
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
 
 
-class PageScreen(Room):
+class MarkdownPage(PanelScreen):
     """Read it, leave it."""
 
     BINDINGS: ClassVar = [Binding("g,q", "leave", "back", show=False, id="leave_page")]

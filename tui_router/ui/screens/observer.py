@@ -13,21 +13,21 @@ from textual.widget import Widget
 from tui_router.core.clock import local
 from tui_router.core.text import one_line, plural
 from tui_router.core.types import Observation
-from tui_router.ui.screens.panel_screen import Listing, Table
+from tui_router.ui.screens.panel_screen import LinesPane, ListScreen
 from tui_router.ui.widgets.lines import line
 from tui_router.ui.widgets.panes import LEVELS
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
-    from tui_router.app.insight_service import Mode
+    from tui_router.app.insight_service import ObserverMode
 
 _MOST = 400
 _SHOWN_LEVELS = ("", "wrong", "caution", "good", "info")
-_MODES: tuple[Mode, ...] = ("off", "passive", "active")
+_MODES: tuple[ObserverMode, ...] = ("off", "passive", "active")
 MODE_SAYS = {"off": "off", "passive": "looks at every fifth turn", "active": "looks at every turn"}
 
 
-class ObserverScreen(Listing):
+class ObserverScreen(ListScreen):
     """Events, newest first, by level and tag."""
 
     BINDINGS: ClassVar = [
@@ -44,7 +44,7 @@ class ObserverScreen(Listing):
         super().__init__(engine)
         self.seen: list[Observation] = []
         self.tag = self.level = ""
-        self.feed, self.state = Table("Feed", "observer-feed"), Table("Observer", "observer-state")
+        self.feed, self.state = LinesPane("Feed", "observer-feed"), LinesPane("Observer", "observer-state")
 
     def left(self) -> Iterable[Widget]:
         return (self.feed,)
@@ -111,7 +111,7 @@ class ObserverScreen(Listing):
         ]
 
     def _show_state(self) -> None:
-        watching = self.engine.watching
+        watching = self.engine.insights
         remarks, ms, tokens = watching.cost
         rows = [
             line(("mode     ", "$muted"), (watching.mode, "$accent bold"), (f"  {MODE_SAYS[watching.mode]}", "$muted")),
@@ -149,7 +149,7 @@ class ObserverScreen(Listing):
 
     def action_mode(self) -> None:
         """Off, every fifth turn, every turn."""
-        watching = self.engine.watching
+        watching = self.engine.insights
         watching.set_mode(_MODES[(_MODES.index(watching.mode) + 1) % len(_MODES)])
         self._show()
 

@@ -18,7 +18,7 @@ from textual.widget import Widget
 from tui_router.core.clock import local_day, now
 from tui_router.core.types import Turn
 from tui_router.ui.widgets.bars import KeysBar
-from tui_router.ui.widgets.lines import Head, Part, Rows, line
+from tui_router.ui.widgets.lines import Lines, PaneHeader, Part, line
 from tui_router.ui.widgets.panes import Pane
 
 if TYPE_CHECKING:
@@ -28,20 +28,20 @@ T = TypeVar("T")
 _PAGE = 500
 
 
-class Table(Pane):
+class LinesPane(Pane):
     """A pane of lines."""
 
     def __init__(self, title: str, name: str) -> None:
         self.title = title
         super().__init__(id=name)
-        self.head = Head(title)
-        self.rows = Rows()
+        self.head = PaneHeader(title)
+        self.rows = Lines()
 
     def compose(self) -> ComposeResult:
         yield from (self.head, self.rows)
 
 
-class Room(Screen[None]):
+class PanelScreen(Screen[None]):
     """A screen of its own beside the conversation."""
 
     BINDINGS: ClassVar = [
@@ -55,7 +55,7 @@ class Room(Screen[None]):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self.engine = engine
-        self.top, self.keys_bar = Rows(id="top"), KeysBar(id="keys")
+        self.top, self.keys_bar = Lines(id="top"), KeysBar(id="keys")
 
     def left(self) -> Iterable[Widget]:
         """What stands in the main column."""
@@ -128,7 +128,7 @@ class Room(Screen[None]):
             await asyncio.sleep(0)
 
 
-class Listing(Room):
+class ListScreen(PanelScreen):
     """A room with a list and one entry of it in hand. `_show` draws it again."""
 
     BINDINGS: ClassVar = [

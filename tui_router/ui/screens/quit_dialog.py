@@ -9,12 +9,12 @@ from textual.binding import Binding
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
-from tui_router.ui.widgets.lines import Rows, keys, line
+from tui_router.ui.widgets.lines import Lines, keys, line
 
-Answer = Literal["keep", "pause", "stay"]
+QuitChoice = Literal["keep", "pause", "stay"]
 
 
-class LeavingScreen(ModalScreen[Answer]):
+class QuitDialog(ModalScreen[QuitChoice]):
     """Asks what becomes of a running training."""
 
     BINDINGS: ClassVar = [
@@ -29,13 +29,13 @@ class LeavingScreen(ModalScreen[Answer]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield Rows(
+            yield Lines(
                 line((f"Run {self.run_id} is training", "$strong bold")), line(""),
                 line("It needs no screen: it goes on by itself, and the next"),
                 line("start shows it with its whole curve."), line(""),
                 keys(("k", "keep training"), ("p", "pause it, resume later"), ("esc", "stay")),
             )  # fmt: skip
 
-    def action_answer(self, answer: Answer) -> None:
+    def action_answer(self, answer: QuitChoice) -> None:
         """Close with an answer."""
         self.dismiss(answer)

@@ -14,7 +14,7 @@ from textual.widgets import Markdown
 
 from tui_router.config.folders import from_home
 from tui_router.core.text import clean, one_line, plural
-from tui_router.ui.screens.panel_screen import Room, Table
+from tui_router.ui.screens.panel_screen import LinesPane, PanelScreen
 from tui_router.ui.widgets.lines import line
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tui_router.insight.report import Report
 
 
-class ReportScreen(Room):
+class ReportScreen(PanelScreen):
     """What happened, what goes wrong, what to do next."""
 
     BINDINGS: ClassVar = [
@@ -51,7 +51,7 @@ class ReportScreen(Room):
         self.place = 0
         """Of the kept report that is shown; behind the last one comes the one of now."""
         self.text = Markdown("Replaying the proposals …", id="report-text", open_links=False)
-        self.found = Table("Findings", "report-findings")
+        self.found = LinesPane("Findings", "report-findings")
 
     def left(self) -> Iterable[Widget]:
         return (self.text,)
@@ -70,8 +70,8 @@ class ReportScreen(Room):
 
         engine = self.engine
         try:
-            await engine.watching.count()
-            store, fleet, counts = engine.opened(), engine.config.fleet, engine.watching.counted
+            await engine.insights.count()
+            store, fleet, counts = engine.opened(), engine.config.fleet, engine.insights.counted
             make = await engine.in_store(lambda: gathered(store, fleet, engine.threshold, self.days, counts=counts))
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             await self.text.update("The store cannot be read.")
@@ -144,9 +144,9 @@ class ReportScreen(Room):
         if one is None or not one.toml:
             self.notify("there is nothing in fleet.toml to change for it", markup=False)
             return
-        from tui_router.ui.screens.fleet_change import ChangeScreen
+        from tui_router.ui.screens.fleet_change import FleetChangeScreen
 
-        self.app.push_screen(ChangeScreen(self.engine, one))
+        self.app.push_screen(FleetChangeScreen(self.engine, one))
 
     def action_undo(self) -> None:
         """Take the newest change of fleet.toml back."""

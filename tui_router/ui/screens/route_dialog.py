@@ -11,10 +11,10 @@ from textual.screen import ModalScreen
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import one_line
-from tui_router.ui.widgets.lines import Rows, keys, line
+from tui_router.ui.widgets.lines import Lines, keys, line
 
 
-class RoutePickScreen(ModalScreen[str]):
+class RouteDialog(ModalScreen[str]):
     """Dismisses with a route's name, or an empty string when it was left."""
 
     BINDINGS: ClassVar = [Binding("escape", "leave", "leave", id="leave_route_pick")]
@@ -25,8 +25,8 @@ class RoutePickScreen(ModalScreen[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield Rows(line((one_line(self.text, 66), "$strong bold")), line(""))
-            yield Rows(
+            yield Lines(line((one_line(self.text, 66), "$strong bold")), line(""))
+            yield Lines(
                 *(
                     line(
                         (f"{place} ", "$accent bold"), f"{route.name:<16}",
@@ -35,7 +35,7 @@ class RoutePickScreen(ModalScreen[str]):
                     for place, route in enumerate(self.fleet.routes[:9], 1)
                 )
             )  # fmt: skip
-            yield Rows(line(""), keys(("1-9", "route"), ("⏎", "the doctor's"), ("esc", "leave")))
+            yield Lines(line(""), keys(("1-9", "route"), ("⏎", "the doctor's"), ("esc", "leave")))
 
     def on_key(self, event: Any) -> None:
         """A digit chooses; enter takes what the doctor suggests."""

@@ -16,7 +16,7 @@ from textual.widgets.option_list import Option
 from tui_router.core.clock import local
 from tui_router.core.text import one_line, plural
 from tui_router.core.types import Session
-from tui_router.ui.widgets.lines import Rows, Split, keys, line
+from tui_router.ui.widgets.lines import Lines, SplitLine, keys, line
 
 NEW = "new"
 
@@ -35,13 +35,13 @@ class SessionsScreen(ModalScreen[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield Split(line(("Sessions", "$strong bold")), line((f"{len(self.sessions)} newest", "$muted")))
+            yield SplitLine(line(("Sessions", "$strong bold")), line((f"{len(self.sessions)} newest", "$muted")))
             options = [Option(session_line(s, self.current, 46), id=s.id) for s in self.sessions]
             if options:
                 yield OptionList(*options, markup=False)
             else:
-                yield Rows(line(""), line(("No conversation yet. The first request starts one.", "$muted")), line(""))
-            yield Rows(keys(("⏎", "open"), ("n", "new"), ("↑↓", "move"), ("esc", "close")))
+                yield Lines(line(""), line(("No conversation yet. The first request starts one.", "$muted")), line(""))
+            yield Lines(keys(("⏎", "open"), ("n", "new"), ("↑↓", "move"), ("esc", "close")))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(event.option.id or "")

@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 from tui_router.core.statistics import wilson
 from tui_router.core.text import plural
-from tui_router.ui.screens.panel_screen import Room, Table, first_day
+from tui_router.ui.screens.panel_screen import LinesPane, PanelScreen, first_day
 from tui_router.ui.screens.stats_rows import Openings, calibration, confusion, models, rate_parts, routers, routes
 from tui_router.ui.widgets.chart import Scale, Series
 from tui_router.ui.widgets.chart_pane import ChartPane
@@ -43,9 +43,9 @@ class AccuracyOverTime(ChartPane):
     def __init__(self) -> None:
         super().__init__("over-time")
 
-    def put(self, metrics: Metrics, leader: str) -> None:
+    def put(self, metrics: Metrics, champion: str) -> None:
         """Draw what was graded."""
-        lines = sorted(metrics.running.items(), key=lambda item: item[0] != leader)
+        lines = sorted(metrics.running.items(), key=lambda item: item[0] != champion)
         longest = max((len(found) for _, found in lines), default=0)
         self.chart.display = longest >= 2
         series, legend = [], []
@@ -135,7 +135,7 @@ def _first_token(metrics: Metrics, name: str) -> float | None:
     return value / 1000 if value is not None else None
 
 
-class StatsScreen(Room):
+class StatsScreen(PanelScreen):
     """Counts of a period."""
 
     BINDINGS: ClassVar = [
@@ -163,13 +163,13 @@ class StatsScreen(Room):
         self.metrics: Metrics | None = None
         self.openings = Openings(engine.config.fleet)
         self.over_time = AccuracyOverTime()
-        self.per_route = Table("By route", "per-route")
-        self.confusion = Table("Right route, and what was decided", "confusion")
-        self.calibration = Table("Confidence and how often it was right", "calibration")
-        self.models = Table("Models", "stats-models")
+        self.per_route = LinesPane("By route", "per-route")
+        self.confusion = LinesPane("Right route, and what was decided", "confusion")
+        self.calibration = LinesPane("Confidence and how often it was right", "calibration")
+        self.models = LinesPane("Models", "stats-models")
         self.first_token = FirstToken()
         self._days_due = 0.0
-        self.routers = Table("Routers, and what a decision costs", "stats-routers")
+        self.routers = LinesPane("Routers, and what a decision costs", "stats-routers")
 
     def left(self) -> Iterable[Widget]:
         return self.over_time, self.per_route, self.routers
@@ -194,9 +194,9 @@ class StatsScreen(Room):
 
     def _told(self, event: object) -> None:
         """Something was written: count it."""
-        from tui_router.app.events import EffectEvent, LeaderEvent, StoreEvent, TurnEvent
+        from tui_router.app.events import ChampionEvent, EffectEvent, StoreEvent, TurnEvent
 
-        if isinstance(event, TurnEvent | EffectEvent | LeaderEvent | StoreEvent):
+        if isinstance(event, TurnEvent | EffectEvent | ChampionEvent | StoreEvent):
             self._count_again()
 
     def action_period(self, place: int) -> None:
@@ -219,18 +219,18 @@ class StatsScreen(Room):
             """A store that was never counted takes seconds: show the newest turns meanwhile."""
             nonlocal shown
             if time.monotonic() - shown > _PARTIAL_S:
-                self.metrics, shown = self.engine.watching.counted.since(first), time.monotonic()
+                self.metrics, shown = self.engine.insights.counted.since(first), time.monotonic()
                 self._show(f"   counting … {share:.0%}")
 
         try:
-            await self.engine.watching.count(tell)
+            await self.engine.insights.count(tell)
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             self._title("the store cannot be read")
             return
-        self.metrics = self.engine.watching.counted.since(first)
+        self.metrics = self.engine.insights.counted.since(first)
         self._show()
         if time.monotonic() > self._days_due:  # days pass slowly
-            days = self.engine.watching.counted.days()
+            days = self.engine.insights.counted.days()
             self.first_token.put({day: metrics for day, metrics in days.items() if day >= first})
             self._days_due = time.monotonic() + _DAYS_S
 
@@ -248,7 +248,7 @@ class StatsScreen(Room):
             return
         warned = "   only bad turns seem to be rated: the accuracy says little" if m.biased else ""
         self._title(f"{plural(m.turns, 'turn')}, {m.verdicts.hits:,} rated{warned}{more}")
-        self.over_time.put(m, self.engine.racing.leader)
+        self.over_time.put(m, self.engine.router_service.champion)
         self.over_time.head.say(line(*rate_parts(m.accuracy)))
         self._show_numbers(m)
 
@@ -256,7 +256,7 @@ class StatsScreen(Room):
         cells = self.openings.begin()
         roomy = self.per_route.size.width >= _ROOMY
         self.per_route.rows.put(*routes(m, cells.of(self.per_route), roomy=roomy))
-        self.routers.rows.put(*routers(m, cells.of(self.routers), self.engine.watching.cost))
+        self.routers.rows.put(*routers(m, cells.of(self.routers), self.engine.insights.cost))
         self.calibration.head.say(f"ECE {m.ece:.3f}" if m.ece is not None else "no data")
         self.calibration.rows.put(*calibration(m, cells.of(self.calibration)))
         self.confusion.rows.put(*confusion(m, cells.of(self.confusion)))

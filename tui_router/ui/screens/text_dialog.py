@@ -10,10 +10,10 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from tui_router.ui.widgets.lines import Rows, keys, line
+from tui_router.ui.widgets.lines import Lines, keys, line
 
 
-class TypedScreen(ModalScreen[str | None]):
+class TextDialog(ModalScreen[str | None]):
     """Dismisses with the text, or None when it was left."""
 
     BINDINGS: ClassVar = [Binding("escape", "leave", "close", id="leave_typed")]
@@ -24,9 +24,9 @@ class TypedScreen(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield Rows(line((self.asked, "$strong bold")), line(""))
+            yield Lines(line((self.asked, "$strong bold")), line(""))
             yield Input(self.text, compact=True)
-            yield Rows(line(""), keys(("⏎", "keep"), ("esc", "leave")))
+            yield Lines(line(""), keys(("⏎", "keep"), ("esc", "leave")))
 
     def on_mount(self) -> None:
         self.query_one(Input).focus()

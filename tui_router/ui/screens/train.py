@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from tui_router.core.text import one_line
-from tui_router.ui.screens.panel_screen import Room, Table
+from tui_router.ui.screens.panel_screen import LinesPane, PanelScreen
 from tui_router.ui.screens.train_rows import Seen, about_rows, folded, gate_rows, log_rows, minutes
 from tui_router.ui.widgets.curves import SMOOTHING, VIEWS, LossPane, ViewPane, now_rows
 from tui_router.ui.widgets.lines import bar, line
@@ -31,7 +31,7 @@ _SIGNS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
-class TrainScreen(Room):
+class TrainScreen(PanelScreen):
     """Runs, one of them large, and the way to a new one."""
 
     BINDINGS: ClassVar = [
@@ -72,15 +72,15 @@ class TrainScreen(Room):
         self._judging = False
         self._asked = ""
         """The action that wants its key a second time."""
-        self.readiness = Table("Data", "train-data")
+        self.readiness = LinesPane("Data", "train-data")
         self.form = RecipeForm()
-        self.about = Table("Run", "train-about")
+        self.about = LinesPane("Run", "train-about")
         self.loss, self.view = LossPane(), ViewPane()
-        self.log_pane = Table("Log", "train-log")
-        self.now = Table("Now", "train-now")
-        self.preflight = Table("Preflight", "train-preflight")
-        self.gate = Table("Gate", "train-gate")
-        self.runs = Table("Runs", "train-runs")
+        self.log_pane = LinesPane("Log", "train-log")
+        self.now = LinesPane("Now", "train-now")
+        self.preflight = LinesPane("Preflight", "train-preflight")
+        self.gate = LinesPane("Gate", "train-gate")
+        self.runs = LinesPane("Runs", "train-runs")
 
     def left(self) -> Iterable[Widget]:
         return self.about, self.form, self.loss, self.view, self.log_pane
@@ -200,7 +200,7 @@ class TrainScreen(Room):
         self.say(f"run {one.run.id}, {one.state}")
 
     def _show_runs(self) -> None:
-        leading = self.engine.racing.learning.race.leading_run if self.engine.racing.learning else ""
+        leading = self.engine.router_service.learner.ensemble.champion_run if self.engine.router_service.learner else ""
         rows = []
         for place, one in enumerate(self.seen[:12]):
             sign, style = _SIGNS[one.state]
@@ -253,7 +253,7 @@ class TrainScreen(Room):
             self.run_worker(self._prepare(start=True), group="train", exclusive=True, exit_on_error=False)
 
     async def _prepare(self, *, start: bool) -> None:
-        from tui_router.datasets.export import ExportError
+        from tui_router.datasets.export import DatasetExportError
         from tui_router.store.store_errors import StoreError
         from tui_router.training import start as beginning
         from tui_router.training.preflight import preflight
@@ -274,15 +274,15 @@ class TrainScreen(Room):
             if not start or not found.ready:
                 return
 
-            race = self.engine.racing.loaded().race
+            ensemble = self.engine.router_service.loaded().ensemble
 
             def begin() -> None:
                 from pathlib import Path
 
-                beginning.create(folder, recipe, Path(data), found.data_hash, race).begin()
+                beginning.create(folder, recipe, Path(data), found.data_hash, ensemble).begin()
 
             await asyncio.to_thread(begin)
-        except (ExportError, StoreError, TrainingError, OSError) as error:
+        except (DatasetExportError, StoreError, TrainingError, OSError) as error:
             self.preflight.rows.put(*(line((part, "$wrong")) for part in folded(str(error), 48)))
             return
         self.at = 0
@@ -354,13 +354,13 @@ class TrainScreen(Room):
         one = self._large()
         if one is None:
             return
-        from tui_router.ui.screens.text_dialog import TypedScreen
+        from tui_router.ui.screens.text_dialog import TextDialog
 
         def kept(text: str | None) -> None:
             if text is not None:
                 self._do(lambda: one.run.note(text))
 
-        self.app.push_screen(TypedScreen(f"Note on run {one.run.id}", one.run.record.notes), kept)
+        self.app.push_screen(TextDialog(f"Note on run {one.run.id}", one.run.record.notes), kept)
 
     def action_compare(self) -> None:
         """Draw the next run beside this one."""
@@ -395,28 +395,30 @@ class TrainScreen(Room):
         if one.verdict is None:
             self.run_worker(self._to_gate(one), group="gate", exit_on_error=False)
             return
-        from tui_router.ui.screens.markdown_page import PageScreen
+        from tui_router.ui.screens.markdown_page import MarkdownPage
 
-        self.app.push_screen(PageScreen(self.engine, f"Gate of run {one.run.id}", one.run.folder / "gate.md"))
+        self.app.push_screen(MarkdownPage(self.engine, f"Gate of run {one.run.id}", one.run.folder / "gate.md"))
 
     async def _to_gate(self, one: Seen) -> None:
         from tui_router.store.store_errors import StoreError
-        from tui_router.training.gate.run_gate import put_to_gate
+        from tui_router.training.gate.run_gate import evaluate_run
         from tui_router.training.training_error import TrainingError
 
-        learning = self.engine.racing.learning
-        if learning is None or self._judging:
+        learner = self.engine.router_service.learner
+        if learner is None or self._judging:
             return
         self._judging = True
-        race, config, folder = learning.race, self.engine.config, self.engine.folder
+        ensemble, config, folder = learner.ensemble, self.engine.config, self.engine.folder
         self.gate.head.say("the leader decides the sealed rows …")
         try:
-            one.verdict = await asyncio.to_thread(put_to_gate, one.run, config, folder, race.leader, race.leading_run)
+            one.verdict = await asyncio.to_thread(
+                evaluate_run, one.run, config, folder, ensemble.champion, ensemble.champion_run
+            )
         except (TrainingError, StoreError, OSError) as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
         finally:
             self._judging = False
-        await self.engine.racing.look_for_tuned()
+        await self.engine.router_service.look_for_tuned()
         self._show()
 
     def action_promote(self) -> None:
@@ -433,9 +435,9 @@ class TrainScreen(Room):
         from tui_router.store.store_errors import StoreError
         from tui_router.training.training_error import TrainingError
 
-        racing = self.engine.racing
+        router_service = self.engine.router_service
         try:
-            lead = await (racing.promote(run) if run is not None else racing.rollback())
+            lead = await (router_service.promote(run) if run is not None else router_service.rollback())
         except (TrainingError, StoreError, OSError) as error:
             self.notify(one_line(str(error), 300), severity="error", markup=False, timeout=12)
             await self._find()

@@ -11,7 +11,7 @@ from tui_router.core.text import one_line
 from tui_router.ui.widgets.lines import Part, bar, line
 
 if TYPE_CHECKING:
-    from tui_router.training.gate.gate import Verdict
+    from tui_router.training.gate.gate import GateResult
     from tui_router.training.run_events import Curve
     from tui_router.training.runs import Run, RunState
 
@@ -25,7 +25,7 @@ class Seen:
         self.run, self.curve = run, curve
         self.offset = 0
         self.state: RunState = "new"
-        self.verdict: Verdict | None = None
+        self.verdict: GateResult | None = None
         self.size_bytes = 0
         self.tried = False
         """Whether it was put to its gate from here."""
@@ -110,7 +110,7 @@ def gate_rows(one: Seen) -> list[Content]:
     plan, verdict = one.run.record.plan, one.verdict
     if verdict is None:
         asked = (
-            f"better than {plan.leader}, paired, at {plan.level:.0%}", f"at least {plan.fewest} sealed rows",
+            f"better than {plan.champion}, paired, at {plan.level:.0%}", f"at least {plan.fewest} sealed rows",
             f"ECE {plan.most_ece:.2f} or less", f"no route more than {plan.floor:.0%} behind", f"p95 under {plan.latency_ms:.0f} ms",
         )  # fmt: skip
         return [line(("○ ", "$muted"), text) for text in asked]
@@ -128,7 +128,7 @@ def gate_rows(one: Seen) -> list[Content]:
     n = max(1, verdict.n)
     score = line(
         (f"{verdict.mine / n:.1%}", "$strong bold"),
-        (f" against {verdict.leader} {verdict.theirs / n:.1%}, n={verdict.n}", "$muted"),
+        (f" against {verdict.champion} {verdict.theirs / n:.1%}, n={verdict.n}", "$muted"),
     )
     return [score, *rows, line(("g shows the page" + (", o promotes it" if verdict.passed else ""), "$muted"))]
 

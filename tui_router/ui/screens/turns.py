@@ -13,7 +13,7 @@ from tui_router.core.clock import local, now
 from tui_router.core.statistics import wilson
 from tui_router.core.text import clean, one_line, plural
 from tui_router.core.types import Turn, Verdict
-from tui_router.ui.screens.panel_screen import Listing, Table
+from tui_router.ui.screens.panel_screen import LinesPane, ListScreen
 from tui_router.ui.widgets.lines import Part, accuracy, line, percent
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MOST = 200
 """Turns that are shown; the newest."""
 
 
-class TurnsScreen(Listing):
+class TurnsScreen(ListScreen):
     """A list of turns, newest first, and the one in hand beside it.
 
     Args:
@@ -49,7 +49,7 @@ class TurnsScreen(Listing):
         self.title_shown, self._ids, self._wanted, self._days = title, ids, wanted, days
         self.turns: list[Turn] = []
         self._done = False
-        self.listed, self.detail = Table("Turns", "turns-list"), Table("Turn", "turns-detail")
+        self.listed, self.detail = LinesPane("Turns", "turns-list"), LinesPane("Turn", "turns-detail")
 
     def left(self) -> Iterable[Widget]:
         return (self.listed,)
@@ -146,13 +146,13 @@ class TurnsScreen(Listing):
         """Another route would have been right."""
         if (turn := self.in_hand(self.turns)) is None:
             return
-        from tui_router.ui.screens.route_dialog import RoutePickScreen
+        from tui_router.ui.screens.route_dialog import RouteDialog
 
         def picked(route: str | None) -> None:
             if route and route != turn.decision.route:
                 self._rate(turn, Verdict(kind="route", at=now(), rating="wrong", route=route))
 
-        self.app.push_screen(RoutePickScreen(self.engine.config.fleet, turn.request.text, ""), picked)
+        self.app.push_screen(RouteDialog(self.engine.config.fleet, turn.request.text, ""), picked)
 
     def action_undo(self) -> None:
         """Take the latest verdict back."""
@@ -182,7 +182,7 @@ class TurnsScreen(Listing):
             self.run_worker(self._value(turn), group="rating", exit_on_error=False)
 
     async def _value(self, turn: Turn) -> None:
-        from tui_router.core.label_edit import Ruling, name_of
+        from tui_router.core.label_edit import LabelEdit, name_of
         from tui_router.datasets.sources import of_turn
         from tui_router.store.store_errors import StoreError
 
@@ -190,7 +190,7 @@ class TurnsScreen(Listing):
         if example is None:
             self.notify("rate it first: without a right route it is no example", markup=False)
             return
-        ruling = Ruling(at=now(), example=name_of(example), kind="value")
+        ruling = LabelEdit(at=now(), example=name_of(example), kind="value")
         try:
             await self.engine.in_store(lambda: self.engine.opened().rule(ruling))
         except StoreError as error:

@@ -9,7 +9,7 @@ from textual.content import Content
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Turn
-from tui_router.ui.widgets.lines import Part, Rows, Split, accuracy, bar, line, percent
+from tui_router.ui.widgets.lines import Lines, Part, SplitLine, accuracy, bar, line, percent
 
 TABS = ("Chat", "Decision", "Accuracy", "Models", "Observer")
 
@@ -28,7 +28,7 @@ class Summary(Struct, frozen=True):
     trouble: str = ""
 
 
-class Top(Split):
+class StatusLine(SplitLine):
     """Name, rooms, and the state of things; short below 98 columns."""
 
     def __init__(self, **more: Any) -> None:
@@ -74,7 +74,7 @@ class Top(Split):
         return super().render()
 
 
-class Tabs(Rows):
+class Tabs(Lines):
     """Below 100 columns the panes are tabs."""
 
     def show(self, tab: int) -> None:
@@ -101,7 +101,7 @@ def decision_strip(turn: Turn, fleet: Fleet, threshold: float) -> tuple[Content,
     return line(*parts), line((f"{differ[0]} differs" if differ else "", "$caution"))
 
 
-class KeysBar(Split):
+class KeysBar(SplitLine):
     """The keys that work right now, most used first; the last two stay when there is no room for all."""
 
     def show(self, pairs: list[tuple[str, str]]) -> None:

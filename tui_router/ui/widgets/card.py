@@ -16,7 +16,7 @@ from textual.widgets import Static
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import StreamCleaner, clean, one_line
 from tui_router.core.types import Answer, Turn
-from tui_router.ui.widgets.lines import Part, Rows, Split, bar, keys, line, percent
+from tui_router.ui.widgets.lines import Lines, Part, SplitLine, bar, keys, line, percent
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -58,8 +58,8 @@ class Card(Vertical):
         """This process is answering it."""
         self.thoughts_open = False
         self._began = time.monotonic()
-        self._head, self._route, self._notes = Split(classes="card-head"), Split(), Rows(classes="card-notes")
-        self._thoughts, self._ask = Rows(classes="card-thoughts"), Rows(classes="card-ask")
+        self._head, self._route, self._notes = SplitLine(classes="card-head"), SplitLine(), Lines(classes="card-notes")
+        self._thoughts, self._ask = Lines(classes="card-thoughts"), Lines(classes="card-ask")
         self._markdown: Markdown | None = None
         self._blank = Static(classes="card-blank")
         """In the place of an answer that is not drawn."""

@@ -137,21 +137,21 @@ class Chart(Widget):
         return str(figure.build())
 
     def _paint_band(self, grid: list[list[tuple[str, Style]]], rows: int) -> None:
-        leader = self._series[0]
+        champion = self._series[0]
         background = self.rich_style.bgcolor
-        if not leader.low or background is None:
+        if not champion.low or background is None:
             return
         ground = Color.from_rich_color(background)
-        band = ground.blend(Color.parse(self.app.theme_variables[leader.color]), 0.24).rich_color
+        band = ground.blend(Color.parse(self.app.theme_variables[champion.color]), 0.24).rich_color
         start = next((i for i, (char, _) in enumerate(grid[0]) if char in "│┤┼"), 0) + 1
         columns = len(grid[0]) - start
         scale = rows / ((self._y.last - self._y.first) or 1)
         for column in range(columns):
             x = self._x.first + (self._x.last - self._x.first) * (column + 0.5) / columns
-            if not leader.xs[0] <= x <= leader.xs[-1] + 1:
+            if not champion.xs[0] <= x <= champion.xs[-1] + 1:
                 continue
-            low = (_at(leader.xs, leader.low, x) - self._y.first) * scale
-            high = (_at(leader.xs, leader.high, x) - self._y.first) * scale
+            low = (_at(champion.xs, champion.low, x) - self._y.first) * scale
+            high = (_at(champion.xs, champion.high, x) - self._y.first) * scale
             for row in range(rows):
                 bottom = rows - 1 - row
                 if low >= bottom + 1 or high <= bottom:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 
 from tui_router.ui.widgets.chart import Chart
-from tui_router.ui.widgets.lines import Rows
+from tui_router.ui.widgets.lines import Lines
 from tui_router.ui.widgets.panes import Pane
 
 
@@ -18,7 +18,7 @@ class ChartPane(Pane):
 
     def __init__(self, name: str) -> None:
         super().__init__(id=name)
-        self.chart, self.legend = Chart(id="chart"), Rows()
+        self.chart, self.legend = Chart(id="chart"), Lines()
 
     def compose(self) -> ComposeResult:
         yield from (self.head, self.chart, self.legend)

@@ -15,18 +15,18 @@ _NEAR, _FAR = 1, 3
 """Heights of the window: an answer is drawn within the first, and blank beyond the second."""
 
 
-class Column(Vertical):
+class CardList(Vertical):
     """The cards. While the conversation follows its end, it is scrolled without a word; that its height changes is heard."""
 
     def on_resize(self) -> None:
-        if isinstance(self.parent, Talk):
+        if isinstance(self.parent, ConversationView):
             self.parent.look_soon()
 
 
-class Talk(VerticalScroll):
+class ConversationView(VerticalScroll):
     """The conversation. Its keys are the desk's."""
 
-    def __init__(self, column: Column, id: str) -> None:
+    def __init__(self, column: CardList, id: str) -> None:
         super().__init__(column, id=id)
         self._column = column
         self._looks = False

@@ -54,10 +54,10 @@ def accuracy(right: int, rated: int, low: float, high: float) -> list[Part]:
     ]
 
 
-class Split(Widget):
+class SplitLine(Widget):
     """One line: left part, filler, right part. The left part gives way, with …, before the right does."""
 
-    DEFAULT_CSS = "Split { height: 1; width: 1fr; }"
+    DEFAULT_CSS = "SplitLine { height: 1; width: 1fr; }"
     fill = " "
 
     def __init__(self, left: Content | str = "", right: Content | str = "", **more: Any) -> None:
@@ -82,7 +82,7 @@ class Split(Widget):
         return line(left, (filler, "$rule"), self.right)
 
 
-class Head(Split):
+class PaneHeader(SplitLine):
     """A pane's header: NAME ────────── the one number that matters."""
 
     fill = "─"
@@ -108,10 +108,10 @@ class Head(Split):
         self.put(self.left, line((right, "$muted")) if isinstance(right, str) else right)
 
 
-class Rows(Static):
+class Lines(Static):
     """Lines of aligned text, cut at the edge rather than wrapped."""
 
-    DEFAULT_CSS = "Rows { height: auto; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }"
+    DEFAULT_CSS = "Lines { height: auto; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }"
 
     def __init__(self, *lines: Content | str, **more: Any) -> None:
         self._shown = _joined(lines)
@@ -127,10 +127,10 @@ class Rows(Static):
         self.update(shown, layout=not same_height or self.styles.text_wrap == "wrap")
 
 
-class Words(Static):
+class Paragraph(Static):
     """A paragraph that wraps."""
 
-    DEFAULT_CSS = "Words { height: auto; width: 1fr; }"
+    DEFAULT_CSS = "Paragraph { height: auto; width: 1fr; }"
 
     def __init__(self, *parts: Part, **more: Any) -> None:
         super().__init__(line(*parts), markup=False, **more)

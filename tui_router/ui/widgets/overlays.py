@@ -19,13 +19,13 @@ from textual.widgets.option_list import Option
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import one_line
 from tui_router.core.types import Turn
-from tui_router.ui.widgets.lines import Rows, Split, keys, line, percent
+from tui_router.ui.widgets.lines import Lines, SplitLine, keys, line, percent
 
 NONE = ""
 """The choice that no route of the fleet is right."""
 
 
-class Choice(Struct, frozen=True):
+class MenuItem(Struct, frozen=True):
     """A line that can be chosen."""
 
     value: str
@@ -47,12 +47,12 @@ class Menu(Vertical):
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
-        self._title, self._about = Split(), Split()
-        self._filter, self._keys = Rows(classes="menu-filter"), Rows(classes="menu-keys")
+        self._title, self._about = SplitLine(), SplitLine()
+        self._filter, self._keys = Lines(classes="menu-filter"), Lines(classes="menu-keys")
         self._list = OptionList(markup=False)
         self._list.can_focus = False
-        self._choices: list[Choice] = []
-        self._visible: list[Choice] = []
+        self._choices: list[MenuItem] = []
+        self._visible: list[MenuItem] = []
         self.filter_text = ""
         self.filtering = True
 
@@ -60,7 +60,7 @@ class Menu(Vertical):
         yield from (self._title, self._about, self._filter, self._list, self._keys)
 
     def open(
-        self, title: str, turn: Turn, choices: list[Choice], start: int, hints: Content, *, filtering: bool
+        self, title: str, turn: Turn, choices: list[MenuItem], start: int, hints: Content, *, filtering: bool
     ) -> None:
         """Show the menu."""
         self._choices, self.filter_text, self.filtering = choices, "", filtering
@@ -122,7 +122,7 @@ class Menu(Vertical):
         else:
             self._list.add_option(Option(line((f"nothing here matches ‘{self.filter_text}’", "$muted")), disabled=True))
 
-    def _choose(self, choice: Choice) -> None:
+    def _choose(self, choice: MenuItem) -> None:
         self.post_message(self.Chosen(self, choice.value))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -131,7 +131,7 @@ class Menu(Vertical):
             self._choose(self._visible[event.option_index])
 
 
-class Picker(Menu):
+class RouteMenu(Menu):
     """n: which route was right?"""
 
     def ask(self, turn: Turn, fleet: Fleet) -> None:
@@ -146,20 +146,20 @@ class Picker(Menu):
                 (f"{route.model:<{longest}}", "$muted"), (f"{percent(decision.probability(route.name)):>4}", "$muted"),
                 ("  decided" if decided else "", "$accent"),
             )  # fmt: skip
-            choices.append(Choice(route.name, digit, label, f"{route.name} {route.model} {route.description}"))
+            choices.append(MenuItem(route.name, digit, label, f"{route.name} {route.model} {route.description}"))
         last = len(choices) + 1
         label = line(
             (f"{last if last < 10 else ' '}  ", "$accent bold"),
             (f"{'none of these':<16}", "$text"),
             ("say what is missing", "$muted"),
         )
-        choices.append(Choice(NONE, last, label, "none of these missing"))
+        choices.append(MenuItem(NONE, last, label, "none of these missing"))
         second = next((name for name, _ in decision.ranking if name != decision.route), decision.route)
         hints = keys((f"1-{min(9, last)}", "choose"), ("↑↓", "move"), ("⏎", "confirm"), ("esc", "leave it unrated"))
         self.open("Which route was right?", turn, choices, fleet.digit(second) - 1, hints, filtering=True)
 
 
-class Chooser(Menu):
+class CommentMenu(Menu):
     """c: what is the comment about?"""
 
     def ask(self, turn: Turn) -> None:
@@ -170,7 +170,7 @@ class Chooser(Menu):
             ("note", "a note", "keeps the verdict as it is"),
         )
         choices = [
-            Choice(
+            MenuItem(
                 value,
                 digit,
                 line((f"{digit}  ", "$accent bold"), (f"{name:<14}", "$text"), (what, "$muted")),

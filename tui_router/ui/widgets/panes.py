@@ -17,11 +17,11 @@ from tui_router.core.statistics import wilson
 from tui_router.core.text import one_line
 from tui_router.core.types import Observation, Turn
 from tui_router.ui.widgets.chart import Chart, Scale, Series
-from tui_router.ui.widgets.lines import Head, Part, Rows, Split, accuracy, bar, line, percent
+from tui_router.ui.widgets.lines import Lines, PaneHeader, Part, SplitLine, accuracy, bar, line, percent
 
 if TYPE_CHECKING:
     from tui_router.backends.health import ModelStatus
-    from tui_router.learning.online_learner import Effect
+    from tui_router.learning.online_learner import CorrectionEffect
     from tui_router.store.schema import Counters
 
 
@@ -34,7 +34,7 @@ class Pane(Vertical):
 
     def __init__(self, **more: Any) -> None:
         super().__init__(classes="pane", **more)
-        self.head = Head(self.title)
+        self.head = PaneHeader(self.title)
 
     def on_focus(self) -> None:
         self.head.refresh()
@@ -50,11 +50,11 @@ class DecisionPane(Pane):
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
-        self._chosen, self._bars, self._why = Split(), Rows(), Rows(classes="gap")
+        self._chosen, self._bars, self._why = SplitLine(), Lines(), Lines(classes="gap")
         self._turn: Turn | None = None
         self._fleet: Fleet | None = None
         self._threshold = 0.0
-        self._effect: Effect | None = None
+        self._effect: CorrectionEffect | None = None
 
     def compose(self) -> ComposeResult:
         yield from (self.head, self._chosen, self._bars, self._why)
@@ -96,12 +96,12 @@ class DecisionPane(Pane):
         self._bars.put(*rows)
         self._why.put(*self._reasons(turn))
 
-    def took(self, effect: Effect) -> None:
+    def show_effect(self, effect: CorrectionEffect) -> None:
         """Show what a verdict changed, as long as its turn is shown."""
         self._effect = effect
         self.on_resize()
 
-    def _took(self, effect: Effect) -> list[Content]:
+    def _took(self, effect: CorrectionEffect) -> list[Content]:
         """This request now, the requests like it that moved with it, and whether anything else did."""
         kept = effect.after == effect.before
         now = f"{effect.after} {percent(effect.confidence)}"
@@ -171,7 +171,7 @@ class AccuracyPane(Pane):
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
         self.chart = Chart(id="chart")
-        self._empty = Rows(
+        self._empty = Lines(
             line(
                 ("Rate a turn with ", "$muted"),
                 ("y", "$text"),
@@ -181,7 +181,7 @@ class AccuracyPane(Pane):
             ),
             line(("Unrated turns never count as right.", "$muted")),
         )
-        self._legend = Rows()
+        self._legend = Lines()
 
     def compose(self) -> ComposeResult:
         yield from (self.head, self._empty, self.chart, self._legend)
@@ -282,7 +282,7 @@ class ModelsPane(Pane):
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
-        self._rows = Rows()
+        self._rows = Lines()
         self._shown: tuple[Mapping[str, ModelStatus], Fleet, bool] | None = None
 
     def on_resize(self) -> None:
@@ -354,7 +354,7 @@ class ObserverPane(Pane):
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
-        self._rows = Rows()
+        self._rows = Lines()
         self._seen: list[Observation] = []
 
     def compose(self) -> ComposeResult:

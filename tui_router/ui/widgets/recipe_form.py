@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input
 
-from tui_router.ui.widgets.lines import Rows, Words, line
+from tui_router.ui.widgets.lines import Lines, Paragraph, line
 from tui_router.ui.widgets.panes import Pane
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class RecipeForm(Pane):
         }  # fmt: skip
         self._fields = ("recipe", "sources", *_FIELDS)
         self._at = 0
-        self._rows, self._help = Rows(), Words("")
+        self._rows, self._help = Lines(), Paragraph("")
         self._input = Input(id="recipe-input", compact=True)
 
     def compose(self) -> ComposeResult:

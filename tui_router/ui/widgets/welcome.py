@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 
 from tui_router.core.text import one_line
-from tui_router.ui.widgets.lines import Part, Rows, Words, keys, line
+from tui_router.ui.widgets.lines import Lines, Paragraph, Part, keys, line
 
 if TYPE_CHECKING:
     from tui_router.backends.health import BackendStatus
@@ -23,8 +23,8 @@ class Welcome(Vertical):
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
-        self._title, self._text = Rows(), Words()
-        self._servers, self._keys = Rows(classes="gap"), Rows(classes="gap")
+        self._title, self._text = Lines(), Paragraph()
+        self._servers, self._keys = Lines(classes="gap"), Lines(classes="gap")
 
     def compose(self) -> ComposeResult:
         with Vertical():

@@ -13,13 +13,13 @@ from textual.screen import Screen
 from tui_router.core.statistics import wilson
 from tui_router.core.text import one_line, plural
 from tui_router.core.types import Turn
-from tui_router.ui.keyboard import Desk
+from tui_router.ui.keyboard import KeyboardState
 from tui_router.ui.widgets import bars
-from tui_router.ui.widgets.bars import KeysBar, Summary, Tabs, Top
+from tui_router.ui.widgets.bars import KeysBar, StatusLine, Summary, Tabs
 from tui_router.ui.widgets.card import Card, rate_line
-from tui_router.ui.widgets.conversation_view import Column, Talk
-from tui_router.ui.widgets.lines import Head, Rows, Split, keys, line
-from tui_router.ui.widgets.overlays import Chooser, Picker
+from tui_router.ui.widgets.conversation_view import CardList, ConversationView
+from tui_router.ui.widgets.lines import Lines, PaneHeader, SplitLine, keys, line
+from tui_router.ui.widgets.overlays import CommentMenu, RouteMenu
 from tui_router.ui.widgets.panes import AccuracyPane, DecisionPane, ModelsPane, ObserverPane
 from tui_router.ui.widgets.prompt import Prompt
 from tui_router.ui.widgets.welcome import Welcome
@@ -46,7 +46,7 @@ class ChatBase(Screen[None]):
     def __init__(self, *, feedback: bool = True) -> None:
         super().__init__()
         self.feedback = feedback
-        self.desk = Desk(feedback=feedback)
+        self.desk = KeyboardState(feedback=feedback)
         self.engine: Engine | None = None
         self.session = ""
         self.pinned_model = self.pinned_route = ""
@@ -69,23 +69,23 @@ class ChatBase(Screen[None]):
         self._find = ""
         self._health_due = False
         self._numbers_due = False
-        self.top, self.tabs, self.keys_bar = Top(id="top"), Tabs(id="tabs"), KeysBar(id="keys")
-        self.column = Column(id="cards")
-        self.talk, self.welcome = Talk(self.column, id="talk"), Welcome(id="welcome")
-        self.strip, self.rate = Split(id="strip"), Split(id="rate")
+        self.top, self.tabs, self.keys_bar = StatusLine(id="top"), Tabs(id="tabs"), KeysBar(id="keys")
+        self.column = CardList(id="cards")
+        self.talk, self.welcome = ConversationView(self.column, id="talk"), Welcome(id="welcome")
+        self.strip, self.rate = SplitLine(id="strip"), SplitLine(id="rate")
         self.prompt = Prompt(id="prompt")
         self.decision, self.accuracy = DecisionPane(id="decision"), AccuracyPane(id="accuracy")
         self.models, self.observer = ModelsPane(id="models"), ObserverPane(id="observer")
-        self.picker, self.chooser = Picker(id="picker"), Chooser(id="chooser")
-        self.session_list = Rows(classes="gap")
-        self.small = Rows(id="small")
+        self.picker, self.chooser = RouteMenu(id="picker"), CommentMenu(id="chooser")
+        self.session_list = Lines(classes="gap")
+        self.small = Lines(id="small")
 
     def compose(self) -> ComposeResult:
         yield self.top
         yield self.tabs
         with Vertical(id="body"):
             with Vertical(id="sessions"):
-                yield Head("Sessions", "^O")
+                yield PaneHeader("Sessions", "^O")
                 yield self.session_list
             with Vertical(classes="side"):
                 yield from (self.decision, self.accuracy, self.models, self.observer)
@@ -209,7 +209,7 @@ class ChatBase(Screen[None]):
             return
         counters, graded = found
         self._counters = (counters.rated, counters.right)
-        self.accuracy.put(counters, graded, engine.racing.leader, engine.racing.shadow_grades())
+        self.accuracy.put(counters, graded, engine.router_service.champion, engine.router_service.shadow_grades())
         self.refresh_top()
 
     def _refresh_health(self) -> None:
@@ -233,7 +233,7 @@ class ChatBase(Screen[None]):
             if card.live:
                 card.refresh_lines()
         if self.engine is not None:
-            watching = self.engine.watching
+            watching = self.engine.insights
             self.observer.mode(f"{watching.mode}, the counts alone" if watching.trouble else watching.mode)
         if self.engine is not None and any(m.state == "loading" for m in self.engine.health.models.values()):
             self.models.put(self.engine.health.models, self.engine.config.fleet, self.engine.health.checked)

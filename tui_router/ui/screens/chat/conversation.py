@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tui_router.core.types import Turn
-from tui_router.ui.keyboard import Desk
+from tui_router.ui.keyboard import KeyboardState
 from tui_router.ui.widgets.card import Card
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
-    from tui_router.app.events import Event
+    from tui_router.app.events import EngineEvent
 
 from tui_router.ui.screens.chat.base import MOST_CARDS, ChatBase
 
@@ -39,7 +39,7 @@ class ChatTurns(ChatBase):
         self.engine, self.session, self.newest, self.selected = None, "", "", ""
         self.cards.clear()
         await self.column.remove_children()
-        self.desk = Desk(feedback=self.feedback)
+        self.desk = KeyboardState(feedback=self.feedback)
         self._show_talk(False)
         self.welcome.ready()
         self.observer.fill([])
@@ -51,7 +51,7 @@ class ChatTurns(ChatBase):
         if turns is None:
             return
         self.session, self.newest, self.selected = session if turns else "", "", ""
-        self.desk = Desk(feedback=self.feedback)
+        self.desk = KeyboardState(feedback=self.feedback)
         self.cards.clear()
         await self.column.remove_children()
         self._show_talk(bool(turns))
@@ -66,7 +66,7 @@ class ChatTurns(ChatBase):
         self.notify(message, title="the store", severity="error", markup=False, timeout=30)
         self.refresh_top()
 
-    def on_engine(self, event: Event) -> None:
+    def on_engine(self, event: EngineEvent) -> None:
         """Everything that the engine tells."""
         from tui_router.app import events
 
@@ -86,8 +86,8 @@ class ChatTurns(ChatBase):
             case events.NoticeEvent():
                 self.observer.add(event.observation)
             case events.EffectEvent():
-                self.decision.took(event.effect)
-            case events.LeaderEvent():
+                self.decision.show_effect(event.effect)
+            case events.ChampionEvent():
                 self._refresh_numbers_soon()
             case events.HealthEvent():
                 if not self._health_due:
@@ -98,9 +98,9 @@ class ChatTurns(ChatBase):
 
     async def _show_others(self, change: object) -> None:
         """Another process wrote: show its turns and verdicts."""
-        from tui_router.store.store import Change
+        from tui_router.store.store import StoreChange
 
-        if not isinstance(change, Change):
+        if not isinstance(change, StoreChange):
             return
         newest = sorted(change.turns)[-20:]
         for turn in await self.read_store(lambda store: [store.find(str(number)) for number in newest]) or ():

@@ -7,7 +7,7 @@ from textual.widget import Widget
 
 from tui_router.ui.screens.chat.conversation import ChatTurns
 from tui_router.ui.widgets.card import Card
-from tui_router.ui.widgets.conversation_view import Talk
+from tui_router.ui.widgets.conversation_view import ConversationView
 from tui_router.ui.widgets.panes import Pane
 
 
@@ -72,7 +72,7 @@ class ChatBrowse(ChatTurns):
         if event.widget is self.prompt.area:
             if self.desk.mode == "browse":
                 self.desk.mode = "writing"
-        elif isinstance(event.widget, Pane | Talk) and self.desk.mode != "browse" and not self.desk.overlay:
+        elif isinstance(event.widget, Pane | ConversationView) and self.desk.mode != "browse" and not self.desk.overlay:
             self.desk.mode = "browse"
             if not self.selected:
                 self.selected = self.newest

@@ -1,6 +1,6 @@
 """The main screen: conversation, rating strip, prompt; decision, accuracy, models and events at the side.
 
-What the keys mean is decided by `ui.rating.Desk`; this module does what it says. The layers below it, each a class
+What the keys mean is decided by `ui.rating.KeyboardState`; this module does what it says. The layers below it, each a class
 that builds on the one before: `chat_base` (widgets), `chat_turns` (the engine), `chat_browse`, `chat_rating`,
 `chat_commands`.
 """
@@ -15,7 +15,7 @@ from textual import events
 from tui_router.core.clock import now
 from tui_router.core.types import Verdict
 from tui_router.ui import keyboard
-from tui_router.ui.widgets.overlays import NONE, Chooser, Menu
+from tui_router.ui.widgets.overlays import NONE, CommentMenu, Menu
 from tui_router.ui.widgets.panes import Pane
 from tui_router.ui.widgets.prompt import PromptText
 
@@ -73,7 +73,7 @@ class ChatScreen(ChatCommands):
                     self.prompt.area.focus()
                     self.prompt.area.insert(action.text)
                     self.refresh_strips()
-                case keyboard.Show():
+                case keyboard.PreviewMark():
                     self._mark(action.turn, action.mark)
                 case keyboard.Commit():
                     self._commit(action.turn, action.what)
@@ -81,11 +81,11 @@ class ChatScreen(ChatCommands):
                     self._open(action.overlay, action.turn)
                 case keyboard.Close():
                     self._close_overlay()
-                case keyboard.InOverlay():
+                case keyboard.OverlayKey():
                     (self.picker if self.desk.overlay == "picker" else self.chooser).press(action.key)
-                case keyboard.Answer():
+                case keyboard.AnswerAsk():
                     self._answer_ask(action.turn, action.choice)
-                case keyboard.Do():
+                case keyboard.Command():
                     self._do(action.what, action.value)
 
     def _do(self, what: str, value: str) -> None:
@@ -192,7 +192,7 @@ class ChatScreen(ChatCommands):
         self._act(self.desk.close())
         if card is None:
             return
-        if isinstance(event.menu, Chooser):
+        if isinstance(event.menu, CommentMenu):
             if event.value == "route":
                 self._act(self.desk.open_picker())
             else:

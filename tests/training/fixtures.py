@@ -1,4 +1,4 @@
-"""One dataset, one base and one trained run of each kind for all tests of this folder: they take seconds each."""
+"""One dataset, one base and one trained run of each kind for all tests: they take seconds each."""
 
 import pytest
 
