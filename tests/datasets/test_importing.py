@@ -100,7 +100,7 @@ def test_on_a_terminal_what_the_files_do_not_say_is_asked(tmp_path):
     terminal.see("3 kept", seconds=20)
     terminal.kill()
     store = Store(tmp_path / "d")
-    assert [(e.text, e.route) for e in store.examples()] == [
+    assert [(e.text, e.route) for e in store.training.examples()] == [
         ("sortiere die Liste", "code"), ("hallo", "simple_chat"), ("guten Tag", "simple_chat"),
     ]  # fmt: skip
     store.close()
@@ -137,10 +137,10 @@ def test_a_dry_run_keeps_nothing_a_fault_keeps_nothing_and_twice_is_once(tmp_pat
     said = run(bad, code=1)
     assert said["kept"] == 0 and [f["where"].rpartition(", ")[2] for f in said["faults"]] == ["line 6", "line 7"]
     store = Store(tmp_path / "data")
-    assert not list(store.examples())
+    assert not list(store.training.examples())
     assert run(good, code=0)["kept"] == 3 and run(good, code=0)["kept"] == 0
     assert run(bad, "--skip-faults", code=0)["kept"] == 0
-    assert [e.route for e in store.examples()] == ["tool_use", "code", "reasoning"]
+    assert [e.route for e in store.training.examples()] == ["tool_use", "code", "reasoning"]
     store.close()
 
 

@@ -45,7 +45,7 @@ def dataset(given: dict[str, Any], args: argparse.Namespace) -> int:
 def _examples(store: Store, fleet: Fleet) -> list[Example]:
     from tui_router.datasets.sources import collected
 
-    return collected(store.turns(), store.examples(), fleet, store.rulings())
+    return collected(store.turns(), store.training.examples(), fleet, store.training.edits())
 
 
 def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
@@ -73,9 +73,9 @@ def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store
     )  # fmt: skip
     try:
         with store.db.transaction(write=False):  # read twice, and the same both times
-            rulings = store.rulings()
+            rulings = store.training.edits()
             made = export(
-                lambda: streamed(store.turns(), store.examples(), fleet, rulings), fleet, choice, Path(args.out),
+                lambda: streamed(store.turns(), store.training.examples(), fleet, rulings), fleet, choice, Path(args.out),
                 LearnedRouter.as_shipped(fleet).projection,
             )  # fmt: skip
     except DatasetExportError as error:
@@ -91,7 +91,7 @@ def _export_tools(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet,
     _one_of("--format", [args.format], FORMS)
     try:
         made = export(
-            list(store.dialogues()),
+            list(store.training.dialogues()),
             fleet,
             args.format,
             Path(args.out),

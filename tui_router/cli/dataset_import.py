@@ -53,7 +53,7 @@ def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, 
         _show(found)
     kept = 0
     if not stopped and not args.dry_run and found.read and (not asks or _yes(f"Keep {found.read:,} examples?")):
-        kept = store.keep_examples(ImportReader(fleet, names, columns).examples(paths))
+        kept = store.training.keep_examples(ImportReader(fleet, names, columns).examples(paths))
     _told(given, args, found, kept, kept_any=not stopped and not args.dry_run)
     for fault in found.faults[: args.limit]:
         print(f"tui-router: {cleaned(fault.where)}: {cleaned(fault.says)}", file=sys.stderr)

@@ -234,13 +234,17 @@ class Session(Struct, frozen=True, kw_only=True):
     last: str = ""
 
 
+NoticeLevel = Literal["info", "good", "caution", "wrong"]
+"""How much something matters to the person, from news to trouble."""
+
+
 class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something that happened beside the turns: a fallback, a repair, a server that came or went."""
 
     at: str
     tag: str
     text: str
-    level: Literal["info", "good", "caution", "wrong"] = "info"
+    level: NoticeLevel = "info"
     turns: tuple[str, ...] = ()
     by: str = ""
     """Who says it: empty for the program itself, `counts` for what was counted, else the model that observes."""

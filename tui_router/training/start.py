@@ -36,8 +36,14 @@ def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[
     store = Store(folder)
     try:
         with store.db.transaction(write=False):  # read twice, and the same both times
-            rulings = store.rulings()
-            export(lambda: streamed(store.turns(), store.examples(), fleet, rulings), fleet, choice, out, projection)
+            rulings = store.training.edits()
+            export(
+                lambda: streamed(store.turns(), store.training.examples(), fleet, rulings),
+                fleet,
+                choice,
+                out,
+                projection,
+            )
     finally:
         store.close()
     return out

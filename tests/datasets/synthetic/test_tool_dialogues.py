@@ -237,7 +237,11 @@ async def test_an_order_that_is_killed_anywhere_is_carried_out_without_loss_or_r
     code, _, err = await run()
     assert code == 0, err
     store = Store(tmp_path / "d")
-    found = [one.text for one in store.examples()] if kind == "routing" else [one.request for one in store.dialogues()]
+    found = (
+        [one.text for one in store.training.examples()]
+        if kind == "routing"
+        else [one.request for one in store.training.dialogues()]
+    )
     store.close()
     assert len(found) == wanted == len(set(found)) and not (tmp_path / "d" / "generation.json").exists()
     out = ["dataset", "export", "--kind", kind, "--source", "generated", "--out", str(tmp_path / "out"), *where]

@@ -117,8 +117,8 @@ class DataScreen(ListScreen):
 
         def read() -> tuple[dict[str, Example], Mapping[str, LabelEdit]]:
             store = self.engine.opened()
-            kept, rulings = self.engine.at_store(lambda: (list(store.examples()), store.rulings()))
-            self.dialogues = self.engine.at_store(lambda: sum(1 for _ in store.dialogues()))
+            kept, rulings = self.engine.at_store(lambda: (list(store.training.examples()), store.training.edits()))
+            self.dialogues = self.engine.at_store(lambda: sum(1 for _ in store.training.dialogues()))
             held = effective_edits(rulings)
             raw = streamed(self.all_turns(), kept, fleet)
             return {name_of(one): made for one in raw for made in ruled([one], held, fleet)}, held
@@ -319,7 +319,7 @@ class DataScreen(ListScreen):
                 self._done.append(("verdict", example.origin))
             else:
                 ruling = LabelEdit(at=now(), example=doubt.name, kind=kind, route=route)
-                await engine.in_store(lambda: engine.opened().rule(ruling))
+                await engine.in_store(lambda: engine.opened().training.record_edit(ruling))
                 self._done.append(("ruling", doubt.name))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
@@ -376,7 +376,7 @@ class DataScreen(ListScreen):
                 await engine.rate(name, None)
             else:
                 ruling = LabelEdit(at=now(), example=name, kind="undone")
-                await engine.in_store(lambda: engine.opened().rule(ruling))
+                await engine.in_store(lambda: engine.opened().training.record_edit(ruling))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
             return

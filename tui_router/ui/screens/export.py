@@ -100,8 +100,8 @@ class ExportScreen(PanelScreen):
 
         def read() -> None:
             store = self.engine.opened()
-            kept, rulings = self.engine.at_store(lambda: (list(store.examples()), store.rulings()))
-            self.dialogues = self.engine.at_store(lambda: list(store.dialogues()))
+            kept, rulings = self.engine.at_store(lambda: (list(store.training.examples()), store.training.edits()))
+            self.dialogues = self.engine.at_store(lambda: list(store.training.dialogues()))
             self.examples = collected(self.all_turns(), kept, self.engine.config.fleet, rulings)
 
         try:

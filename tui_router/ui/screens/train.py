@@ -418,7 +418,7 @@ class TrainScreen(PanelScreen):
             self.notify(one_line(str(error), 200), severity="error", markup=False)
         finally:
             self._judging = False
-        await self.engine.router_service.look_for_tuned()
+        await self.engine.router_service.load_tuned_router()
         self._show()
 
     def action_promote(self) -> None:

@@ -192,7 +192,7 @@ class TurnsScreen(ListScreen):
             return
         ruling = LabelEdit(at=now(), example=name_of(example), kind="value")
         try:
-            await self.engine.in_store(lambda: self.engine.opened().rule(ruling))
+            await self.engine.in_store(lambda: self.engine.opened().training.record_edit(ruling))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
             return
