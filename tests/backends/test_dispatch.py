@@ -113,14 +113,6 @@ async def test_a_server_that_is_only_starting_is_waited_for(world):
     assert outcome.dispatch.served == "qwen3-coder-30b" and not outcome.dispatch.hops
 
 
-async def test_a_dead_connection_gets_one_silent_retry(world):
-    calls = [r for r in world.server.requests if r.path == "/v1/chat/completions"]
-    world.server.faults[CODER] = "die_at_once"
-    await world.serve()
-    tried = [r for r in world.server.requests if r.path == "/v1/chat/completions" and r.body["model"] == CODER]
-    assert 2 <= len(tried) - len(calls) <= 4
-
-
 @pytest.mark.parametrize("fault", ["die", "stall"])
 async def test_after_text_was_shown_nothing_is_switched(world, fault):
     world.server.faults["*"] = fault
