@@ -12,12 +12,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.datasets.tool_dialogues import FLEET, LEARNED, MAIL, SEND, TOOLS, ask, call, said, some, work
+from tests.doubles.lmstudio import LMStudio
 from tui_router.cli import main
 from tui_router.core.tool_dialogue import SCENARIOS
 from tui_router.datasets.export import DatasetExportError
 from tui_router.datasets.synthetic.tool_dialogues import ToolsError, read_tools
 from tui_router.datasets.synthetic.tool_export import export
-from tui_router.demo.server import DemoServer
 from tui_router.store.store import Store
 
 
@@ -203,7 +203,7 @@ def valid(function):
 @pytest.mark.parametrize("kind", ["routing", "tool-use"])
 @pytest.mark.timeout(240)
 async def test_an_order_that_is_killed_anywhere_is_carried_out_without_loss_or_repeat(tmp_path, kind):
-    double, count = DemoServer(speed=400), []
+    double, count = LMStudio(speed=400), []
     double.writes = writes(count)
     url = await double.start()
     names = "".join(f'[backends."{name}"]\nremove = true\n' for name in ("Ollama", "llama-server"))
