@@ -6,19 +6,19 @@ from typing import get_args
 import pytest
 from msgspec.structs import replace
 
+from tests.doubles.lmstudio import Fault, LMStudio
 from tests.worlds import SHIPPED, right, wrong
 from tui_router.app.engine import Engine
 from tui_router.app.events import EffectEvent, NoticeEvent, StoreEvent, TextEvent, TurnEvent
 from tui_router.config.settings import BackendSetting, Settings, parse_config
 from tui_router.core.types import Request
-from tui_router.demo.server import DemoServer, Fault
 from tui_router.store.store import Store
 from tui_router.store.store_errors import StoreFullError
 
 
 @pytest.fixture
 async def world(tmp_path):
-    server = DemoServer(speed=400)
+    server = LMStudio(speed=400)
     url = await server.start()
     made = replace(SHIPPED, backends=(BackendSetting(name="DEMO", url=url),))
     engine = Engine(made, tmp_path / "data")

@@ -76,8 +76,7 @@ class Backend:
         self.listing: Listing | None = None
         self.status = BackendStatus(name=setting.name, url=setting.url, kind=setting.kind)
         self.down_until = 0.0
-        self.without_optional: set[str] = set()
-        """Optional request fields that this server refused once."""
+        self._corrections: dict[str, set[str]] = {}
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._first: dict[str, asyncio.Lock] = {}
 
@@ -112,6 +111,10 @@ class Backend:
                 allowed = served.slots
             self._slots[model_id] = asyncio.Semaphore(max(1, allowed))
         return self._slots[model_id]
+
+    def corrections(self, model_id: str) -> set[str]:
+        """What has to be changed in requests to a model, as it has refused them otherwise; to be added to."""
+        return self._corrections.setdefault(model_id, set())
 
     def first_request(self, model_id: str) -> asyncio.Lock:
         """Held by the request that makes a server load a model: two at once would load it twice."""

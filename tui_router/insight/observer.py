@@ -6,7 +6,6 @@ a tag that is known; and what is left is a text like any other that a model send
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from tui_router.core import assets
+from tui_router.core.json_value import object_in_prose
 from tui_router.core.text import clean, one_line
 from tui_router.core.types import Message, Turn
 from tui_router.insight.findings import Finding
@@ -101,12 +101,8 @@ def _row(turn: Turn) -> str:
 
 def read(text: str, seen: Shown) -> Remark | str:
     """The remark in a reply, or why there is none to show."""
-    start, end = text.find("{"), text.rfind("}")
-    try:
-        found = json.loads(text[start : end + 1]) if 0 <= start < end else None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+    found = object_in_prose(text)
+    if found is None:
         return "no JSON"
     tag, said, turns = found.get("tag"), found.get("remark"), found.get("turns")
     if not isinstance(tag, str) or tag not in TAGS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
@@ -110,15 +109,3 @@ async def generate(
             tally.kept += len(kept)
     tell(tally)
     return tally
-
-
-def object_in(text: str) -> dict[str, Any] | None:
-    """The JSON object in a reply, which may stand in prose or in a fence; None without one."""
-    start, end = text.find("{"), text.rfind("}")
-    if not 0 <= start < end:
-        return None
-    try:
-        found = json.loads(text[start : end + 1])
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None

@@ -18,9 +18,9 @@ import numpy as np
 from tui_router.core import assets
 from tui_router.core.example import Example, normal
 from tui_router.core.fleet import Fleet
+from tui_router.core.json_value import object_in_prose
 from tui_router.core.types import Message
 from tui_router.datasets.near_duplicates import ALIKE
-from tui_router.datasets.synthetic.batches import object_in
 from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
 from tui_router.routing.linear.ngrams import tokenize
 from tui_router.routing.router import Router
@@ -89,7 +89,7 @@ def prompt(ask: RequestBatch, fleet: Fleet, known: Sequence[str]) -> tuple[Messa
 
 def parse(text: str) -> list[str] | None:
     """The requests in a reply: JSON, or JSON in prose or a fence, or a line each; None when it is none of these."""
-    found = object_in(text)
+    found = object_in_prose(text)
     if found is not None and isinstance(found.get("requests"), list):
         return [one for one in found["requests"] if isinstance(one, str)]
     lines = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("```")]

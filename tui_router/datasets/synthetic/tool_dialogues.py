@@ -19,10 +19,10 @@ from msgspec.structs import replace
 from tui_router.core import assets
 from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
+from tui_router.core.json_value import object_in_prose
 from tui_router.core.tool_dialogue import SCENARIOS, Call, Scenario, ToolDialogue
 from tui_router.core.types import Message
 from tui_router.datasets.synthetic import requests
-from tui_router.datasets.synthetic.batches import object_in
 
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
@@ -172,7 +172,7 @@ class DialogueWork:
 
     def parse(self, text: str) -> list[Any] | None:
         """The conversations in a reply."""
-        found = object_in(text)
+        found = object_in_prose(text)
         if found is None:
             return None
         if isinstance(found.get("conversations"), list):
