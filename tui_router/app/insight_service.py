@@ -87,16 +87,18 @@ class InsightService:
 
     async def _daily(self) -> None:
         """The report of the last day on which there was anything, when it is not written yet."""
-        from tui_router.insight.report_files import Reports, gathered
+        from tui_router.insight.report_files import Reports, prepare_report
 
         context, reports = self._context, Reports(self._context.folder)
         today = local_day(now())
-        day = next((day for day in reversed(self.counted.days()) if day < today), "")
+        day = next((day for day in reversed(self.counted.by_day()) if day < today), "")
         if not day or reports.has(day):
             return
         fleet, threshold = context.config.fleet, context.threshold
-        made = await context.store_queue.run(lambda store: gathered(store, fleet, threshold, 1, day, self.counted))
-        await asyncio.to_thread(lambda: reports.keep(made()))
+        made = await context.store_queue.run(
+            lambda store: prepare_report(store, fleet, threshold, 1, day, self.counted)
+        )
+        await asyncio.to_thread(lambda: reports.save(made()))
 
     async def stop(self) -> None:
         """End what runs, and remember what was counted."""
@@ -110,7 +112,7 @@ class InsightService:
         """Count what changed since the last time; `tell` hears the share that is done. Raises StoreError."""
         store = self._context.store_queue.opened()
         async with self._counting:
-            steps = self.counted.steps(store)
+            steps = self.counted.refresh_steps(store)
             while (share := await self._context.store_queue.call(lambda: _some(steps))) is not None:
                 tell(share)
 
@@ -149,21 +151,21 @@ class InsightService:
             return
         self._since = 0
         for one in drift:
-            self._tell_once("model_drift", one.says, one.turns)
+            self._tell_once("model_drift", one.text, one.turns)
         for found in findings:
-            self._tell_once("pattern_detected", found.says, found.turns[:6])
+            self._tell_once("pattern_detected", found.text, found.turns[:6])
         await self._ask(turns, findings)
 
     async def _seen(self) -> tuple[list[Turn], list[Finding], list[Drift]]:
         """The newest turns, and what tests find in them."""
-        from tui_router.insight.drift import anchor, drifts
-        from tui_router.insight.findings import find
+        from tui_router.insight.drift import find_drifts, first_monitored
+        from tui_router.insight.findings import find_findings
 
         context = self._context
 
         def read(store: Store) -> list[Turn]:
             newest = store.newest_number()
-            return store.between(anchor(newest), newest)
+            return store.between(first_monitored(newest), newest)
 
         turns = await context.store_queue.run(read)
         if not self._told:  # what was told before this start
@@ -171,7 +173,11 @@ class InsightService:
             self._told = {"", *(_name(one.text) for one in told if one.by == "counts")}
         fleet, threshold = context.config.fleet, context.threshold
         return await asyncio.to_thread(
-            lambda: (turns, find(turns[-_WINDOW:], fleet, threshold, effects=False), drifts(turns, fleet, threshold))
+            lambda: (
+                turns,
+                find_findings(turns[-_WINDOW:], fleet, threshold, effects=False),
+                find_drifts(turns, fleet, threshold),
+            )
         )
 
     def _tell_once(self, tag: str, says: str, turns: tuple[str, ...]) -> None:
@@ -188,7 +194,7 @@ class InsightService:
         self.trouble = self._cannot()
         if self.trouble or not turns:
             return
-        seen = observer.shown(turns, self.counted.since(local_day(now())), findings)
+        seen = observer.build_prompt(turns, self.counted.total(local_day(now())), findings)
         start = time.monotonic()
         try:
             async with asyncio.timeout(DEADLINE_S):
@@ -210,7 +216,7 @@ class InsightService:
         remarks, ms, tokens = self.cost
         self.cost = (remarks + 1, ms + took, tokens + written.tokens)
         self._spent = (self._spent[0], self._spent[1] + written.tokens)
-        made = observer.read(written.text, seen)
+        made = observer.parse_reply(written.text, seen)
         if isinstance(made, str):
             self._drop(made)
             return

@@ -50,7 +50,7 @@ def replay(given: dict[str, Any], args: argparse.Namespace) -> int:
             {
                 "turns": found.turns, "changed": len(found.moves), "labelled": found.labelled,
                 "right": {"before": found.right_before, "after": found.right_after}, "fixes": found.fixes,
-                "breaks": found.breaks, "unrated": found.unlabelled,
+                "breaks": found.breaks, "unrated": found.unrated,
                 "moves": [
                     {"turn": m.turn, "time": m.at, "text": m.text, "before": m.before, "after": m.after,
                      "confidence": m.confidence, "right_route": m.label}
@@ -61,7 +61,7 @@ def replay(given: dict[str, Any], args: argparse.Namespace) -> int:
         return DONE
     print(
         f"{plural(found.turns, 'turn')}, {len(found.moves):,} would go elsewhere: fixes {found.fixes:,}, breaks {found.breaks:,}, "
-        f"without a verdict {found.unlabelled:,}"
+        f"without a verdict {found.unrated:,}"
     )
     if found.labelled:
         print(
