@@ -5,7 +5,7 @@ import asyncio
 from tests.datasets.synthetic.test_requests import Served
 from tests.datasets.tool_dialogues import some
 from tui_router.core.example import Example
-from tui_router.datasets.sources import collected
+from tui_router.datasets.sources import all_examples
 from tui_router.ui.app import RouterApp
 from tui_router.ui.options import Options
 
@@ -14,7 +14,7 @@ def own(f):
     fleet = f.app.engine.config.fleet
     return [
         e
-        for e in collected(f.store.turns(), f.store.training.examples(), fleet, f.store.training.edits())
+        for e in all_examples(f.store.turns(), f.store.training.examples(), fleet, f.store.training.edits())
         if e.source != "seed"
     ]
 
@@ -27,7 +27,7 @@ async def test_from_a_verdict_to_an_export(face):
         await f.pilot.press("f4")
         await f.see("1 of 200", "1 perhaps the wrong route", "3 private data 1", "19 missing")
         await f.pilot.press("3")
-        await f.see("holds 1 e-mail")
+        await f.see("contains 1 e-mail")
         await f.pilot.press("x")
         await f.see("F6 Export", "PREVIEW")
         await f.until(lambda: f.app.screen.examples)

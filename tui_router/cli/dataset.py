@@ -14,7 +14,7 @@ from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, c
 if TYPE_CHECKING:
     from tui_router.core.example import Example
     from tui_router.core.fleet import Fleet
-    from tui_router.datasets.export import ExportedDataset
+    from tui_router.datasets.exported_dataset import ExportedDataset
     from tui_router.datasets.label_audit import AuditReport
     from tui_router.store.store import Store
 
@@ -43,16 +43,17 @@ def dataset(given: dict[str, Any], args: argparse.Namespace) -> int:
 
 
 def _examples(store: Store, fleet: Fleet) -> list[Example]:
-    from tui_router.datasets.sources import collected
+    from tui_router.datasets.sources import all_examples
 
-    return collected(store.turns(), store.training.examples(), fleet, store.training.edits())
+    return all_examples(store.turns(), store.training.examples(), fleet, store.training.edits())
 
 
 def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
     from tui_router.core.example import SOURCES
-    from tui_router.datasets.export import DatasetExportError, ExportOptions, export
+    from tui_router.datasets.export import ExportOptions, export
+    from tui_router.datasets.exported_dataset import DatasetExportError
     from tui_router.datasets.formats import FORMATS, TARGETS
-    from tui_router.datasets.sources import streamed
+    from tui_router.datasets.sources import iter_examples
     from tui_router.routing.learned.learned_router import LearnedRouter
 
     if not args.out:
@@ -75,7 +76,7 @@ def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store
         with store.db.transaction(write=False):  # read twice, and the same both times
             rulings = store.training.edits()
             made = export(
-                lambda: streamed(store.turns(), store.training.examples(), fleet, rulings), fleet, choice, Path(args.out),
+                lambda: iter_examples(store.turns(), store.training.examples(), fleet, rulings), fleet, choice, Path(args.out),
                 LearnedRouter.as_shipped(fleet).projection,
             )  # fmt: skip
     except DatasetExportError as error:
@@ -84,7 +85,7 @@ def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store
 
 
 def _export_tools(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
-    from tui_router.datasets.export import DatasetExportError
+    from tui_router.datasets.exported_dataset import DatasetExportError
     from tui_router.datasets.synthetic.tool_export import FORMS, export
     from tui_router.routing.learned.learned_router import LearnedRouter
 
@@ -124,21 +125,21 @@ def _one_of(option: str, found: list[str], known: Any) -> None:
 
 def _check(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
     from tui_router.core.example import GOAL
-    from tui_router.datasets.label_audit import check
+    from tui_router.datasets.label_audit import audit
     from tui_router.routing.learned.learned_router import LearnedRouter
 
     found = _examples(store, fleet)
     if not args.seeds:
         found = [example for example in found if example.source != "seed"]
-    made = check(found, fleet, LearnedRouter.as_shipped(fleet).projection)
+    made = audit(found, fleet, LearnedRouter.as_shipped(fleet).projection)
     verdicts = sum(example.source == "verdict" for example in found)
     if given.get("json"):
         emit(
             {
                 "examples": len(found), "validated": verdicts, "goal": GOAL, "per_route": made.per_route,
                 "starving": made.starving,
-                "findings": [{**to_builtins(f), "text": found[f.place].text, "origin": found[f.place].origin,
-                              "label": found[f.place].route} for f in made.findings],
+                "findings": [{**to_builtins(f), "text": found[f.index].text, "origin": found[f.index].origin,
+                              "label": found[f.index].route} for f in made.issues],
             }
         )  # fmt: skip
         return DONE
@@ -156,8 +157,8 @@ def _show(made: AuditReport, found: list[Example], verdicts: int, goal: int, lim
         "private": "private data", "duplicate": "repetitions",
     }  # fmt: skip
     for kind, title in titles.items():
-        findings = made.of(kind)  # type: ignore[arg-type]
-        print(f"{title}: {len(findings):,}")
-        for one in findings[:limit]:
-            text = " ".join(cleaned(found[one.place].text).split())[:70]
-            print(f"  {found[one.place].origin or 'seed':>10}  {text}: {one.says}")
+        issues = made.of(kind)  # type: ignore[arg-type]
+        print(f"{title}: {len(issues):,}")
+        for one in issues[:limit]:
+            text = " ".join(cleaned(found[one.index].text).split())[:70]
+            print(f"  {found[one.index].origin or 'seed':>10}  {text}: {one.message}")

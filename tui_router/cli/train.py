@@ -22,7 +22,7 @@ ACTIONS = ("show", "gate", "resume", "pause", "keep", "drop", "note", "delete")
 
 def work(name: str, given: dict[str, Any], args: argparse.Namespace) -> int:
     """One of the commands."""
-    from tui_router.datasets.export import DatasetExportError
+    from tui_router.datasets.exported_dataset import DatasetExportError
     from tui_router.training.recipe import RecipeError
     from tui_router.training.runs import RunError
     from tui_router.training.training_error import TrainingError

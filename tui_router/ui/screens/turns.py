@@ -183,10 +183,10 @@ class TurnsScreen(ListScreen):
 
     async def _value(self, turn: Turn) -> None:
         from tui_router.core.label_edit import LabelEdit, name_of
-        from tui_router.datasets.sources import of_turn
+        from tui_router.datasets.sources import example_of_turn
         from tui_router.store.store_errors import StoreError
 
-        example = of_turn(turn, self.engine.config.fleet)
+        example = example_of_turn(turn, self.engine.config.fleet)
         if example is None:
             self.notify("rate it first: without a right route it is no example", markup=False)
             return
