@@ -22,7 +22,7 @@ from tui_router.training.model_process import ModelProcess
 from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterManifest, read_json
 from tui_router.training.runs import Run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.trains]
 VESPER = Request(text="what is the matter with yarrow today")
 
 

@@ -27,7 +27,7 @@ from tui_router.training.router_manifest import (
 from tui_router.training.run_events import Curve, Discarded, Done, Evaluation, Failed, Paused, RunStarted, Step
 from tui_router.training.runs import Run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.trains]
 
 
 def decisions(run):

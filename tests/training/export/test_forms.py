@@ -15,7 +15,7 @@ from tui_router.training.export import forms, parity
 from tui_router.training.export.forms import RefusedError, RouterExportError, export
 from tui_router.training.runs import Run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.trains]
 
 
 @pytest.mark.parametrize(("form", "quant"), [("gguf", "f16"), ("ollama", "q8_0"), ("lmstudio", "f32")])
