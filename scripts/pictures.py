@@ -385,7 +385,7 @@ async def begin(pilot: Pilot[None], steps: int) -> None:
     def build() -> None:
         data = start.own_dataset(engine.config, engine.folder, plain, SOURCES)
         size = ("--size", "128", "--layers", "2", "--vocabulary", "4096")
-        launcher.do(["tiny", "--data", str(data), "--out", str(base), *size], engine.folder)
+        launcher.run_job(["tiny", "--data", str(data), "--out", str(base), *size], engine.folder)
 
     await asyncio.to_thread(build)
     await pilot.press("escape", "f5")
@@ -402,7 +402,7 @@ async def training(pilot: Pilot[None]) -> None:
     screen = pilot.app.screen
     await until(pilot, lambda: len(screen.seen[0].curve.steps) > 155, "some steps", 240)  # type: ignore[attr-defined]
     await pilot.pause(0.6)
-    screen.seen[0].run.ask("drop")  # type: ignore[attr-defined]
+    screen.seen[0].run.request_stop("discard")  # type: ignore[attr-defined]
 
 
 async def exporting(pilot: Pilot[None]) -> None:

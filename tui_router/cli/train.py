@@ -52,7 +52,7 @@ def train(given: dict[str, Any], args: argparse.Namespace) -> int:
     if not found.ready:
         return FAILED
     run = create(home, chosen, data, found.data_hash, _race(given))
-    run.begin()
+    run.start()
     if args.detach:
         if given.get("json"):
             emit({"run": run.id, "state": "running"})
@@ -64,7 +64,7 @@ def train(given: dict[str, Any], args: argparse.Namespace) -> int:
 
 def _tell_preflight(found: Preflight) -> None:
     for note in found.notes:
-        print(f"tui-router: {note.level}: {cleaned(note.says)}", file=sys.stderr)
+        print(f"tui-router: {note.level}: {cleaned(note.message)}", file=sys.stderr)
     if found.ready and found.seconds:
         print(
             f"tui-router: {found.examples:,} examples, {found.steps:,} steps, about {found.memory_bytes / 1e9:.1f} GB and "
@@ -81,7 +81,7 @@ def _follow(run: Run, given: dict[str, Any]) -> int:
     as_json = bool(given.get("json"))
     last: RunEvent | None = None
     while True:
-        lives = run.lives()
+        lives = run.is_running()
         try:
             for event, place in run.events_from(offset):
                 offset, last = place, event
@@ -95,10 +95,10 @@ def _follow(run: Run, given: dict[str, Any]) -> int:
             if asked:
                 raise
             asked = True
-            run.ask("pause")
+            run.request_stop("pause")
             print(f"tui-router: pausing after this step; tui-router runs resume {run.id} goes on", file=sys.stderr)
     if isinstance(last, Failed):
-        return complain(f"{last.says}; {last.next}", FAILED)
+        return complain(f"{last.message}; {last.next}", FAILED)
     if not isinstance(last, Done):
         state = run.state()
         return (
@@ -112,18 +112,18 @@ def _follow(run: Run, given: dict[str, Any]) -> int:
 def _ended_at_once(run: Run) -> bool:
     """Whether the process of a run ended before it could tell anything."""
     time.sleep(5)
-    return not run.lives() and not (run.folder / "events.jsonl").exists()
+    return not run.is_running() and not (run.folder / "events.jsonl").exists()
 
 
 def _tell(event: RunEvent, run: Run, *, as_json: bool) -> None:
-    from tui_router.training.run_events import Eval, RunStage, RunStarted, Step, Warn
+    from tui_router.training.run_events import Evaluation, RunStage, RunStarted, RunWarning, Step
 
     if as_json:
         emit({"run": run.id, **msgspec.to_builtins(event)})
         return
     match event:
         case RunStage():
-            print(f"… {cleaned(event.says)}")
+            print(f"… {cleaned(event.message)}")
         case RunStarted():
             share = event.trainable / max(1, event.parameters)
             print(
@@ -134,42 +134,43 @@ def _tell(event: RunEvent, run: Run, *, as_json: bool) -> None:
                 f"{event.step:>6}/{event.of}  loss {event.loss:.4f}  {event.tokens_per_second:,.0f} tok/s  "
                 f"{event.memory_bytes / 1e9:.1f} GB  {event.seconds_left:.0f} s left"
             )
-        case Eval():
+        case Evaluation():
             low, high = event.ci95
             print(
                 f"        held out {event.accuracy:.1%} [{low:.0%}-{high:.0%}] n={event.n}, loss {event.loss:.3f}, ECE {event.ece:.3f}"
             )
-        case Warn():
-            print(f"tui-router: {cleaned(event.says)}", file=sys.stderr)
+        case RunWarning():
+            print(f"tui-router: {cleaned(event.message)}", file=sys.stderr)
 
 
 # -- runs ----------------------------------------------------------------------------------------------------------
 def runs(given: dict[str, Any], args: argparse.Namespace) -> int:
     """List the runs, or do something with one of them."""
-    from tui_router.training.runs import all_runs, find
+    from tui_router.training.runs import STOP_WORDS, all_runs, find_run
 
     home = folder(given)
     if not args.action:
         return _list(all_runs(home), given)
     if args.action not in ACTIONS or not args.run:
         raise UsageError(f"runs takes nothing, or {', '.join(ACTIONS)} and a run, found {args.action!r}")
-    run = find(home, args.run)
+    run = find_run(home, args.run)
     match args.action:
         case "show":
             return _show(run, given)
         case "gate":
             return _gate(run, given)
         case "resume":
-            run.begin(resume=True)
+            run.start(resume=True)
             return _follow(run, given)
         case "note":
-            run.note(" ".join(args.text))
+            run.set_note(" ".join(args.text))
         case "delete":
             run.delete()
         case _:
-            if not run.lives():
+            if not run.is_running():
                 return complain(f"run {run.id} is not running", FAILED)
-            run.ask(args.action)
+            modes = {word: mode for mode, word in STOP_WORDS.items()}
+            run.request_stop(modes[args.action])
     return DONE
 
 
@@ -191,12 +192,12 @@ def _list(found: list[Run], given: dict[str, Any]) -> int:
 
 def _summary(run: Run) -> tuple[dict[str, Any], Curve]:
     """A run as a row, and its curve."""
-    from tui_router.training.gate.run_gate import last_verdict
+    from tui_router.training.gate.run_gate import last_result
     from tui_router.training.run_events import Curve
 
     curve = Curve()
-    state, _ = run.read_on(curve)
-    last, verdict = (curve.evals[-1] if curve.evals else None), last_verdict(run)
+    state, _ = run.read_new_events(curve)
+    last, verdict = (curve.evals[-1] if curve.evals else None), last_result(run)
     row = {
         "id": run.id, "made": run.record.made, "state": state, "base": run.record.recipe.base,
         "step": curve.steps[-1].step if curve.steps else 0, "steps": curve.start.steps if curve.start else 0,
@@ -221,7 +222,7 @@ def _show(run: Run, given: dict[str, Any]) -> int:
             _tell(event, run, as_json=False)
     end = curve.end
     if isinstance(end, Failed):
-        print(f"{cleaned(end.says)}; {cleaned(end.next)}")
+        print(f"{cleaned(end.message)}; {cleaned(end.next)}")
     gate_page = run.folder / "gate.md"
     if gate_page.is_file():
         print(cleaned(gate_page.read_text(encoding="utf-8")))
@@ -246,25 +247,27 @@ def _gate(run: Run, given: dict[str, Any]) -> int:
 def export(given: dict[str, Any], args: argparse.Namespace) -> int:
     """Write a run in a form that servers take."""
     from tui_router.training.export import forms
-    from tui_router.training.runs import find
+    from tui_router.training.runs import find_run
 
     if args.format not in forms.FORMS:
         raise UsageError(f"--format is one of {', '.join(forms.FORMS)}, found {args.format!r}")
     if args.quant not in forms.QUANTS:
         raise UsageError(f"--quant is one of {', '.join(forms.QUANTS)}, found {args.quant!r}")
-    config, run = configuration(given), find(folder(given), args.run)
+    config, run = configuration(given), find_run(folder(given), args.run)
     out = args.out or run.folder / "exports" / f"{args.format}-{args.quant}"
     made = forms.export(
         run, args.format, args.quant, out.resolve(), llama_cpp=config.settings.llama_cpp_dir, base_gguf=args.base_gguf,
-        tell=lambda says: print(f"tui-router: {says}", file=sys.stderr),
+        on_progress=lambda message: print(f"tui-router: {message}", file=sys.stderr),
     )  # fmt: skip
     if given.get("json"):
         emit(msgspec.to_builtins(made))
         return DONE
     print(f"{made.folder}: {made.size_bytes / 1e6:.1f} MB")
-    if made.compared is not None:
-        c = made.compared
-        print(f"{c.same} of {c.n} held-out requests get the same route; probabilities differ by at most {c.worst:.4f}")
+    if made.parity is not None:
+        c = made.parity
+        print(
+            f"{c.same_route} of {c.n} held-out requests get the same route; probabilities differ by at most {c.max_difference:.4f}"
+        )
     else:
         print(f"not compared: {cleaned(made.unchecked)}")
     for command in made.commands:
@@ -276,10 +279,10 @@ def promote(given: dict[str, Any], args: argparse.Namespace) -> int:
     """Give a run the lead, if it passes its gate."""
     from tui_router.app import tuned_router
     from tui_router.routing.ensemble.champion import TUNED
-    from tui_router.training.runs import find
+    from tui_router.training.runs import find_run
 
     config, home = configuration(given), folder(given)
-    run, ensemble = find(home, args.run), _race(given)
+    run, ensemble = find_run(home, args.run), _race(given)
     reason = tuned_router.passes(ensemble, run, config, home)
     return _give_lead(given, TUNED, reason, run.id)
 

@@ -369,7 +369,7 @@ class RouterApp(App[None]):
 
         def answered(answer: str | None) -> None:
             if answer == "pause":
-                running.ask("pause")
+                running.request_stop("pause")
             if answer in ("keep", "pause"):
                 self.run_worker(self._quit(), group="engine", description="quit", exit_on_error=False)
 
@@ -384,7 +384,7 @@ class RouterApp(App[None]):
         from tui_router.training.runs import all_runs
 
         folder = self.engine.folder
-        return await asyncio.to_thread(lambda: next((run for run in all_runs(folder)[:5] if run.lives()), None))
+        return await asyncio.to_thread(lambda: next((run for run in all_runs(folder)[:5] if run.is_running()), None))
 
     async def _quit(self) -> None:
         self.chat.leaving()

@@ -133,13 +133,13 @@ class ExportScreen(PanelScreen):
                 ("private data", c.private, "e-mail, phone, keys, cards, paths"),
                 ("repetitions", "keep" if c.duplicates else "one of each", "requests that are nearly the same"),
             ]
-        from tui_router.training.export.forms import FORMS, QUANTS, SAYS
+        from tui_router.training.export.forms import DESCRIPTIONS, FORMS, QUANTS
 
         run = self._run()
         form = FORMS[self.form_at]
         return [
             ("run", run.id if run else "none finished yet: F5 trains one", run.record.recipe.base if run else ""),
-            ("form", form, SAYS[form]),
+            ("form", form, DESCRIPTIONS[form]),
             ("size", QUANTS[self.quant_at], "f16 is exact, q8_0 half of it, q4_0 a quarter"),
         ]
 
@@ -351,7 +351,7 @@ class ExportScreen(PanelScreen):
         self.busy = True
         try:
             self.made = made = await asyncio.to_thread(
-                lambda: export(run, form, quant, folder, llama_cpp=llama, tell=tell)
+                lambda: export(run, form, quant, folder, llama_cpp=llama, on_progress=tell)
             )
         except TrainingError as error:
             self._tell(
@@ -361,9 +361,9 @@ class ExportScreen(PanelScreen):
         finally:
             self.busy = False
         rows = [line(("✓ ", "$right"), f"{form}, {made.size_bytes / 1e6:,.1f} MB")]
-        if made.compared is not None:
-            c = made.compared
-            rows.append(line(("✓ ", "$right"), f"{c.same} of {c.n} the same, within {c.worst:.3f}"))
+        if made.parity is not None:
+            c = made.parity
+            rows.append(line(("✓ ", "$right"), f"{c.same_route} of {c.n} the same, within {c.max_difference:.3f}"))
         else:
             rows += [line(("! ", "$caution"), part) for part in _folded(f"not compared: {made.unchecked}")]
         rows += [line(part) for part in _folded(from_home(made.folder))]

@@ -223,7 +223,9 @@ class TrainScreen(PanelScreen):
         signs = {"stop": ("✗ ", "$wrong"), "warning": ("! ", "$caution"), "note": ("· ", "$muted")}
         rows: list[Content] = []
         for note in found.notes:
-            rows += [line(signs[note.level] if i == 0 else "  ", part) for i, part in enumerate(folded(note.says, 48))]
+            rows += [
+                line(signs[note.level] if i == 0 else "  ", part) for i, part in enumerate(folded(note.message, 48))
+            ]
         if found.ready:
             rows.append(line(("✓ ", "$right"), f"{found.examples:,} examples, {found.steps:,} steps"))
         if found.seconds:
@@ -279,7 +281,7 @@ class TrainScreen(PanelScreen):
             def begin() -> None:
                 from pathlib import Path
 
-                beginning.create(folder, recipe, Path(data), found.data_hash, ensemble).begin()
+                beginning.create(folder, recipe, Path(data), found.data_hash, ensemble).start()
 
             await asyncio.to_thread(begin)
         except (DatasetExportError, StoreError, TrainingError, OSError) as error:
@@ -303,11 +305,11 @@ class TrainScreen(PanelScreen):
         if one is None:
             return
         if one.state == "running":
-            one.run.ask("pause")
+            one.run.request_stop("pause")
             self.notify("pausing after this step", markup=False)
             return
         if one.state in ("paused", "dead", "failed", "new"):
-            self._do(lambda: one.run.begin(resume=True))
+            self._do(lambda: one.run.start(resume=True))
 
     def action_ask(self, word: str) -> None:
         """Stop a running run: keep what it has learned, or (asked twice) drop it."""
@@ -316,7 +318,7 @@ class TrainScreen(PanelScreen):
             return
         if word == "drop" and not self._twice("drop", "d again drops all that this run has learned"):
             return
-        one.run.ask("keep" if word == "keep" else "drop")
+        one.run.request_stop("stop_and_keep" if word == "keep" else "discard")
         self.notify("stopping after this step", markup=False)
 
     def action_delete(self) -> None:
@@ -358,7 +360,7 @@ class TrainScreen(PanelScreen):
 
         def kept(text: str | None) -> None:
             if text is not None:
-                self._do(lambda: one.run.note(text))
+                self._do(lambda: one.run.set_note(text))
 
         self.app.push_screen(TextDialog(f"Note on run {one.run.id}", one.run.record.notes), kept)
 
