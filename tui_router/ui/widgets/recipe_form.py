@@ -82,9 +82,9 @@ class RecipeForm(Pane):
 
     def _show(self) -> None:
         field = self._fields[self._at]
-        self._rows.put(*(self._row(name) for name in self._fields))
+        self._rows.set_lines(*(self._row(name) for name in self._fields))
         self._help.update(line((self._manual.get(field, ""), "$muted")))
-        self.head.say("←→ change, enter types" if self.has_focus else "")
+        self.head.set_status("←→ change, enter types" if self.has_focus else "")
 
     def _row(self, field: str) -> Content:
         here = self.has_focus and field == self._fields[self._at]
