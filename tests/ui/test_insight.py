@@ -51,7 +51,7 @@ async def test_every_number_opens_its_turns_and_they_are_rated_there(face):
         await f.until(lambda: f.verdict(31).route == "code")
         await f.pilot.press("h")
         await f.see("turn 31 counts twice in datasets")
-        (ruling,) = effective_edits(await f.app.engine.in_store(f.store.rulings)).values()
+        (ruling,) = effective_edits(await f.app.engine.in_store(f.store.training.edits)).values()
         assert ruling.kind == "value"
         await f.pilot.press("escape")
         await f.see("32 turns, 32 rated")
