@@ -8,10 +8,37 @@ from tests.sets import SETS
 from tui_router.cli import evaluate, main
 
 PLANTS = [
-    "roses", "tulips", "orchids", "ferns", "cactus", "ivy", "palms", "daisies", "lilies", "moss", "basil",
-    "mint", "thyme", "sage", "dill", "parsley", "chives", "leeks", "beans", "peas", "corn", "kale", "fennel",
-    "radish", "turnips", "carrots", "beets", "squash", "pumpkins", "melons",
-]  # fmt: skip
+    "roses",
+    "tulips",
+    "orchids",
+    "ferns",
+    "cactus",
+    "ivy",
+    "palms",
+    "daisies",
+    "lilies",
+    "moss",
+    "basil",
+    "mint",
+    "thyme",
+    "sage",
+    "dill",
+    "parsley",
+    "chives",
+    "leeks",
+    "beans",
+    "peas",
+    "corn",
+    "kale",
+    "fennel",
+    "radish",
+    "turnips",
+    "carrots",
+    "beets",
+    "squash",
+    "pumpkins",
+    "melons",
+]
 
 
 def evaluated(capsys, *arguments):
@@ -67,7 +94,7 @@ def test_folds_hold_every_row_out_once():
         (["--router", "magic"], "there is no router 'magic'; known: learned, rules"),
         (["--folds", "1"], "--folds: expected 2 to 60"),
         (["--leave-out", "author"], "row 1 has no text in its field 'author'"),
-        (["--folds", "2", "--leave-out", "source"], "one at a time"),
+        (["--folds", "2", "--leave-out", "source"], "mutually exclusive"),
         (["--fit", "/nowhere.jsonl"], "/nowhere.jsonl cannot be read"),
     ],
 )

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import gc
+from argparse import Namespace
 from contextlib import suppress
-from typing import Any
 
-from tui_router.cli.shared import DONE, UsageError, cleaned, configuration, emit, folder
+from tui_router.cli.shared import DONE, cleaned, configuration, emit, folder
 
 _SHORT = 7
 """Days of a period that is read directly from a store that was never counted."""
 
 
-def analyze(given: dict[str, Any]) -> int:
+def analyze(args: Namespace) -> int:
     """Print the report. Raises StoreError."""
     from tui_router.insight.metrics_cache import FILE, MetricsCache
     from tui_router.insight.report import markdown
     from tui_router.insight.report_files import gathered
     from tui_router.store.store import Store
 
-    days = given.get("days", 1)
-    if not 1 <= days <= 3660:
-        raise UsageError(f"--days: expected 1 to 3660, found {days}")
-    config = configuration(given)
+    days = args.days or 1
+    config = configuration(args)
     gc.disable()  # many records and no circle among them; the process ends with them
-    home = folder(given)
+    home = folder(args)
     store = Store(home)
     try:
         whole = MetricsCache(config.fleet, home / FILE)
@@ -36,7 +34,7 @@ def analyze(given: dict[str, Any]) -> int:
         made = gathered(store, config.fleet, config.settings.confidence_threshold, days, counts=counts)()
     finally:
         store.close()
-    if given.get("json"):
+    if args.json:
         emit(made.to_dict())
     else:
         print(cleaned(markdown(made)))

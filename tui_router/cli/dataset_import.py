@@ -6,13 +6,13 @@ route a name stands for. `--columns` and `--map` say the same without a question
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from typing import TYPE_CHECKING
 
-from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, emit
+from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, configuration, emit, folder, notice
 
 if TYPE_CHECKING:
     from tui_router.core.fleet import Fleet
@@ -23,14 +23,19 @@ Question = Callable[[str], str]
 _MOST_QUESTIONS = 30
 
 
-def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
+def import_files(args: Namespace) -> int:
     """Read files, show what is in them, keep it. Raises StoreError."""
+    from tui_router.store.store import Store
+
+    with closing(Store(folder(args))) as store:
+        return _import(args, configuration(args).fleet, store)
+
+
+def _import(args: Namespace, fleet: Fleet, store: Store) -> int:
     from tui_router.datasets.importing import ImportReader
 
-    if not args.files:
-        raise UsageError("dataset import needs one or more FILES")
-    paths, names, columns = [Path(name) for name in args.files], _names(args.map, fleet), _columns(args.columns)
-    asks = sys.stdin.isatty() and sys.stderr.isatty() and not given.get("json") and not args.dry_run
+    paths, names, columns = args.files, _names(args.map or (), fleet), _columns(args.columns)
+    asks = sys.stdin.isatty() and sys.stderr.isatty() and not args.json and not args.dry_run
 
     def seen() -> ImportSummary:
         reader = ImportReader(fleet, names, columns)
@@ -49,22 +54,22 @@ def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, 
         names |= _asked_names(found.unknown, names, fleet, _ask)
         found = seen()
     stopped = bool(found.faults) and not args.skip_faults
-    if not given.get("json"):
+    if not args.json:
         _show(found)
     kept = 0
     if not stopped and not args.dry_run and found.read and (not asks or _yes(f"Keep {found.read:,} examples?")):
         kept = store.keep_examples(ImportReader(fleet, names, columns).examples(paths))
-    _told(given, args, found, kept, kept_any=not stopped and not args.dry_run)
+    _show_result(args, found, kept, kept_any=not stopped and not args.dry_run)
     for fault in found.faults[: args.limit]:
-        print(f"tui-router: {cleaned(fault.where)}: {cleaned(fault.says)}", file=sys.stderr)
+        notice(f"{fault.where}: {fault.says}")
     if stopped:
-        said = f"{len(found.faults):,} rows cannot be read"
+        message = f"{len(found.faults):,} rows cannot be read"
         hint = "--columns TEXT,ROUTE names the columns; " if found.columns and not columns else ""
-        return complain(f"{said}; nothing was kept. {hint}--skip-faults keeps the others", FAILED)
+        return complain(f"{message}; nothing was kept. {hint}--skip-faults keeps the others", FAILED)
     return DONE
 
 
-def _names(given: list[str], fleet: Fleet) -> dict[str, str]:
+def _names(given: Iterable[str], fleet: Fleet) -> dict[str, str]:
     names = {}
     for one in given:
         name, is_pair, route = one.partition("=")
@@ -98,24 +103,26 @@ def _show(found: ImportSummary) -> None:
         print(f"  without a verdict: {found.unlabelled:,} left out")
 
 
-def _told(given: dict[str, Any], args: argparse.Namespace, found: ImportSummary, kept: int, *, kept_any: bool) -> None:
-    if given.get("json"):
+def _show_result(args: Namespace, found: ImportSummary, kept: int, *, kept_any: bool) -> None:
+    if args.json:
         emit(
             {
-                "read": found.read, "kept": kept, "dry_run": bool(args.dry_run), "layouts": found.layouts,
-                "mapped": found.mapped, "unlabelled": found.unlabelled, "unknown": found.unknown,
-                "faults": [{"where": f.where, "says": f.says} for f in found.faults],
+                "read": found.read,
+                "kept": kept,
+                "dry_run": args.dry_run,
+                "layouts": found.layouts,
+                "mapped": found.mapped,
+                "unlabelled": found.unlabelled,
+                "unknown": found.unknown,
+                "faults": [{"where": fault.where, "says": fault.says} for fault in found.faults],
             }
-        )  # fmt: skip
-    elif kept_any:
-        print(
-            f"{kept:,} kept, {found.read - kept:,} were there already"
-            if kept or not found.read
-            else "nothing new was kept"
         )
+    elif kept_any and (kept or not found.read):
+        print(f"{kept:,} kept, {found.read - kept:,} were there already")
+    elif kept_any:
+        print("nothing new was kept")
 
 
-# -- questions ---------------------------------------------------------------------------------------------------
 def _ask(question: str) -> str:
     print(question, end=" ", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip()

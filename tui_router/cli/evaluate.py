@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tui_router.cli.shared import DONE, ROUTERS, UsageError, cleaned, configuration, emit, request_rows
+from tui_router.cli.shared import DONE, UsageError, cleaned, configuration, emit, known_router, request_rows
 
 if TYPE_CHECKING:
     from tui_router.core.fleet import Fleet
@@ -19,18 +19,15 @@ _LEAST_GROUP = 20
 Made = Callable[[str, "Sequence[LabelledRequest]"], "Router"]
 
 
-def evaluate(given: dict[str, Any], args: argparse.Namespace) -> int:
+def evaluate(args: Namespace) -> int:
     """Judge every router that was named on every line of the file."""
     from tui_router.routing.evaluation.perturbation import flips
     from tui_router.routing.evaluation.scores import compare, summary
 
-    names = list(dict.fromkeys(args.router)) or ["learned"]
-    for name in names:
-        if name not in ROUTERS:
-            raise UsageError(f"there is no router {name!r}; known: {', '.join(ROUTERS)}")
+    names = [known_router(name) for name in dict.fromkeys(args.router or ["learned"])]
     if sum(map(bool, (args.fit, args.folds, args.leave_out))) > 1:
-        raise UsageError("--fit, --folds and --leave-out are three ways to learn first: one at a time")
-    fleet = configuration(given).fleet
+        raise UsageError("--fit, --folds and --leave-out are mutually exclusive")
+    fleet = configuration(args).fleet
     rows = labelled(args.file, fleet)
     judged = _judged(fleet, names, rows, args)
     report: dict[str, Any] = {"routers": {name: summary(found) for name, found in judged.items()}}
@@ -44,7 +41,7 @@ def evaluate(given: dict[str, Any], args: argparse.Namespace) -> int:
         report["flips"] = {name: flips(made[name], requests) for name in names}
     if args.leave_out:
         report["left_out"] = _by_group(judged, rows, args.leave_out)
-    if given.get("json"):
+    if args.json:
         emit(report)
         return DONE
     for name, found in judged.items():
@@ -71,7 +68,7 @@ def router(fleet: Fleet, name: str, labels: Sequence[LabelledRequest]) -> Router
 
 
 def _judged(
-    fleet: Fleet, names: Sequence[str], rows: Sequence[LabelledRequest], args: argparse.Namespace
+    fleet: Fleet, names: Sequence[str], rows: Sequence[LabelledRequest], args: Namespace
 ) -> dict[str, list[ScoredDecision]]:
     """Router -> its rows in the order of the file, none of which it was taught."""
     from tui_router.routing.evaluation.scores import ScoredDecision
