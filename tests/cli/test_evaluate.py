@@ -1,44 +1,20 @@
 """`eval`: routers side by side, and what was taught is never what is tested."""
 
 import json
+import re
 
 import pytest
 
 from tests.sets import SETS
 from tui_router.cli import evaluate, main
 
-PLANTS = [
-    "roses",
-    "tulips",
-    "orchids",
-    "ferns",
-    "cactus",
-    "ivy",
-    "palms",
-    "daisies",
-    "lilies",
-    "moss",
-    "basil",
-    "mint",
-    "thyme",
-    "sage",
-    "dill",
-    "parsley",
-    "chives",
-    "leeks",
-    "beans",
-    "peas",
-    "corn",
-    "kale",
-    "fennel",
-    "radish",
-    "turnips",
-    "carrots",
-    "beets",
-    "squash",
-    "pumpkins",
-    "melons",
-]
+PLANTS = re.findall(
+    r"\w+",
+    """
+roses tulips orchids ferns cactus ivy palms daisies lilies moss basil mint thyme sage dill parsley chives
+leeks beans peas corn kale fennel radish turnips carrots beets squash pumpkins melons
+""",
+)
 
 
 def evaluated(capsys, *arguments):

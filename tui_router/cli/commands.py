@@ -15,7 +15,7 @@ ROUTERS = ("learned", "rules")
 """The routers that need no server."""
 
 
-class Argument(NamedTuple):
+class ArgumentSpec(NamedTuple):
     """An option (its names begin with dashes) or a positional argument."""
 
     names: tuple[str, ...]
@@ -29,7 +29,7 @@ class Argument(NamedTuple):
         return self.names[-1].lstrip("-").replace("-", "_")
 
 
-class Command(NamedTuple):
+class CommandSpec(NamedTuple):
     """A command, with the commands below it."""
 
     name: str
@@ -38,18 +38,18 @@ class Command(NamedTuple):
     work: str
     """`module.function` in tui_router.cli; empty for one that only has commands below it."""
     example: str
-    arguments: tuple[Argument, ...] = ()
-    commands: tuple[Command, ...] = ()
+    arguments: tuple[ArgumentSpec, ...] = ()
+    commands: tuple[CommandSpec, ...] = ()
     dashboard_options: bool = False
     """It also takes the options of the dashboard that concern a turn."""
 
 
-def _option(*names: str, help: str, **settings: Any) -> Argument:
-    return Argument(names, help, settings)
+def _option(*names: str, help: str, **settings: Any) -> ArgumentSpec:
+    return ArgumentSpec(names, help, settings)
 
 
-def _flag(*names: str, help: str) -> Argument:
-    return Argument(names, help, {"action": "store_true"})
+def _flag(*names: str, help: str) -> ArgumentSpec:
+    return ArgumentSpec(names, help, {"action": "store_true"})
 
 
 GLOBAL = (
@@ -81,28 +81,28 @@ _router = _option("--router", help=f"the router: {' or '.join(ROUTERS)}", metava
 _routers = _option(
     "--router", help=f"a router, more than once to compare: {' or '.join(ROUTERS)}", metavar="NAME", action="append"
 )
-_run = Argument(
+_run = ArgumentSpec(
     ("run",), "the run: its name, the beginning or end of it, or last", {"metavar": "RUN", "type": types.text}
 )
 
 
-def _limit(default: int, what: str) -> Argument:
+def _limit(default: int, what: str) -> ArgumentSpec:
     return _option("--limit", help=f"most {what} shown ({default})", metavar="N", default=default, type=types.count)
 
 
-def _source(help: str) -> Argument:
+def _source(help: str) -> ArgumentSpec:
     known = ("verdict", "seed", "generated", "imported")
     return _option(
         "--source", help=f"{help}: {', '.join(known)}", metavar="S", action="append", type=types.one_of(*known)
     )
 
 
-def _on_run(name: str, help: str) -> Command:
-    return Command(name, help, f"train.{name}", f"tui-router runs {name} last", (_run,))
+def _on_run(name: str, help: str) -> CommandSpec:
+    return CommandSpec(name, help, f"train.{name}", f"tui-router runs {name} last", (_run,))
 
 
 DATASET = (
-    Command(
+    CommandSpec(
         "export",
         "write training data into a new folder, split into train, validation and test",
         "dataset.export",
@@ -139,20 +139,22 @@ DATASET = (
             _flag("--duplicates", help="keep near-duplicates"),
         ),
     ),
-    Command(
+    CommandSpec(
         "check",
         "look for wrong labels, duplicates and private data in the examples",
         "dataset.check",
         "tui-router dataset check --limit 5",
         (_flag("--seeds", help="check the seeds too"), _limit(10, "findings of a kind")),
     ),
-    Command(
+    CommandSpec(
         "import",
         "read labelled requests of other programs into the store",
         "dataset_import.import_files",
         "tui-router dataset import old.csv --map coding=code --dry-run",
         (
-            Argument(("files",), "a file or a folder of files", {"nargs": "+", "metavar": "FILE", "type": types.path}),
+            ArgumentSpec(
+                ("files",), "a file or a folder of files", {"nargs": "+", "metavar": "FILE", "type": types.path}
+            ),
             _option(
                 "--map",
                 help="a name in the files and its route; NAME= leaves its rows out",
@@ -165,7 +167,7 @@ DATASET = (
             _limit(10, "faults"),
         ),
     ),
-    Command(
+    CommandSpec(
         "generate",
         "have a served model write training data; stopped, it goes on where it was",
         "dataset_generate.generate",
@@ -200,37 +202,37 @@ RUNS = (
     _on_run("pause", "pause a run after its current step"),
     _on_run("keep", "stop a run after its current step and keep what it has learned"),
     _on_run("drop", "stop a run after its current step and discard it"),
-    Command(
+    CommandSpec(
         "note",
         "set the note of a run",
         "train.note",
         'tui-router runs note last "with the new labels"',
-        (_run, Argument(("text",), "the note", {"nargs": "*", "metavar": "TEXT", "type": types.text})),
+        (_run, ArgumentSpec(("text",), "the note", {"nargs": "*", "metavar": "TEXT", "type": types.text})),
     ),
     _on_run("delete", "delete a run and its files"),
 )
 
 COMMANDS = (
-    Command(
+    CommandSpec(
         "route",
         "decide the route of a request, call no model",
         "route.route",
         'tui-router route "goto amazon.com" --json',
         (
-            Argument(("text",), "the request", {"nargs": "*", "metavar": "TEXT", "type": types.text}),
+            ArgumentSpec(("text",), "the request", {"nargs": "*", "metavar": "TEXT", "type": types.text}),
             _option(
                 "--jsonl", help="one request a line; - is standard input", metavar="FILE", type=types.file_or_stdin
             ),
             _router,
         ),
     ),
-    Command(
+    CommandSpec(
         "ask",
         "decide, answer, record: one turn without a screen",
         "turns.ask",
         'tui-router ask "what is in this picture?" --image cat.png',
         (
-            Argument(("text",), "the request", {"nargs": "+", "metavar": "TEXT", "type": types.text}),
+            ArgumentSpec(("text",), "the request", {"nargs": "+", "metavar": "TEXT", "type": types.text}),
             _option(
                 "--image", help="an image, more than once for several", metavar="PATH", action="append", type=types.path
             ),
@@ -240,33 +242,35 @@ COMMANDS = (
         ),
         dashboard_options=True,
     ),
-    Command(
+    CommandSpec(
         "rate",
         "rate a turn: y right, n wrong, c comment, u undo",
         "turns.rate",
         "tui-router rate 42 n --route reasoning",
         (
-            Argument(("turn",), "the turn, as `turns` lists it", {"metavar": "TURN", "type": types.text}),
-            Argument(("verdict",), "y, n, c or u", {"metavar": "y|n|c|u", "type": types.one_of("y", "n", "c", "u")}),
+            ArgumentSpec(("turn",), "the turn, as `turns` lists it", {"metavar": "TURN", "type": types.text}),
+            ArgumentSpec(
+                ("verdict",), "y, n, c or u", {"metavar": "y|n|c|u", "type": types.one_of("y", "n", "c", "u")}
+            ),
             _option("--route", help="the right route", metavar="R", default="", type=types.text),
             _option("--comment", help="a comment", metavar="T", default="", type=types.text),
             _flag("--bad-answer", help="the route was right, the answer was bad"),
         ),
     ),
-    Command(
+    CommandSpec(
         "turns",
         "list what was asked, newest first",
         "turns.turns",
         "tui-router turns --limit 5 --json",
         (_limit(20, "turns"), _flag("--logs", help="write the routing logs first and print their paths")),
     ),
-    Command(
+    CommandSpec(
         "eval",
         "measure routers on labelled requests",
         "evaluate.evaluate",
         "tui-router eval labelled.jsonl --router rules --router learned",
         (
-            Argument(
+            ArgumentSpec(
                 ("file",),
                 "JSONL with text and route; - is standard input",
                 {"metavar": "FILE", "type": types.file_or_stdin},
@@ -295,7 +299,7 @@ COMMANDS = (
             _option("--wrong", help="show N wrong decisions (0)", metavar="N", default=0, type=types.count),
         ),
     ),
-    Command(
+    CommandSpec(
         "replay",
         "decide stored turns again with other rules",
         "replay.replay",
@@ -309,14 +313,14 @@ COMMANDS = (
             _limit(20, "turns"),
         ),
     ),
-    Command(
+    CommandSpec(
         "dataset",
         "make, check and import training data",
         "",
         "tui-router dataset check",
         commands=DATASET,
     ),
-    Command(
+    CommandSpec(
         "train",
         "fine-tune a router of your own",
         "train.train",
@@ -339,14 +343,14 @@ COMMANDS = (
             _flag("--detach", help="return at once; the training goes on in the background"),
         ),
     ),
-    Command(
+    CommandSpec(
         "runs",
         "list the trainings, or show, pause, resume one",
         "train.runs",
         "tui-router runs show last",
         commands=RUNS,
     ),
-    Command(
+    CommandSpec(
         "export",
         "write a trained router for a model server",
         "train.export",
@@ -364,14 +368,14 @@ COMMANDS = (
             _option("--base-gguf", help="the base model as GGUF, for a GGUF adapter", metavar="FILE", type=types.path),
         ),
     ),
-    Command(
+    CommandSpec(
         "promote",
         "make a run the champion if it passes its gate",
         "train.promote",
         "tui-router promote last",
         (_run,),
     ),
-    Command("rollback", "undo the last promotion", "train.rollback", "tui-router rollback"),
+    CommandSpec("rollback", "undo the last promotion", "train.rollback", "tui-router rollback"),
 )
 
 EXAMPLES = (

@@ -7,7 +7,7 @@ import sys
 from argparse import Namespace
 from importlib import import_module
 
-from tui_router.cli.commands import Command
+from tui_router.cli.commands import CommandSpec
 from tui_router.cli.parser import parse
 from tui_router.cli.shared import DONE, FAILED, USAGE, UsageError, complain, prepare_output
 
@@ -46,7 +46,7 @@ def _run(argv: list[str]) -> int:
         return complain(str(error), FAILED)
 
 
-def _work(command: Command | None, args: Namespace) -> int:
+def _work(command: CommandSpec | None, args: Namespace) -> int:
     if command is not None:
         module, _, function = command.work.partition(".")
         code: int = getattr(import_module(f"tui_router.cli.{module}"), function)(args)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import NoReturn
 
 from tui_router import __version__
-from tui_router.cli.commands import COMMANDS, EXAMPLES, GLOBAL, REPORTS, TURN_OPTIONS, Argument, Command
+from tui_router.cli.commands import COMMANDS, EXAMPLES, GLOBAL, REPORTS, TURN_OPTIONS, ArgumentSpec, CommandSpec
 from tui_router.cli.shared import UsageError
 
 DASHBOARD = "tui-router"
@@ -25,7 +25,7 @@ class _UnknownCommandError(Exception):
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence."""
 
-    declared: tuple[Argument, ...] = ()
+    declared: tuple[ArgumentSpec, ...] = ()
 
     def error(self, message: str) -> NoReturn:
         if found := re.search(r"invalid choice: '(.*?)' \(choose from", message):
@@ -35,7 +35,7 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message.removeprefix("argument "))
 
 
-def parse(argv: list[str]) -> tuple[Command | None, argparse.Namespace]:
+def parse(argv: list[str]) -> tuple[CommandSpec | None, argparse.Namespace]:
     """Read a command line: the command (None: the dashboard or a report) and every argument that it may have.
 
     Prints and raises SystemExit for `--help` and `--version`.
@@ -59,7 +59,9 @@ def parse(argv: list[str]) -> tuple[Command | None, argparse.Namespace]:
     return command, args
 
 
-def all_commands(commands: Iterable[Command] = COMMANDS, before: str = DASHBOARD) -> Iterator[tuple[str, Command]]:
+def all_commands(
+    commands: Iterable[CommandSpec] = COMMANDS, before: str = DASHBOARD
+) -> Iterator[tuple[str, CommandSpec]]:
     """Every command with its whole name, such as `tui-router dataset export`."""
     for command in commands:
         name = f"{before} {command.name}"
@@ -67,7 +69,7 @@ def all_commands(commands: Iterable[Command] = COMMANDS, before: str = DASHBOARD
         yield from all_commands(command.commands, name)
 
 
-def arguments_of(command: Command) -> tuple[Argument, ...]:
+def arguments_of(command: CommandSpec) -> tuple[ArgumentSpec, ...]:
     """The arguments that a command takes, without the global ones."""
     return command.arguments + (TURN_OPTIONS if command.dashboard_options else ())
 
@@ -80,7 +82,7 @@ def _parser() -> _Parser:
     return parser
 
 
-def _add_commands(parser: _Parser, commands: tuple[Command, ...], field: str) -> None:
+def _add_commands(parser: _Parser, commands: tuple[CommandSpec, ...], field: str) -> None:
     subparsers = parser.add_subparsers(dest=field, title="commands", metavar="COMMAND", parser_class=_Parser)
     for command in commands:
         name = f"{parser.prog} {command.name}"
@@ -105,7 +107,7 @@ def _make(make: type[_Parser] | partial[_Parser], name: str, about: str, example
     return parser
 
 
-def _add(parser: _Parser, arguments: tuple[Argument, ...], *, absent: bool = False) -> None:
+def _add(parser: _Parser, arguments: tuple[ArgumentSpec, ...], *, absent: bool = False) -> None:
     """Add arguments; `absent`: one that is not given leaves no attribute, so that it may stand before or after the command."""
     parser.declared += arguments
     for argument in arguments:
@@ -115,15 +117,15 @@ def _add(parser: _Parser, arguments: tuple[Argument, ...], *, absent: bool = Fal
         parser.add_argument(*argument.names, help=argument.help, **settings)
 
 
-def _path(words: list[str]) -> Iterator[Command]:
-    commands: tuple[Command, ...] = COMMANDS
+def _path(words: list[str]) -> Iterator[CommandSpec]:
+    commands: tuple[CommandSpec, ...] = COMMANDS
     for word in words:
         command = next(command for command in commands if command.name == word)
         yield command
         commands = command.commands
 
 
-def _refuse_foreign(args: argparse.Namespace, command: Command | None, words: list[str]) -> None:
+def _refuse_foreign(args: argparse.Namespace, command: CommandSpec | None, words: list[str]) -> None:
     """Refuse options of the dashboard that were given before a command that does not take them."""
     if command is not None:
         allowed = {argument.field for argument in arguments_of(command)}
@@ -165,13 +167,13 @@ def _unknown(word: str, above: str, argv: list[str]) -> str:
     return f"there is no command {word!r}{hint}"
 
 
-def _options(words: list[str]) -> tuple[Argument, ...]:
+def _options(words: list[str]) -> tuple[ArgumentSpec, ...]:
     """The arguments that may stand at this place: of the dashboard, or of the command that the words name."""
     path = list(_path(words))
     return GLOBAL + (arguments_of(path[-1]) if path else REPORTS + TURN_OPTIONS)
 
 
-def _named(names: list[str], arguments: tuple[Argument, ...]) -> str:
+def _named(names: list[str], arguments: tuple[ArgumentSpec, ...]) -> str:
     """Names of required arguments as the help writes them: `--out DIR`, `RUN`."""
     shown = []
     for name in names:
