@@ -30,7 +30,7 @@ def run(turns: int) -> None:
         _report("tui-router --demo", [*PROGRAM, "--demo"], path / "home")
         store.fill(path / "store", turns)
         server = subprocess.Popen(
-            [sys.executable, "-m", "tui_router.demo", "--speed", "1.43", "--fault", "endless"],
+            [sys.executable, "-m", "tests.doubles.lmstudio", "--speed", "1.43", "--fault", "endless"],
             stdout=subprocess.PIPE,
             text=True,
         )

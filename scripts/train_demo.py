@@ -23,7 +23,7 @@ from pathlib import Path
 from tui_router.config.settings import Config, load_config, parse_config
 from tui_router.core.example import Example
 from tui_router.datasets.export import ExportOptions, export
-from tui_router.datasets.sources import of_seeds
+from tui_router.datasets.sources import seed_examples
 from tui_router.learning.online_learner import taught_by
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.training import launcher, recipe, runs, start
@@ -69,7 +69,7 @@ def seeds(home: Path) -> bool:
     """The shipped seeds: the gate must refuse what is worse."""
     title("(a) the shipped seeds, a model of random weights")
     shipped = parse_config("", None, {})
-    examples = list(of_seeds(shipped.fleet))
+    examples = list(seed_examples(shipped.fleet))
     run, verdict = trained(shipped, home, examples, steps=700)
     made = written(run)
     print(f"the gate {'PASSED it, which it should not' if verdict.passed else 'refused it, as it should'}\n")

@@ -190,7 +190,7 @@ def test_below_the_threshold_it_goes_on_and_says_so(home):
 
 
 def test_hostile_answers_are_cleaned_on_the_way_to_the_terminal(home, config_file):
-    double = Process("-m", "tui_router.demo", "--fault", "hostile", "--speed", "50")
+    double = Process("-m", "tests.doubles.lmstudio", "--fault", "hostile", "--speed", "50")
     try:
         out = run("ask", "hello", *home, "--config", str(config_file(double.url, all_routes=False))).stdout
     finally:

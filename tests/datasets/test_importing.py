@@ -21,10 +21,12 @@ FLEET = SHIPPED.fleet
 
 def log(at, text, model, task, rating=None, correct=None):
     return {
-        "timestamp": at, "session_id": "s1", "request": {"text": text, "has_image": False, "has_code": False},
+        "timestamp": at,
+        "session_id": "s1",
+        "request": {"text": text, "has_image": False, "has_code": False},
         "routing": {"model_chosen": model, "task_type": task, "confidence": 0.9},
         "feedback": {"user_rating": rating, "correct_model": correct},
-    }  # fmt: skip
+    }
 
 
 LOG = [
@@ -32,9 +34,12 @@ LOG = [
     log("2025-01-01T10:01:00", "fix my loop", "gemma-3-1b", "simple_chat", -1, "qwen3-coder-30b"),
     log("2025-01-01T10:02:00", "hello", "gemma-3-1b", "simple_chat"),
     log("2025-01-01T10:03:00", "prove it", "gemma-3-1b", "simple_chat"),
-    {"timestamp": "2025-01-01T10:03:00", "feedback_update": True,
-     "feedback": {"user_rating": -1, "correct_model": "ministral-14b-reasoning"}},
-]  # fmt: skip
+    {
+        "timestamp": "2025-01-01T10:03:00",
+        "feedback_update": True,
+        "feedback": {"user_rating": -1, "correct_model": "ministral-14b-reasoning"},
+    },
+]
 
 
 def read(paths, fleet=FLEET, **more):
@@ -52,8 +57,10 @@ def file(path, rows):
 def test_older_logs_with_feedback_in_the_row_and_later(tmp_path, name):
     examples, found = read([file(tmp_path / name, LOG)])
     assert [(e.text, e.route) for e in examples] == [
-        ("goto amazon.com", "tool_use"), ("fix my loop", "code"), ("prove it", "reasoning"),
-    ]  # fmt: skip
+        ("goto amazon.com", "tool_use"),
+        ("fix my loop", "code"),
+        ("prove it", "reasoning"),
+    ]
     assert found.unlabelled == 1 and not found.faults
     assert found.mapped == {"qwen3-coder-30b": "code", "ministral-14b-reasoning": "reasoning"}
 
@@ -92,17 +99,22 @@ def test_on_a_terminal_what_the_files_do_not_say_is_asked(tmp_path):
     ]
     terminal = Terminal(command, {**os.environ, "TERM": "xterm-256color", "HOME": str(tmp_path)})
     for question, answer in (
-        ("holds the request", "1"), ("holds the route", "ziel"), ("plaudern (2 rows) is which", "simple_chat"),
-        ("Programmieren (1 rows) is which", "2"), ("Keep 3 examples?", "y"),
-    ):  # fmt: skip
+        ("holds the request", "1"),
+        ("holds the route", "ziel"),
+        ("plaudern (2 rows) is which", "simple_chat"),
+        ("Programmieren (1 rows) is which", "2"),
+        ("Keep 3 examples?", "y"),
+    ):
         terminal.see(question, seconds=20)
         terminal.press(answer, "enter")
     terminal.see("3 kept", seconds=20)
     terminal.kill()
     store = Store(tmp_path / "d")
-    assert [(e.text, e.route) for e in store.examples()] == [
-        ("sortiere die Liste", "code"), ("hallo", "simple_chat"), ("guten Tag", "simple_chat"),
-    ]  # fmt: skip
+    assert [(e.text, e.route) for e in store.training.examples()] == [
+        ("sortiere die Liste", "code"),
+        ("hallo", "simple_chat"),
+        ("guten Tag", "simple_chat"),
+    ]
     store.close()
 
 
@@ -137,18 +149,20 @@ def test_a_dry_run_keeps_nothing_a_fault_keeps_nothing_and_twice_is_once(tmp_pat
     said = run(bad, code=1)
     assert said["kept"] == 0 and [f["where"].rpartition(", ")[2] for f in said["faults"]] == ["line 6", "line 7"]
     store = Store(tmp_path / "data")
-    assert not list(store.examples())
+    assert not list(store.training.examples())
     assert run(good, code=0)["kept"] == 3 and run(good, code=0)["kept"] == 0
     assert run(bad, "--skip-faults", code=0)["kept"] == 0
-    assert [e.route for e in store.examples()] == ["tool_use", "code", "reasoning"]
+    assert [e.route for e in store.training.examples()] == ["tool_use", "code", "reasoning"]
     store.close()
 
 
 def test_the_commands_from_verdict_to_export(tmp_path, capsys):
     store = Store(tmp_path / "data")
     for text, verdict in (
-        ("write a python function", right("code")), ("a haiku about the sea", wrong("general_chat")), ("hello", None),
-    ):  # fmt: skip
+        ("write a python function", right("code")),
+        ("a haiku about the sea", wrong("general_chat")),
+        ("hello", None),
+    ):
         turn = store.record(a_turn(text))
         if verdict:
             store.rate(turn.id, verdict)

@@ -4,6 +4,7 @@ import json
 import random
 
 import pytest
+from msgspec.structs import replace
 from tinydb import Query
 
 from tests.worlds import SHIPPED, a_turn, right, wrong
@@ -32,9 +33,9 @@ def test_the_latest_verdict_counts_and_the_history_is_kept(store, turn):
 def test_undo_goes_back_one_verdict_at_a_time(store, turn):
     store.rate(turn.id, wrong("reasoning"))
     store.rate(turn.id, right())
-    assert store.rate(turn.id, None).rating == "wrong"
+    assert store.rate(turn.id, None).verdict.rating == "wrong"
     assert (store.counters().rated, store.counters().right) == (1, 0)
-    assert store.rate(turn.id, None) is None
+    assert store.rate(turn.id, None).verdict is None
     assert store.find(turn.id).verdict is None and store.counters().rated == 0
     with pytest.raises(UnknownTurnError, match="no verdict to take back"):
         store.rate(turn.id, None)
@@ -87,18 +88,40 @@ def test_tinydb_queries_see_the_documents(store, turn):
     assert found[0]["request"]["text"] == "write a python function"
 
 
-def test_two_stores_on_one_folder_see_each_other_live(store, tmp_path):
-    other, seen = Store(tmp_path / "data"), []
-    stop = other.subscribe(seen.append)
+def test_two_stores_on_one_folder_see_each_other_live_and_not_themselves(store, tmp_path):
+    other = Store(tmp_path / "data")
+    assert other.poll() is None
     turn = store.record(a_turn("hello"))
-    other.poll()
+    assert other.poll().turns == {1} and store.poll() is None
     store.rate(turn.id, right("simple_chat"))
-    other.poll()
-    assert [c.turns for c in seen] == [{1}, {1}]
-    stop()
+    other.rate(turn.id, wrong("code"))
+    assert other.poll().turns == {1} and store.poll().turns == {1}
     store.observe(Observation(at=turn.at, tag="x", text="y"))
-    assert other.poll().observations == {1} and len(seen) == 2
+    assert other.poll().observations == {1} and other.poll() is None
     other.close()
+
+
+def test_a_log_of_an_earlier_version_has_no_writers_and_counts_as_foreign(store, turn, tmp_path):
+    store.db.storage.run("ALTER TABLE log DROP COLUMN writer")
+    store.close()
+    again, other = Store(tmp_path / "data"), Store(tmp_path / "data")
+    other.db.storage.run("INSERT INTO log(tab, id) VALUES('turns', 1)")  # as an earlier version writes
+    assert again.poll().turns == {1}
+    again.rate(turn.id, right())
+    assert again.poll() is None and other.poll().turns == {1}
+    again.close()
+    other.close()
+
+
+def test_a_change_is_applied_to_the_newest_copy(store, turn):
+    copy = store.find(turn.id)
+    store.rate(turn.id, right())
+    changed = store.change(turn.id, lambda turn: replace(turn, route="reasoning"))
+    assert changed.verdict.rating == "right" and changed == store.find(turn.id)
+    store.change(turn.id, lambda turn: replace(turn, state="stopped", request=copy.request))
+    assert (store.find(turn.id).route, store.find(turn.id).state) == ("reasoning", "stopped")
+    with pytest.raises(UnknownTurnError, match="there is no turn '9'"):
+        store.change("9", lambda turn: turn)
 
 
 def test_hostile_text_comes_back_as_it_was(store):
@@ -135,5 +158,17 @@ def test_the_routing_log_has_one_line_a_turn_with_its_latest_verdict(store, turn
     }  # fmt: skip
     assert lines[1]["feedback"]["user_rating"] is None
     assert path.stat().st_mode & 0o777 == 0o600
-    assert routing_log.write_since(store, SHIPPED.fleet, tmp_path / "logs", 2) == [path]
+    path.unlink()
+    assert routing_log.write_days_of(store, SHIPPED.fleet, tmp_path / "logs", {2}) == [path]
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_verdict_on_an_old_turn_rewrites_its_day_alone(store, tmp_path):
+    days = ["2026-03-01", "2026-03-02", "2026-01-01", "2026-03-02", "2026-03-03"]  # the clock jumped back once
+    for day in days:
+        store.record(a_turn("hello", at=f"{day}T12:00:00.000Z"))
+    logs = tmp_path / "logs"
+    (path,) = routing_log.write_days_of(store, SHIPPED.fleet, logs, {2})
+    assert path.name == "routing_2026-03-02.jsonl" and len(path.read_text().splitlines()) == 2
+    assert len(routing_log.write_all(store, SHIPPED.fleet, logs)) == 4
     assert len(path.read_text().splitlines()) == 2

@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
+from tests.doubles.lmstudio import LMStudio
 from tests.worlds import SHIPPED
 from tui_router.config.settings import BackendSetting
-from tui_router.demo.server import DemoServer
 from tui_router.ui.app import RouterApp
 from tui_router.ui.options import Options
 
@@ -63,7 +63,7 @@ def face(tmp_path, monkeypatch):
 
     @asynccontextmanager
     async def start(size=(120, 40), server=True, speed=300, **options):
-        double = DemoServer(speed=speed)
+        double = LMStudio(speed=speed)
         url = await double.start() if server else "http://127.0.0.1:9"
         config = replace(SHIPPED, backends=(BackendSetting(name="LM Studio", url=url),))
         monkeypatch.setattr(RouterApp, "_load", lambda self: _with(config, self.options))

@@ -5,14 +5,18 @@ import asyncio
 from tests.datasets.synthetic.test_requests import Served
 from tests.datasets.tool_dialogues import some
 from tui_router.core.example import Example
-from tui_router.datasets.sources import collected
+from tui_router.datasets.sources import all_examples
 from tui_router.ui.app import RouterApp
 from tui_router.ui.options import Options
 
 
 def own(f):
     fleet = f.app.engine.config.fleet
-    return [e for e in collected(f.store.turns(), f.store.examples(), fleet, f.store.rulings()) if e.source != "seed"]
+    return [
+        e
+        for e in all_examples(f.store.turns(), f.store.training.examples(), fleet, f.store.training.edits())
+        if e.source != "seed"
+    ]
 
 
 async def test_from_a_verdict_to_an_export(face):
@@ -23,7 +27,7 @@ async def test_from_a_verdict_to_an_export(face):
         await f.pilot.press("f4")
         await f.see("1 of 200", "1 perhaps the wrong route", "3 private data 1", "19 missing")
         await f.pilot.press("3")
-        await f.see("holds 1 e-mail")
+        await f.see("contains 1 e-mail")
         await f.pilot.press("x")
         await f.see("F6 Export", "PREVIEW")
         await f.until(lambda: f.app.screen.examples)
@@ -39,7 +43,7 @@ async def test_from_a_verdict_to_an_export(face):
 
 async def test_conversations_with_tools_are_shown_and_exported(face):
     async with face() as f:
-        await f.app.engine.in_store(lambda: f.store.keep_dialogues(some()))
+        await f.app.engine.in_store(lambda: f.store.training.keep_dialogues(some()))
         await f.pilot.press("f4")
         await f.see("conversations with tools 2")
         await f.pilot.press("f6")
@@ -59,7 +63,7 @@ async def test_doubts_are_settled_and_undone_by_keys(face):
         await f.pilot.press("n", "6")  # a slip: it is code
         await f.until(lambda: f.verdict(1) is not None)
         await f.app.engine.in_store(
-            lambda: f.store.keep_examples(
+            lambda: f.store.training.keep_examples(
                 [
                     Example(
                         text="fix this rust borrow checker error", route="simple_chat", source="imported", origin="a:1"
@@ -94,7 +98,7 @@ async def test_search_finds_an_example_and_relabels_it(face):
             Example(text=f"about the {word}", route="code", source="imported", origin=f"a:{word}")
             for word in ("rent", "tax")
         ]
-        await f.app.engine.in_store(lambda: f.store.keep_examples(kept))
+        await f.app.engine.in_store(lambda: f.store.training.keep_examples(kept))
         await f.pilot.press("f4")
         await f.until(lambda: f.app.screen.checkup is not None, "the doctor")
         await f.pilot.press("slash", *"tax", "enter")

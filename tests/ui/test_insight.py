@@ -67,7 +67,7 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
         monkeypatch.setattr(settings, "config_dir", lambda: tmp_path)
         await f.type("/analyze")
         await f.pilot.press("enter")
-        await f.see("Router report, ", "wrong decisions for general_chat", "speak for reasoning", "fixes 12")
+        await f.see("Router report, ", "wrong decisions for general_chat", "add trigger", "fixes 12")
         await f.pilot.press("enter")
         await f.see("summarise the zorble 3")
         await f.pilot.press("escape")
@@ -124,7 +124,7 @@ async def test_yesterdays_report_is_written_on_the_first_use_of_a_day(face):
     async with face() as f:
         await f.app.engine.in_store(lambda: f.store.record(a_turn("hello", at="2026-03-05T12:00:00.000Z")))
         await f.until(lambda: Reports(f.folder).names() == ["2026-03-05"], "the report")
-        text = Reports(f.folder).text("2026-03-05")
+        text = Reports(f.folder).read("2026-03-05")
         assert "# Router report, 2026-03-05" in text and "1 turn, 0 rated" in text
         assert (f.folder / "reports" / "2026-03-05.json").is_file()
 

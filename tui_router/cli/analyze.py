@@ -15,8 +15,8 @@ _SHORT = 7
 def analyze(args: Namespace) -> int:
     """Print the report. Raises StoreError."""
     from tui_router.insight.metrics_cache import FILE, MetricsCache
-    from tui_router.insight.report import markdown
-    from tui_router.insight.report_files import gathered
+    from tui_router.insight.report import to_markdown
+    from tui_router.insight.report_files import prepare_report
     from tui_router.store.store import Store
 
     days = args.days or 1
@@ -26,16 +26,16 @@ def analyze(args: Namespace) -> int:
     store = Store(home)
     try:
         whole = MetricsCache(config.fleet, home / FILE)
-        counts = whole if days > _SHORT or whole.known(store) else None
+        counts = whole if days > _SHORT or whole.has_counted(store) else None
         if counts is not None:  # else counting the whole store would take longer than reading the period
             counts.refresh(store)
             with suppress(OSError):
                 counts.save()
-        made = gathered(store, config.fleet, config.settings.confidence_threshold, days, counts=counts)()
+        made = prepare_report(store, config.fleet, config.settings.confidence_threshold, days, counts=counts)()
     finally:
         store.close()
     if args.json:
         emit(made.to_dict())
     else:
-        print(cleaned(markdown(made)))
+        print(cleaned(to_markdown(made)))
     return DONE

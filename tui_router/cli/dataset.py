@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tui_router.core.example import Example
     from tui_router.core.fleet import Fleet
-    from tui_router.datasets.export import ExportedDataset
+    from tui_router.datasets.exported_dataset import ExportedDataset
     from tui_router.datasets.label_audit import AuditReport, LabelIssue
     from tui_router.store.store import Store
 
@@ -42,16 +42,17 @@ def _store(args: Namespace) -> Store:
 
 
 def _examples(store: Store, fleet: Fleet) -> list[Example]:
-    from tui_router.datasets.sources import collected
+    from tui_router.datasets.sources import all_examples
 
-    return collected(store.turns(), store.examples(), fleet, store.rulings())
+    return all_examples(store.turns(), store.training.examples(), fleet, store.training.edits())
 
 
 def _export_requests(args: Namespace, fleet: Fleet, store: Store) -> int:
     from tui_router.core.example import SOURCES
-    from tui_router.datasets.export import DatasetExportError, ExportOptions, export
+    from tui_router.datasets.export import ExportOptions, export
+    from tui_router.datasets.exported_dataset import DatasetExportError
     from tui_router.datasets.formats import FORMATS, TARGETS
-    from tui_router.datasets.sources import streamed
+    from tui_router.datasets.sources import iter_examples
     from tui_router.routing.learned.learned_router import LearnedRouter
 
     _one_of("--format", [args.format], FORMATS)
@@ -69,10 +70,10 @@ def _export_requests(args: Namespace, fleet: Fleet, store: Store) -> int:
     projection = LearnedRouter.as_shipped(fleet).projection
     try:
         with store.db.transaction(write=False):  # the examples are read twice, and must be the same both times
-            rulings = store.rulings()
+            edits = store.training.edits()
 
             def examples() -> Iterator[Example]:
-                return streamed(store.turns(), store.examples(), fleet, rulings)
+                return iter_examples(store.turns(), store.training.examples(), fleet, edits)
 
             made = export(examples, fleet, choice, args.out, projection)
     except DatasetExportError as error:
@@ -81,14 +82,16 @@ def _export_requests(args: Namespace, fleet: Fleet, store: Store) -> int:
 
 
 def _export_tools(args: Namespace, fleet: Fleet, store: Store) -> int:
-    from tui_router.datasets.export import DatasetExportError
+    from tui_router.datasets.exported_dataset import DatasetExportError
     from tui_router.datasets.synthetic.tool_export import FORMS, export
     from tui_router.routing.learned.learned_router import LearnedRouter
 
     _one_of("--format", [args.format], FORMS)
     projection = LearnedRouter.as_shipped(fleet).projection
     try:
-        made = export(list(store.dialogues()), fleet, args.format, args.out, projection, args.private or "keep")
+        made = export(
+            list(store.training.dialogues()), fleet, args.format, args.out, projection, args.private or "keep"
+        )
     except DatasetExportError as error:
         return complain(str(error), FAILED)
     return _show_export(args, made, "conversations with tools")
@@ -115,13 +118,13 @@ def _one_of(option: str, names: Iterable[str], known: Iterable[str]) -> None:
 
 def _check(args: Namespace, fleet: Fleet, store: Store) -> int:
     from tui_router.core.example import GOAL
-    from tui_router.datasets.label_audit import check
+    from tui_router.datasets.label_audit import audit
     from tui_router.routing.learned.learned_router import LearnedRouter
 
     found = _examples(store, fleet)
     if not args.seeds:
         found = [example for example in found if example.source != "seed"]
-    made = check(found, fleet, LearnedRouter.as_shipped(fleet).projection)
+    made = audit(found, fleet, LearnedRouter.as_shipped(fleet).projection)
     labels = sum(example.source == "verdict" for example in found)
     if args.json:
         emit(
@@ -131,7 +134,7 @@ def _check(args: Namespace, fleet: Fleet, store: Store) -> int:
                 "goal": GOAL,
                 "per_route": made.per_route,
                 "starving": made.starving,
-                "findings": [_finding(one, found[one.place]) for one in made.findings],
+                "findings": [_issue(one, found[one.index]) for one in made.issues],
             }
         )
     else:
@@ -139,8 +142,8 @@ def _check(args: Namespace, fleet: Fleet, store: Store) -> int:
     return DONE
 
 
-def _finding(finding: LabelIssue, example: Example) -> dict[str, Any]:
-    return {**to_builtins(finding), "text": example.text, "origin": example.origin, "label": example.route}
+def _issue(issue: LabelIssue, example: Example) -> dict[str, Any]:
+    return {**to_builtins(issue), "text": example.text, "origin": example.origin, "label": example.route}
 
 
 def _show_audit(made: AuditReport, found: list[Example], labels: int, goal: int, limit: int) -> None:
@@ -155,8 +158,8 @@ def _show_audit(made: AuditReport, found: list[Example], labels: int, goal: int,
         "duplicate": "duplicates",
     }
     for kind, title in titles.items():
-        findings = made.of(kind)  # type: ignore[arg-type]
-        print(f"{title}: {len(findings):,}")
-        for one in findings[:limit]:
-            text = " ".join(cleaned(found[one.place].text).split())[:70]
-            print(f"  {found[one.place].origin or 'seed':>10}  {text}: {one.says}")
+        issues = made.of(kind)  # type: ignore[arg-type]
+        print(f"{title}: {len(issues):,}")
+        for one in issues[:limit]:
+            text = " ".join(cleaned(found[one.index].text).split())[:70]
+            print(f"  {found[one.index].origin or 'seed':>10}  {text}: {one.message}")

@@ -58,7 +58,7 @@ def _import(args: Namespace, fleet: Fleet, store: Store) -> int:
         _show(found)
     kept = 0
     if not stopped and not args.dry_run and found.read and (not asks or _yes(f"Keep {found.read:,} examples?")):
-        kept = store.keep_examples(ImportReader(fleet, names, columns).examples(paths))
+        kept = store.training.keep_examples(ImportReader(fleet, names, columns).examples(paths))
     _show_result(args, found, kept, kept_any=not stopped and not args.dry_run)
     for fault in found.faults[: args.limit]:
         notice(f"{fault.where}: {fault.says}")

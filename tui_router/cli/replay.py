@@ -53,14 +53,14 @@ def replay(args: Namespace) -> int:
                 "right": {"before": found.right_before, "after": found.right_after},
                 "fixes": found.fixes,
                 "breaks": found.breaks,
-                "unrated": found.unlabelled,
+                "unrated": found.unrated,
                 "moves": [_move(move) for move in found.moves[: args.limit]],
             }
         )
         return DONE
     print(
         f"{plural(found.turns, 'turn')}, {len(found.moves):,} would go elsewhere: fixes {found.fixes:,}, breaks {found.breaks:,}, "
-        f"without a verdict {found.unlabelled:,}"
+        f"without a verdict {found.unrated:,}"
     )
     if found.labelled:
         print(

@@ -29,7 +29,7 @@ def _with_sentences(work: Callable[[Namespace], int]) -> Callable[[Namespace], i
 
     @functools.wraps(work)
     def command(args: Namespace) -> int:
-        from tui_router.datasets.export import DatasetExportError
+        from tui_router.datasets.exported_dataset import DatasetExportError
         from tui_router.training.recipe import RecipeError
         from tui_router.training.runs import RunError
         from tui_router.training.training_error import TrainingError

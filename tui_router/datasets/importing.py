@@ -19,19 +19,41 @@ from msgspec.structs import replace
 
 from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
-from tui_router.datasets.formats import Format, RowError, example_of, form_of, rows_of_csv
+from tui_router.datasets.formats import Format, RowError, example_of, format_of, rows_of_csv
 
 OLD_TASKS = {
-    "tool_use": "tool_use", "browser": "tool_use", "browser_automation": "tool_use", "coding": "code", "code": "code",
-    "code_generation": "code", "reasoning": "reasoning", "math": "reasoning", "vision": "vision", "image": "vision",
-    "chat": "general_chat", "general": "general_chat", "general_chat": "general_chat", "creative": "general_chat",
-    "simple": "simple_chat", "simple_chat": "simple_chat", "quick": "simple_chat", "fast": "simple_chat",
-}  # fmt: skip
+    "tool_use": "tool_use",
+    "browser": "tool_use",
+    "browser_automation": "tool_use",
+    "coding": "code",
+    "code": "code",
+    "code_generation": "code",
+    "reasoning": "reasoning",
+    "math": "reasoning",
+    "vision": "vision",
+    "image": "vision",
+    "chat": "general_chat",
+    "general": "general_chat",
+    "general_chat": "general_chat",
+    "creative": "general_chat",
+    "simple": "simple_chat",
+    "simple_chat": "simple_chat",
+    "quick": "simple_chat",
+    "fast": "simple_chat",
+}
 """Task types of older logs -> the routes that ship."""
 OLD_MODELS = {
-    "gpt-oss": "tool_use", "coder": "code", "codestral": "code", "ministral": "reasoning", "reasoning": "reasoning",
-    "deepseek-r1": "reasoning", "vl": "vision", "llava": "vision", "gemma-3n": "general_chat", "gemma-3-1b": "simple_chat",
-}  # fmt: skip
+    "gpt-oss": "tool_use",
+    "coder": "code",
+    "codestral": "code",
+    "ministral": "reasoning",
+    "reasoning": "reasoning",
+    "deepseek-r1": "reasoning",
+    "vl": "vision",
+    "llava": "vision",
+    "gemma-3n": "general_chat",
+    "gemma-3-1b": "simple_chat",
+}
 """Parts of model names of older logs -> the routes that ship, the first that fits."""
 
 
@@ -93,9 +115,14 @@ class ImportReader:
     def reading(self) -> ImportSummary:
         """What was seen so far."""
         return ImportSummary(
-            read=self._read, layouts=dict(self._layouts), mapped=dict(self._mapped), unlabelled=self._unlabelled,
-            unknown=dict(self._unknown), columns=self._own_columns, faults=tuple(self._faults),
-        )  # fmt: skip
+            read=self._read,
+            layouts=dict(self._layouts),
+            mapped=dict(self._mapped),
+            unlabelled=self._unlabelled,
+            unknown=dict(self._unknown),
+            columns=self._own_columns,
+            faults=tuple(self._faults),
+        )
 
     def _file(self, path: Path) -> Iterator[Example]:
         if path.suffix.lower() == ".csv":
@@ -135,7 +162,7 @@ class ImportReader:
         if self._columns is None and "tools" in row and ("messages" in row or "conversations" in row):
             self._faults.append(RowFault(where, "is a conversation with tools; those are exported, and not read back"))
             return None
-        form = form_of(row) if self._columns is None else None
+        form = format_of(row) if self._columns is None else None
         if form is not None and (form == "csv" or "route" in row):
             return self._own(where, row, form)
         if self._columns is not None:
@@ -159,9 +186,13 @@ class ImportReader:
             self._unknown[name] += 1
             return None
         return Example(
-            text=text, route=route, source="imported", origin=where, has_image=bool(row.get("has_image")),
+            text=text,
+            route=route,
+            source="imported",
+            origin=where,
+            has_image=bool(row.get("has_image")),
             has_code=bool(row.get("has_code")),
-        )  # fmt: skip
+        )
 
     def _own(self, where: str, row: dict[str, Any], form: Format) -> Example | None:
         self._layouts[f"our format {form}"] += 1
@@ -214,10 +245,14 @@ class ImportReader:
             return None
         assert isinstance(request, dict)
         return Example(
-                text=text, route=route, source="imported", origin=f"{where} {row.get('timestamp', '')}".strip(),
-                session=str(row.get("session_id") or ""), has_image=bool(request.get("has_image")),
-                has_code=bool(request.get("has_code")),
-        )  # fmt: skip
+            text=text,
+            route=route,
+            source="imported",
+            origin=f"{where} {row.get('timestamp', '')}".strip(),
+            session=str(row.get("session_id") or ""),
+            has_image=bool(request.get("has_image")),
+            has_code=bool(request.get("has_code")),
+        )
 
     def _route(self, name: str) -> str | None:
         """The route of a name: a route's own or former name, a task, a model; None when it leads to none of the fleet."""

@@ -49,16 +49,16 @@ class Verdicts(Struct, frozen=True, kw_only=True):
     def latest(self) -> Verdict | None:
         """The verdict that counts: the newest that was not taken back."""
         held: list[Verdict] = []
-        for marking in self.history:
-            if marking.verdict is not None:
-                held.append(marking.verdict)
+        for event in self.history:
+            if event.verdict is not None:
+                held.append(event.verdict)
             elif held:
                 held.pop()
         return held[-1] if held else None
 
-    def marked(self, marking: RatingEvent) -> Verdicts:
-        """After one more act of rating."""
-        return Verdicts(turn=self.turn, session=self.session, route=self.route, history=(*self.history, marking))
+    def with_event(self, event: RatingEvent) -> Verdicts:
+        """The same after one more act of rating."""
+        return Verdicts(turn=self.turn, session=self.session, route=self.route, history=(*self.history, event))
 
 
 class StoredSession(Session, frozen=True, kw_only=True):
@@ -104,23 +104,6 @@ def _counts(verdict: Verdict | None) -> int:
 
 def _right(verdict: Verdict | None) -> int:
     return int(verdict is not None and verdict.counts and verdict.rating == "right")
-
-
-class TurnKey(Struct, frozen=True):
-    """The few fields of a turn that recording a verdict needs."""
-
-    id: str
-    session: str
-    decision: _Ranking
-
-    @property
-    def route(self) -> str:
-        """The decided route."""
-        return self.decision.ranking[0][0]
-
-
-class _Ranking(Struct, frozen=True):
-    ranking: tuple[tuple[str, float], ...]
 
 
 def decoder(kind: type[Any]) -> Callable[[bytes], Any]:

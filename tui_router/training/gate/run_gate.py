@@ -11,7 +11,7 @@ from tui_router.config.settings import Config
 from tui_router.core.clock import now
 from tui_router.core.example import Example
 from tui_router.core.types import Decision
-from tui_router.datasets.formats import RowError, example_of, form_of
+from tui_router.datasets.formats import RowError, example_of, format_of
 from tui_router.routing.ensemble.calibration import rescale
 from tui_router.training.gate import baseline
 from tui_router.training.gate.gate import GateResult, PairedCase, judge, to_markdown
@@ -80,7 +80,7 @@ def sealed_examples(run: Run) -> list[Example]:
             continue
         try:
             row = json.loads(line)
-            found.append(example_of(row, form_of(row) or "messages"))
+            found.append(example_of(row, format_of(row) or "messages"))
         except (ValueError, RowError) as error:
             raise RunError(f"{path}:{number}: {error}") from error
     return found

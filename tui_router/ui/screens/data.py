@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from tui_router.app.generation_service import DataKind, GenerationOrder
     from tui_router.core.example import Example
     from tui_router.core.label_edit import EditKind, LabelEdit
-    from tui_router.datasets.label_audit import AuditReport, Trouble
+    from tui_router.datasets.label_audit import AuditReport, IssueKind
     from tui_router.datasets.synthetic.batches import GenerationTally
 
-_KINDS: tuple[tuple[Trouble | None, str], ...] = (
+_KINDS: tuple[tuple[IssueKind | None, str], ...] = (
     ("suspect", "perhaps the wrong route"), ("conflict", "the same request, two routes"),
     ("private", "private data"), ("duplicate", "repetitions"), (None, "all examples"),
 )  # fmt: skip
-_SETTLED: tuple[Trouble, ...] = ("suspect", "conflict", "private")
+_SETTLED: tuple[IssueKind, ...] = ("suspect", "conflict", "private")
 """Doubts that are over when a person says that the example is right."""
 
 
@@ -108,8 +108,8 @@ class DataScreen(ListScreen):
     async def _read(self) -> None:
         """All examples, and what the doctor says of those that no seed gave."""
         from tui_router.core.label_edit import effective_edits, name_of
-        from tui_router.datasets.label_audit import check
-        from tui_router.datasets.sources import ruled, streamed
+        from tui_router.datasets.label_audit import audit
+        from tui_router.datasets.sources import iter_examples, with_edits
         from tui_router.routing.learned.learned_router import LearnedRouter
         from tui_router.store.store_errors import StoreError
 
@@ -117,11 +117,11 @@ class DataScreen(ListScreen):
 
         def read() -> tuple[dict[str, Example], Mapping[str, LabelEdit]]:
             store = self.engine.opened()
-            kept, rulings = self.engine.at_store(lambda: (list(store.examples()), store.rulings()))
-            self.dialogues = self.engine.at_store(lambda: sum(1 for _ in store.dialogues()))
+            kept, rulings = self.engine.at_store(lambda: (list(store.training.examples()), store.training.edits()))
+            self.dialogues = self.engine.at_store(lambda: sum(1 for _ in store.training.dialogues()))
             held = effective_edits(rulings)
-            raw = streamed(self.all_turns(), kept, fleet)
-            return {name_of(one): made for one in raw for made in ruled([one], held, fleet)}, held
+            raw = iter_examples(self.all_turns(), kept, fleet)
+            return {name_of(one): made for one in raw for made in with_edits([one], held, fleet)}, held
 
         try:
             self.examples, held = await asyncio.to_thread(read)
@@ -131,7 +131,7 @@ class DataScreen(ListScreen):
         self._show_sources()
         own = self._own()
         self.checkup = checkup = await asyncio.to_thread(
-            lambda: check(list(own.values()), fleet, LearnedRouter.as_shipped(fleet).projection, lambda: self._there)
+            lambda: audit(list(own.values()), fleet, LearnedRouter.as_shipped(fleet).projection, lambda: self._there)
         )
         right = {name for name, ruling in held.items() if ruling.kind == "keep"}
         self.queues = [_doubts(checkup, own, kind, right) for kind, _ in _KINDS if kind is not None]
@@ -319,7 +319,7 @@ class DataScreen(ListScreen):
                 self._done.append(("verdict", example.origin))
             else:
                 ruling = LabelEdit(at=now(), example=doubt.name, kind=kind, route=route)
-                await engine.in_store(lambda: engine.opened().rule(ruling))
+                await engine.in_store(lambda: engine.opened().training.record_edit(ruling))
                 self._done.append(("ruling", doubt.name))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
@@ -376,7 +376,7 @@ class DataScreen(ListScreen):
                 await engine.rate(name, None)
             else:
                 ruling = LabelEdit(at=now(), example=name, kind="undone")
-                await engine.in_store(lambda: engine.opened().rule(ruling))
+                await engine.in_store(lambda: engine.opened().training.record_edit(ruling))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
             return
@@ -384,15 +384,15 @@ class DataScreen(ListScreen):
         await self._read()
 
 
-def _doubts(checkup: AuditReport, own: Mapping[str, Example], trouble: Trouble, right: set[str]) -> list[Doubt]:
+def _doubts(checkup: AuditReport, own: Mapping[str, Example], trouble: IssueKind, right: set[str]) -> list[Doubt]:
     """The queue of one kind of trouble; without the examples of which a person said that they are right."""
     names = list(own)
     settled = right if trouble in _SETTLED else set()
     return [
         Doubt(
-            names[one.place], own[names[one.place]], one.says, one.route or "",
+            names[one.index], own[names[one.index]], one.message, one.route or "",
             names[one.other] if trouble == "conflict" and one.other is not None else "",
         )
         for one in checkup.of(trouble)
-        if names[one.place] not in settled
+        if names[one.index] not in settled
     ]  # fmt: skip

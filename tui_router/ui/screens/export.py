@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from tui_router.app.engine import Engine
     from tui_router.core.example import Example, Source
     from tui_router.core.tool_dialogue import ToolDialogue
-    from tui_router.datasets.export import ExportOptions, Private
+    from tui_router.datasets.export import ExportOptions
+    from tui_router.datasets.exported_dataset import PiiPolicy
     from tui_router.datasets.formats import Format
     from tui_router.training.export.forms import ExportedRouter
     from tui_router.training.runs import Run
 
 _FROM: tuple[tuple[Source, ...], ...] = (SOURCES, ("verdict", "imported", "generated"), ("verdict",))
-_PRIVATE: tuple[Private, ...] = ("mask", "drop", "keep")
+_PRIVATE: tuple[PiiPolicy, ...] = ("mask", "drop", "keep")
 _PREVIEW = 3
 _NONE = ("no example fits", "none yet: on F4, G has a served model write some")
 _WIDE = 62
@@ -67,7 +68,7 @@ class ExportScreen(PanelScreen):
         self.with_tools = False
         """Conversations with tools instead of requests with their routes."""
         self.tools_form: Format = "messages"
-        self.tools_private: Private = "keep"
+        self.tools_private: PiiPolicy = "keep"
         self.dialogues: list[ToolDialogue] = []
         self.examples: list[Example] = []
         self.finished: list[Run] = []
@@ -91,7 +92,7 @@ class ExportScreen(PanelScreen):
         self.run_worker(self._read(), group="export-read", exclusive=True, exit_on_error=False)
 
     async def _read(self) -> None:
-        from tui_router.datasets.sources import collected
+        from tui_router.datasets.sources import all_examples
         from tui_router.store.store_errors import StoreError
         from tui_router.training.runs import all_runs
 
@@ -100,9 +101,9 @@ class ExportScreen(PanelScreen):
 
         def read() -> None:
             store = self.engine.opened()
-            kept, rulings = self.engine.at_store(lambda: (list(store.examples()), store.rulings()))
-            self.dialogues = self.engine.at_store(lambda: list(store.dialogues()))
-            self.examples = collected(self.all_turns(), kept, self.engine.config.fleet, rulings)
+            kept, rulings = self.engine.at_store(lambda: (list(store.training.examples()), store.training.edits()))
+            self.dialogues = self.engine.at_store(lambda: list(store.training.dialogues()))
+            self.examples = all_examples(self.all_turns(), kept, self.engine.config.fleet, rulings)
 
         try:
             await asyncio.to_thread(read)
@@ -198,7 +199,7 @@ class ExportScreen(PanelScreen):
         fleet = self.engine.config.fleet
         if self.with_tools:
             for one in self.dialogues[:_PREVIEW]:
-                clean = one if self.tools_private == "keep" else tool_export.masked(one)
+                clean = one if self.tools_private == "keep" else tool_export.masked_dialogue(one)
                 yield tool_dialogues.row_of(clean, fleet, self.tools_form)
             return
         fitting = [
@@ -296,7 +297,8 @@ class ExportScreen(PanelScreen):
         self.call_after_refresh(self.result.scroll_visible, animate=False)  # narrow, it lies below the fields
 
     async def _export_dataset(self) -> None:
-        from tui_router.datasets.export import DatasetExportError, export
+        from tui_router.datasets.export import export
+        from tui_router.datasets.exported_dataset import DatasetExportError
         from tui_router.datasets.synthetic.tool_export import export as export_tools
         from tui_router.routing.learned.learned_router import LearnedRouter
 

@@ -20,7 +20,7 @@ from tui_router.ui.widgets.lines import line
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
     from tui_router.insight.findings import Finding
-    from tui_router.insight.replay import Move, Replayed
+    from tui_router.insight.replay import Move, ReplayResult
 
 _BY = "Replayed by the rules: the learned router takes them as one of its signs."
 
@@ -38,7 +38,7 @@ class FleetChangeScreen(ListScreen):
     def __init__(self, engine: Engine, finding: Finding) -> None:
         super().__init__(engine)
         self.finding = finding
-        self.replayed: Replayed | None = None
+        self.replayed: ReplayResult | None = None
         self.moves: list[Move] = []
         self.listed, self.change = (
             LinesPane("Turns that would move", "change-moves"),
@@ -89,7 +89,7 @@ class FleetChangeScreen(ListScreen):
     # -- showing -------------------------------------------------------------------------------------------------
     def _show_change(self) -> None:
         rows: list[Content] = []
-        for part in wrap(one_line(self.finding.says, 300), 46):
+        for part in wrap(one_line(self.finding.text, 300), 46):
             rows.append(line((part, "$text")))
         rows += [line(""), *(line((part, "$strong")) for part in wrap(self.finding.proposal, 46)), line("")]
         rows += [line((part, "$accent")) for part in self.finding.toml.splitlines()]
@@ -106,7 +106,7 @@ class FleetChangeScreen(ListScreen):
         if found is None:
             return
         self.say(
-            f"fixes {found.fixes}, breaks {found.breaks}, unrated that would move: {found.unlabelled}; of {plural(found.turns, 'turn')}"
+            f"fixes {found.fixes}, breaks {found.breaks}, unrated that would move: {found.unrated}; of {plural(found.turns, 'turn')}"
         )
         rows = [self._row(move, here=here) for move, here in self.shown(self.moves)]
         self.listed.head.say(f"{len(self.moves):,}")

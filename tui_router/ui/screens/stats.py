@@ -45,7 +45,7 @@ class AccuracyOverTime(ChartPane):
 
     def put(self, metrics: Metrics, champion: str) -> None:
         """Draw what was graded."""
-        lines = sorted(metrics.running.items(), key=lambda item: item[0] != champion)
+        lines = sorted(metrics.outcomes.items(), key=lambda item: item[0] != champion)
         longest = max((len(found) for _, found in lines), default=0)
         self.chart.display = longest >= 2
         series, legend = [], []
@@ -131,7 +131,7 @@ class FirstToken(ChartPane):
 def _first_token(metrics: Metrics, name: str) -> float | None:
     """Seconds, the median of a day."""
     model = metrics.models.get(name)
-    value = model.first_token_ms.at(0.5) if model is not None else None
+    value = model.first_token_ms.quantile(0.5) if model is not None else None
     return value / 1000 if value is not None else None
 
 
@@ -219,7 +219,7 @@ class StatsScreen(PanelScreen):
             """A store that was never counted takes seconds: show the newest turns meanwhile."""
             nonlocal shown
             if time.monotonic() - shown > _PARTIAL_S:
-                self.metrics, shown = self.engine.insights.counted.since(first), time.monotonic()
+                self.metrics, shown = self.engine.insights.counted.total(first), time.monotonic()
                 self._show(f"   counting … {share:.0%}")
 
         try:
@@ -227,10 +227,10 @@ class StatsScreen(PanelScreen):
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             self._title("the store cannot be read")
             return
-        self.metrics = self.engine.insights.counted.since(first)
+        self.metrics = self.engine.insights.counted.total(first)
         self._show()
         if time.monotonic() > self._days_due:  # days pass slowly
-            days = self.engine.insights.counted.days()
+            days = self.engine.insights.counted.by_day()
             self.first_token.put({day: metrics for day, metrics in days.items() if day >= first})
             self._days_due = time.monotonic() + _DAYS_S
 
@@ -246,8 +246,8 @@ class StatsScreen(PanelScreen):
         m = self.metrics
         if m is None or not self.is_mounted:
             return
-        warned = "   only bad turns seem to be rated: the accuracy says little" if m.biased else ""
-        self._title(f"{plural(m.turns, 'turn')}, {m.verdicts.hits:,} rated{warned}{more}")
+        warned = "   only bad turns seem to be rated: the accuracy says little" if m.only_bad_rated else ""
+        self._title(f"{plural(m.turns, 'turn')}, {m.rated.hits:,} rated{warned}{more}")
         self.over_time.put(m, self.engine.router_service.champion)
         self.over_time.head.say(line(*rate_parts(m.accuracy)))
         self._show_numbers(m)

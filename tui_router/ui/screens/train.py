@@ -141,13 +141,13 @@ class TrainScreen(PanelScreen):
         """How much there is to train on."""
         from tui_router.core.conversation import with_histories
         from tui_router.core.example import GOAL
-        from tui_router.datasets.sources import of_turns
+        from tui_router.datasets.sources import examples_of_turns
         from tui_router.store.store_errors import StoreError
 
         fleet = self.engine.config.fleet
 
         def read() -> Counter[str]:
-            return Counter(example.route for example in of_turns(with_histories(self.all_turns()), fleet))
+            return Counter(example.route for example in examples_of_turns(with_histories(self.all_turns()), fleet))
 
         try:
             counts = await asyncio.to_thread(read)
@@ -253,7 +253,7 @@ class TrainScreen(PanelScreen):
             self.run_worker(self._prepare(start=True), group="train", exclusive=True, exit_on_error=False)
 
     async def _prepare(self, *, start: bool) -> None:
-        from tui_router.datasets.export import DatasetExportError
+        from tui_router.datasets.exported_dataset import DatasetExportError
         from tui_router.store.store_errors import StoreError
         from tui_router.training import start as beginning
         from tui_router.training.preflight import preflight
@@ -418,7 +418,7 @@ class TrainScreen(PanelScreen):
             self.notify(one_line(str(error), 200), severity="error", markup=False)
         finally:
             self._judging = False
-        await self.engine.router_service.look_for_tuned()
+        await self.engine.router_service.load_tuned_router()
         self._show()
 
     def action_promote(self) -> None:

@@ -183,16 +183,16 @@ class TurnsScreen(ListScreen):
 
     async def _value(self, turn: Turn) -> None:
         from tui_router.core.label_edit import LabelEdit, name_of
-        from tui_router.datasets.sources import of_turn
+        from tui_router.datasets.sources import example_of_turn
         from tui_router.store.store_errors import StoreError
 
-        example = of_turn(turn, self.engine.config.fleet)
+        example = example_of_turn(turn, self.engine.config.fleet)
         if example is None:
             self.notify("rate it first: without a right route it is no example", markup=False)
             return
         ruling = LabelEdit(at=now(), example=name_of(example), kind="value")
         try:
-            await self.engine.in_store(lambda: self.engine.opened().rule(ruling))
+            await self.engine.in_store(lambda: self.engine.opened().training.record_edit(ruling))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
             return
