@@ -89,7 +89,7 @@ async def _screen(folder: Path) -> None:
     """Time from a verdict on the disk until every number on the screen is new, without a terminal."""
     app = RouterApp(Options(data_dir=folder, health_checks=False))
     async with app.run_test(size=(120, 40)) as pilot:
-        while app.engine is None or app.chat.engine is None:
+        while app.engine is None or app.chat.conversation.engine is None:
             await pilot.pause(0.05)
         engine = app.engine
         await pilot.press("f3", "4")
@@ -101,19 +101,19 @@ async def _screen(folder: Path) -> None:
         ids = [turn.id for turn in await engine.in_store(lambda: engine.opened().recent(30))]
         for one in ids:
             old, shown = screen.metrics, asyncio.Event()
-            put = screen.models.rows.put
+            put = screen.models.rows.set_lines
 
             def put_and_tell(*rows: object, put: object = put, shown: asyncio.Event = shown, old: object = old) -> None:
                 put(*rows)  # type: ignore[operator]
                 if screen.metrics is not old:
                     shown.set()
 
-            screen.models.rows.put = put_and_tell  # type: ignore[method-assign]
+            screen.models.rows.set_lines = put_and_tell  # type: ignore[method-assign]
             await engine.rate(one, wrong("vision"))
             start = time.perf_counter()
             await shown.wait()
             elapsed_ms.append((time.perf_counter() - start) * 1000)
-            screen.models.rows.put = put  # type: ignore[method-assign]
+            screen.models.rows.set_lines = put  # type: ignore[method-assign]
             await pilot.pause(0.2)
         elapsed_ms.sort()
         p50, p95 = statistics.median(elapsed_ms), at(elapsed_ms, 0.95)

@@ -64,7 +64,7 @@ def test_the_wheel_runs_outside_the_checkout(built, tmp_path, monkeypatch):
     assert str(site) in shown and str(ROOT) not in shown and "_assets" in shown
     done = subprocess.run([python, "-m", "tui_router", "route", "hello"], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.startswith("simple_chat")
-    started = "from tui_router.training import launcher; import pathlib; print(launcher.do(['tiny', '--help'], pathlib.Path('.')))"
+    started = "from tui_router.training import launcher; import pathlib; print(launcher.run_job(['tiny', '--help'], pathlib.Path('.')))"
     program = subprocess.run([python, "-c", started], capture_output=True, text=True, cwd=tmp_path)
     assert program.stdout.startswith("(0, 'usage: python -m train tiny"), program
     for name in ("train", "data", "styles", "tests"):

@@ -63,7 +63,7 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
     async with face() as f:
         await filled(f)
         await f.ask("write a haiku about rain")
-        session = f.chat.session
+        session = f.chat.conversation.session
         monkeypatch.setattr(settings, "config_dir", lambda: tmp_path)
         await f.type("/analyze")
         await f.pilot.press("enter")
@@ -88,7 +88,7 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
         assert any(t.name == "summarise" for t in changed.route("reasoning").triggers)
         await another_engine(f, old)
         await f.see("write a haiku about rain")  # the conversation is still there, and goes on
-        assert f.chat.session == session
+        assert f.chat.conversation.session == session
         await f.type("/analyze")
         await f.pilot.press("enter")
         await f.see("Router report, ")
@@ -101,7 +101,9 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
 
 async def another_engine(f, old):
     """Wait until the app goes on with the changed fleet."""
-    await f.until(lambda: f.app.engine not in (None, old) and f.app.chat.engine is f.app.engine, "the engine again")
+    await f.until(
+        lambda: f.app.engine not in (None, old) and f.app.chat.conversation.engine is f.app.engine, "the engine again"
+    )
 
 
 async def test_kept_reports_are_listed_and_opened(face):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tui_router.routing.ensemble.ensemble import RouterEnsemble
     from tui_router.training.preflight import Preflight
     from tui_router.training.run_events import Curve, RunEvent
-    from tui_router.training.runs import ControlWord, Run
+    from tui_router.training.runs import Run, StopMode
 
 _POLL_S = 0.3
 """Seconds between two looks at the events of a running training."""
@@ -64,7 +64,7 @@ def train(args: Namespace) -> int:
     if not found.ready:
         return FAILED
     run = create(home, chosen, data, found.data_hash, _ensemble(args))
-    run.begin()
+    run.start()
     if args.detach:
         if args.json:
             emit({"run": run.id, "state": "running"})
@@ -76,20 +76,20 @@ def train(args: Namespace) -> int:
 
 def _show_preflight(found: Preflight) -> None:
     for one in found.notes:
-        notice(f"{one.level}: {one.says}")
+        notice(f"{one.level}: {one.message}")
     if found.ready and found.seconds:
         size = f"{found.examples:,} examples, {found.steps:,} steps"
         notice(f"{size}, about {found.memory_bytes / 1e9:.1f} GB and {found.seconds / 60:.0f} minutes")
 
 
 def _follow(run: Run, args: Namespace) -> int:
-    """Print the events of a run until its process ends, then evaluate it at its gate. Ctrl-C pauses it."""
+    """Print the events of a run until its process ends, then evaluate it at its gate. Ctrl-C pauses the run."""
     from tui_router.training.run_events import Done, Failed
 
     offset, asked = 0, False
     last: RunEvent | None = None
     while True:
-        lives = run.lives()
+        lives = run.is_running()
         try:
             for event, place in run.events_from(offset):
                 offset, last = place, event
@@ -103,10 +103,10 @@ def _follow(run: Run, args: Namespace) -> int:
             if asked:
                 raise
             asked = True
-            run.ask("pause")
+            run.request_stop("pause")
             notice(f"pausing after this step; to go on: tui-router runs resume {run.id}")
     if isinstance(last, Failed):
-        return complain(f"{last.says}; {last.next}", FAILED)
+        return complain(f"{last.message}; {last.next}", FAILED)
     if not isinstance(last, Done):
         state = run.state()
         if state in ("paused", "dropped"):
@@ -118,18 +118,18 @@ def _follow(run: Run, args: Namespace) -> int:
 def _ended_at_once(run: Run) -> bool:
     """Whether the process of a run ended before it wrote an event."""
     time.sleep(_START_S)
-    return not run.lives() and not (run.folder / "events.jsonl").exists()
+    return not run.is_running() and not (run.folder / "events.jsonl").exists()
 
 
 def _show_event(event: RunEvent, run: Run, *, as_json: bool) -> None:
-    from tui_router.training.run_events import Eval, RunStage, RunStarted, Step, Warn
+    from tui_router.training.run_events import Evaluation, RunStage, RunStarted, RunWarning, Step
 
     if as_json:
         emit({"run": run.id, **msgspec.to_builtins(event)})
         return
     match event:
         case RunStage():
-            print(f"… {cleaned(event.says)}")
+            print(f"… {cleaned(event.message)}")
         case RunStarted():
             share = event.trainable / max(1, event.parameters)
             weights = f"{event.trainable:,} of {event.parameters:,} weights ({share:.1%})"
@@ -137,11 +137,11 @@ def _show_event(event: RunEvent, run: Run, *, as_json: bool) -> None:
         case Step() if event.step % 10 == 0 or event.step in (1, event.of):
             cost = f"{event.tokens_per_second:,.0f} tok/s  {event.memory_bytes / 1e9:.1f} GB"
             print(f"{event.step:>6}/{event.of}  loss {event.loss:.4f}  {cost}  {event.seconds_left:.0f} s left")
-        case Eval():
+        case Evaluation():
             accuracy = f"{event.accuracy:.1%} [{event.ci95[0]:.0%}-{event.ci95[1]:.0%}] n={event.n}"
             print(f"        held out {accuracy}, loss {event.loss:.3f}, ECE {event.ece:.3f}")
-        case Warn():
-            notice(event.says)
+        case RunWarning():
+            notice(event.message)
 
 
 @_with_sentences
@@ -181,7 +181,7 @@ def show(args: Namespace) -> int:
             _show_event(event, run, as_json=False)
     end = curve.end
     if isinstance(end, Failed):
-        print(f"{cleaned(end.says)}; {cleaned(end.next)}")
+        print(f"{cleaned(end.message)}; {cleaned(end.next)}")
     gate_page = run.folder / "gate.md"
     if gate_page.is_file():
         print(cleaned(gate_page.read_text(encoding="utf-8")))
@@ -198,32 +198,32 @@ def gate(args: Namespace) -> int:
 def resume(args: Namespace) -> int:
     """Go on with a run that was paused or that ended early."""
     run = _run(args)
-    run.begin(resume=True)
+    run.start(resume=True)
     return _follow(run, args)
 
 
 @_with_sentences
 def pause(args: Namespace) -> int:
     """Have a run pause after its current step."""
-    return _control(args, "pause")
+    return _stop(args, "pause")
 
 
 @_with_sentences
 def keep(args: Namespace) -> int:
     """Have a run stop after its current step and keep what it has learned."""
-    return _control(args, "keep")
+    return _stop(args, "stop_and_keep")
 
 
 @_with_sentences
 def drop(args: Namespace) -> int:
     """Have a run stop after its current step and discard what it has learned."""
-    return _control(args, "drop")
+    return _stop(args, "discard")
 
 
 @_with_sentences
 def note(args: Namespace) -> int:
     """Set the note of a run."""
-    _run(args).note(" ".join(args.text))
+    _run(args).set_note(" ".join(args.text))
     return DONE
 
 
@@ -236,27 +236,27 @@ def delete(args: Namespace) -> int:
 
 def _run(args: Namespace) -> Run:
     """Return the run that was named. Raises RunError."""
-    from tui_router.training.runs import find
+    from tui_router.training.runs import find_run
 
-    return find(folder(args), args.run)
+    return find_run(folder(args), args.run)
 
 
-def _control(args: Namespace, word: ControlWord) -> int:
+def _stop(args: Namespace, mode: StopMode) -> int:
     run = _run(args)
-    if not run.lives():
+    if not run.is_running():
         return complain(f"run {run.id} is not running", FAILED)
-    run.ask(word)
+    run.request_stop(mode)
     return DONE
 
 
 def _summary(run: Run) -> tuple[dict[str, Any], Curve]:
     """Return a run as a row of the list, and its curve."""
-    from tui_router.training.gate.run_gate import last_verdict
+    from tui_router.training.gate.run_gate import last_result
     from tui_router.training.run_events import Curve
 
     curve = Curve()
-    state, _ = run.read_on(curve)
-    last, verdict = (curve.evals[-1] if curve.evals else None), last_verdict(run)
+    state, _ = run.read_new_events(curve)
+    last, verdict = (curve.evals[-1] if curve.evals else None), last_result(run)
     row = {
         "id": run.id,
         "made": run.record.made,
@@ -306,15 +306,15 @@ def export(args: Namespace) -> int:
         args.out or run.folder.absolute() / "exports" / f"{args.format}-{args.quant}",
         llama_cpp=config.settings.llama_cpp_dir,
         base_gguf=args.base_gguf,
-        tell=notice,
+        on_progress=notice,
     )
     if args.json:
         emit(msgspec.to_builtins(made))
         return DONE
     print(f"{made.folder}: {made.size_bytes / 1e6:.1f} MB")
-    if made.compared is not None:
-        c = made.compared
-        print(f"{c.same} of {c.n} held-out requests get the same route; probabilities differ by at most {c.worst:.4f}")
+    if made.parity is not None:
+        same = f"{made.parity.same_route} of {made.parity.n} held-out requests get the same route"
+        print(f"{same}; probabilities differ by at most {made.parity.max_difference:.4f}")
     else:
         print(f"not compared: {cleaned(made.unchecked)}")
     for command in made.commands:

@@ -60,17 +60,17 @@ class FleetChangeScreen(ListScreen):
         from tui_router.insight.findings import simulate_change
         from tui_router.store.store_errors import StoreError
 
-        self.say("replaying all turns …")
+        self.set_status("replaying all turns …")
         fleet, toml = self.engine.config.fleet, self.finding.toml
         try:
             self.replayed = found = await asyncio.to_thread(lambda: simulate_change(toml, self.all_turns(), fleet))
             otherwise = await asyncio.to_thread(self._without_rules) if found is None else ""
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
-            self.say("the store cannot be read")
+            self.set_status("the store cannot be read")
             return
         if found is None:
-            self.say(otherwise)
-            self.listed.rows.put(line(("It changes nothing that the rules decide by.", "$muted")))
+            self.set_status(otherwise)
+            self.listed.rows.set_lines(line(("It changes nothing that the rules decide by.", "$muted")))
             return
         self.moves = sorted(found.moves, key=lambda move: (not move.fixes, not move.breaks))
         self._show()
@@ -99,18 +99,18 @@ class FleetChangeScreen(ListScreen):
             line(("comments stay; u in the report undoes it", "$muted")),
         ]
         rows += [line(""), *(line((part, "$muted")) for part in wrap(_BY, 46))]
-        self.change.rows.put(*rows)
+        self.change.rows.set_lines(*rows)
 
     def _show(self) -> None:
         found = self.replayed
         if found is None:
             return
-        self.say(
+        self.set_status(
             f"fixes {found.fixes}, breaks {found.breaks}, unrated that would move: {found.unrated}; of {plural(found.turns, 'turn')}"
         )
         rows = [self._row(move, here=here) for move, here in self.shown(self.moves)]
-        self.listed.head.say(f"{len(self.moves):,}")
-        self.listed.rows.put(*(rows or [line(("no turn would move", "$muted"))]))
+        self.listed.head.set_status(f"{len(self.moves):,}")
+        self.listed.rows.set_lines(*(rows or [line(("no turn would move", "$muted"))]))
 
     def _row(self, move: Move, *, here: bool) -> Content:
         sign, style = ("✓", "$right") if move.fixes else ("✗", "$wrong") if move.breaks else ("·", "$muted")

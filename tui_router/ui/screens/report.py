@@ -92,14 +92,14 @@ class ReportScreen(PanelScreen):
         if self.place < len(self.names):
             of = f"{self.names[self.place]}, kept; {self.place + 1} of {len(self.names)}"
         findings = self.report.findings
-        self.say(f"{of}; {plural(len(findings), 'finding')}" if findings else of)
+        self.set_status(f"{of}; {plural(len(findings), 'finding')}" if findings else of)
         self.at = max(0, min(self.at, len(findings) - 1))
-        self.found.head.say(f"{len(findings)} now")
+        self.found.head.set_status(f"{len(findings)} now")
         rows: list[Content] = []
         width = max(30, self.found.size.width - 4)
         for place, one in enumerate(findings):
             rows += self._entry(one, width, here=place == self.at)
-        self.found.rows.put(*(rows or [line(("none that is more than chance", "$muted"))]))
+        self.found.rows.set_lines(*(rows or [line(("none that is more than chance", "$muted"))]))
 
     def _entry(self, one: Finding, width: int, *, here: bool) -> list[Content]:
         said = wrap(one_line(one.text, 300), width)
