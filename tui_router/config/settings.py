@@ -30,7 +30,7 @@ BackendKind = Literal["auto", "lmstudio", "ollama", "llama-server", "vllm", "ope
 
 
 class BackendSetting(Struct, frozen=True, kw_only=True):
-    """A server to talk to."""
+    """A model server."""
 
     name: str
     url: str
@@ -57,7 +57,7 @@ class ToolSetting(Struct, frozen=True, kw_only=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Everything that is not the fleet. The docstring under each field is its manual."""
+    """What is not the fleet: when to ask, how long to wait, how it looks."""
 
     confidence_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.70
     """Below this confidence you are asked for the route before anything is sent."""

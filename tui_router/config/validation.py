@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -139,7 +139,7 @@ def expected(kind: Any) -> str:
 
     match info := _bare(kind):
         case inspect.LiteralType():
-            return f"one of {', '.join(map(repr, info.values))}"
+            return f"one of {', '.join(map(repr, literal_values(kind)))}"
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType() | inspect.FloatType():
@@ -153,6 +153,12 @@ def expected(kind: Any) -> str:
         case inspect.StrType():
             return "a text in quotes" if info.pattern is None else "a text in quotes that is not empty"
     return "a table"
+
+
+def literal_values(kind: Any) -> tuple[Any, ...]:
+    """Return the values of a Literal in the order in which they are declared, which msgspec does not keep."""
+    inner = get_args(kind)
+    return literal_values(inner[0]) if get_origin(kind) is Annotated else inner
 
 
 @cache
