@@ -1,7 +1,7 @@
-"""`dataset import`: other people's and older data. It is read once to be shown, and only then kept.
+"""`dataset import`: labelled requests from files of other programs. A first reading is shown; only then are they kept.
 
-On a terminal, what the files do not say by themselves is asked: which columns hold the request and its route, and which
-route a name stands for. `--columns` and `--map` say the same without a question.
+On a terminal, what the files leave open is asked: which columns hold the request and its route, and which route a name stands
+for. `--columns` and `--map` answer the same questions.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Question = Callable[[str], str]
 _MOST_QUESTIONS = 30
+"""Names that are asked about; the rarer ones are left out. Chosen by hand, not measured."""
 
 
 def import_files(args: Namespace) -> int:
@@ -69,24 +70,24 @@ def _import(args: Namespace, fleet: Fleet, store: Store) -> int:
     return DONE
 
 
-def _names(given: Iterable[str], fleet: Fleet) -> dict[str, str]:
+def _names(pairs: Iterable[str], fleet: Fleet) -> dict[str, str]:
     names = {}
-    for one in given:
-        name, is_pair, route = one.partition("=")
+    for pair in pairs:
+        name, is_pair, route = pair.partition("=")
         if not is_pair or not name:
-            raise UsageError(f"--map is NAME=ROUTE, or NAME= to leave its rows out; found {one!r}")
+            raise UsageError(f"--map is NAME=ROUTE, or NAME= to leave its rows out; found {pair!r}")
         if route and route not in fleet.names:
             raise UsageError(f"--map: there is no route {route!r}; known: {', '.join(fleet.by_route)}")
         names[name] = route
     return names
 
 
-def _columns(given: str) -> tuple[str, str] | None:
-    if not given:
+def _columns(pair: str) -> tuple[str, str] | None:
+    if not pair:
         return None
-    text, is_pair, route = given.partition(",")
+    text, is_pair, route = pair.partition(",")
     if not is_pair or not text or not route:
-        raise UsageError(f"--columns is TEXT,ROUTE: the columns of the request and of its route; found {given!r}")
+        raise UsageError(f"--columns is TEXT,ROUTE: the columns of the request and of its route; found {pair!r}")
     return text, route
 
 
@@ -133,12 +134,12 @@ def _yes(question: str) -> bool:
 
 
 def _asked_columns(columns: tuple[str, ...], ask: Question) -> tuple[str, str] | None:
-    """Which columns hold the request and its route; None when it is not said."""
+    """Ask which columns hold the request and its route; None when the answer is no column."""
     print("Columns: " + ", ".join(f"{place} {cleaned(name)}" for place, name in enumerate(columns, 1)), file=sys.stderr)
     found = []
     for what in ("request", "route"):
-        said = ask(f"Which one holds the {what}? (number or name, enter: none)")
-        named = columns[int(said) - 1] if said.isdigit() and 0 < int(said) <= len(columns) else said
+        answer = ask(f"Which one holds the {what}? (number or name, enter: none)")
+        named = columns[int(answer) - 1] if answer.isdecimal() and 0 < int(answer) <= len(columns) else answer
         if named not in columns:
             return None
         found.append(named)
@@ -146,14 +147,14 @@ def _asked_columns(columns: tuple[str, ...], ask: Question) -> tuple[str, str] |
 
 
 def _asked_names(unknown: dict[str, int], known: dict[str, str], fleet: Fleet, ask: Question) -> dict[str, str]:
-    """Which route each name stands for; the most frequent names first."""
+    """Ask which route each name stands for, the most frequent names first."""
     routes = list(fleet.by_route)
     print("Routes: " + ", ".join(f"{place} {name}" for place, name in enumerate(routes, 1)), file=sys.stderr)
-    said: dict[str, str] = {}
+    answers: dict[str, str] = {}
     for name, count in sorted(unknown.items(), key=lambda item: -item[1])[:_MOST_QUESTIONS]:
         if name in known:
             continue
         answer = ask(f"{cleaned(name)} ({count:,} rows) is which route? (number or name, enter: leave them out)")
-        route = routes[int(answer) - 1] if answer.isdigit() and 0 < int(answer) <= len(routes) else answer
-        said[name] = route if route in fleet.names else ""
-    return said
+        route = routes[int(answer) - 1] if answer.isdecimal() and 0 < int(answer) <= len(routes) else answer
+        answers[name] = route if route in fleet.names else ""
+    return answers

@@ -1,4 +1,4 @@
-"""`--health`: which servers and models answer."""
+"""`--health`: which servers, models and tools answer."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _show_health(report: dict[str, Any]) -> None:
         where = served if model["served_as"] else cleaned(model["error"])
         print(f"{mark} {model['id']:<24} {model['state']:<9} {where}")
     for tool in report["tools"]:
-        state = "up" if tool["reachable"] else "not there"
+        state = "up" if tool["reachable"] else "down"
         print(f"{_mark(tool['reachable'])} {tool['name']:<24} {state}  {tool['url']}")
 
 

@@ -1,4 +1,4 @@
-"""`replay`: stored turns under another router or other rules."""
+"""`replay`: stored turns decided again, by another router or other rules."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def replay(args: Namespace) -> int:
-    """Decide the turns of a period again, and show what would go elsewhere. Raises StoreError."""
+    """Decide the turns of a period again, and show what would change route. Raises StoreError."""
     from tui_router.config.settings import ConfigError, load_config
     from tui_router.insight.replay import replay as replayed
     from tui_router.learning.online_learner import as_taught
@@ -38,7 +38,7 @@ def replay(args: Namespace) -> int:
     rules = args.router == "rules" or (args.rules and not args.router)
     make = by_rules(config.fleet) if rules else partial(as_taught, config, place, args.router)
     since, until = _period(args)
-    gc.disable()  # hundreds of thousands of records and no circle among them; the process ends with them
+    gc.disable()  # hundreds of thousands of records without reference cycles; the process ends after them
     store = Store(place)
     try:
         found = replayed(_turns(store, since, until), make, config.fleet)
@@ -59,8 +59,8 @@ def replay(args: Namespace) -> int:
         )
         return DONE
     print(
-        f"{plural(found.turns, 'turn')}, {len(found.moves):,} would go elsewhere: fixes {found.fixes:,}, breaks {found.breaks:,}, "
-        f"without a verdict {found.unrated:,}"
+        f"{plural(found.turns, 'turn')}, {len(found.moves):,} would change route: fixes {found.fixes:,}, breaks {found.breaks:,}, "
+        f"unrated {found.unrated:,}"
     )
     if found.labelled:
         print(

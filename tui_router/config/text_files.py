@@ -24,18 +24,17 @@ def encoding_of(start: bytes) -> str:
 
 
 def decode(raw: bytes) -> str:
-    """Return the text that a file's bytes hold, with `\\n` at the end of each line.
+    """Return the text that a file's bytes hold; line ends stay as they are.
 
     Raises:
         NotTextError: they hold none.
     """
     try:
-        text = raw.decode(encoding_of(raw))
+        return raw.decode(encoding_of(raw))
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         byte = f"0x{raw[error.start]:02x}" if error.start < len(raw) else "the end"
         raise NotTextError(f"line {line} is not {error.encoding.upper()} ({byte}); save the file as UTF-8") from None
-    return text.replace("\r\n", "\n")
 
 
 def read_text(path: Path) -> str:
