@@ -9,9 +9,9 @@ from tinydb import Query
 
 from tests.worlds import SHIPPED, a_turn, right, wrong
 from tui_router.core.types import Observation, Verdict
-from tui_router.store import routing_log, schema
+from tui_router.store import routing_log
 from tui_router.store.store import Store
-from tui_router.store.store_errors import StoreError, UnknownTurnError
+from tui_router.store.store_errors import UnknownTurnError
 
 
 def test_a_turn_gets_an_id_that_says_its_number(store):
@@ -41,10 +41,12 @@ def test_undo_goes_back_one_verdict_at_a_time(store, turn):
         store.rate(turn.id, None)
 
 
-def test_notes_bad_answers_and_accepted_asks_stay_out_of_the_accuracy(store, turn):
-    for kind, rating in (("note", None), ("answer", "wrong"), ("accepted", "right")):
+def test_notes_and_bad_answers_stay_out_of_the_accuracy_and_answered_asks_count(store, turn):
+    for kind, rating in (("note", None), ("answer", "wrong")):
         store.rate(turn.id, Verdict(kind=kind, at=turn.at, rating=rating))
         assert store.counters().rated == 0
+    store.rate(turn.id, Verdict(kind="accepted", at=turn.at, rating="right", route="code"))
+    assert (store.counters().rated, store.counters().right) == (1, 1)
     store.rate(turn.id, Verdict(kind="chosen", at=turn.at, rating="wrong", route="reasoning"))
     assert (store.counters().rated, store.counters().right) == (1, 0)
 
@@ -128,23 +130,6 @@ def test_hostile_text_comes_back_as_it_was(store):
     text = "\x1b]52;c;AAAA\x07 [@click=app.quit] \u202e \ud800 \x00 \u2028"
     turn = store.record(a_turn(text))
     assert store.find(turn.id).request.text == text
-
-
-def test_an_older_layout_is_moved_forward_after_a_backup(store, turn, tmp_path, monkeypatch):
-    store.close()
-    monkeypatch.setattr("tui_router.store.store.SCHEMA", 2)
-
-    def step(name, document):
-        return {**document, "source": "moved"} if name == "turns" else document
-
-    monkeypatch.setitem(schema.MIGRATIONS, 1, step)
-    moved = Store(tmp_path / "data")
-    assert moved.find(turn.id).source == "moved"
-    assert (tmp_path / "data/backups/store.db").exists()
-    moved.close()
-    monkeypatch.undo()
-    with pytest.raises(StoreError, match="newer tui-router"):
-        Store(tmp_path / "data")
 
 
 def test_the_routing_log_has_one_line_a_turn_with_its_latest_verdict(store, turn, tmp_path):

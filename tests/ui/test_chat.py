@@ -204,7 +204,7 @@ async def test_hostile_text_is_harmless_in_every_pane(face):
         f.chat.widgets.prompt.area.fill("hello " + HOSTILE)
         await f.pilot.press("enter")
         await f.until(lambda: f.store.find("1") is not None and f.store.find("1").state == "done")
-        f.app.engine.notice("caution", "tag" + HOSTILE, HOSTILE)
+        f.app.engine.context.notice("caution", "tag" + HOSTILE, HOSTILE)
         f.app.notify(HOSTILE, title=HOSTILE, markup=False)
         await f.pilot.pause(0.3)
         for keys in ([], ["n"], ["escape"], ["escape"], ["ctrl+o"]):

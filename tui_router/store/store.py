@@ -18,11 +18,12 @@ from msgspec.structs import asdict
 
 from tui_router.core.clock import now
 from tui_router.core.types import Observation, Promotion, Session, Turn, Verdict
+from tui_router.core.verdicts import decision_was_right
 from tui_router.store import integrity, json_codec
+from tui_router.store.migrations import MIGRATIONS
 from tui_router.store.schema import (
     COUNTERS,
     LEADS,
-    MIGRATIONS,
     OBSERVATIONS,
     SCHEMA,
     SESSIONS,
@@ -51,7 +52,7 @@ _lead = decoder(Promotion)
 
 
 STORE_FILE = "store.db"
-CHANGEABLE = ("state", "route", "dispatch", "answer", "shadows")
+CHANGEABLE = ("state", "route", "dispatch", "answer", "shadows", "audit")
 """The fields of a turn that `Store.change` keeps; all others are fixed when the turn is recorded."""
 _PAGE = 100
 """Turns from which on their verdicts are read in one go."""
@@ -89,6 +90,8 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = folder / STORE_FILE
         self.repaired: str = ""
+        self.migrated: str = ""
+        """What opening changed in a store of an older layout, in a sentence; empty when nothing a person would notice."""
         lock = folder / "store.lock"
         lock.touch(0o600)
         with FileLock(lock, timeout=60):
@@ -144,11 +147,8 @@ class Store:
                 )
         integrity.backup(self.db.storage)
         with self.db.transaction():
-            for step in range(version, SCHEMA):
-                for name in TABLES:
-                    for doc_id, raw in list(self.db.storage.scan(name)):
-                        moved = MIGRATIONS[step](name, json_codec.decode(raw))
-                        self.db.storage.put(name, {doc_id: None if moved is None else json_codec.encode(moved)})
+            done = [MIGRATIONS[step](self.db.storage) for step in range(version, SCHEMA)]
+            self.migrated = " ".join(filter(None, done))
             self._put(SETTINGS, 1, {"schema": SCHEMA, "made": now()})
             self._put(COUNTERS, 1, self.recount())
 
@@ -294,16 +294,20 @@ class Store:
                 if raw is not None
                 else Verdicts(turn=turn.id, session=turn.session, route=turn.decision.route)
             )
-            record = record.with_event(RatingEvent(at=verdict.at if verdict else now(), verdict=verdict))
+            before = record.right
+            event = RatingEvent(at=verdict.at if verdict else now(), verdict=verdict)
+            record = msgspec.structs.replace(record, history=(*record.history, event))
             new = record.latest
+            rated = msgspec.structs.replace(turn, verdict=new)
+            record = msgspec.structs.replace(record, right=decision_was_right(rated))
             self._put(VERDICTS, number, record)
             counters = self.counters()
-            moved = counters.moved(record.route, old, new)
-            if moved is not counters:
-                self._put(COUNTERS, 1, moved)
+            regraded = counters.regraded(record.route, before, record.right)
+            if regraded is not counters:
+                self._put(COUNTERS, 1, regraded)
             if (old is None) != (new is None):
                 self._count_rated(record.session, 1 if old is None else -1)
-        return msgspec.structs.replace(turn, verdict=new)
+        return rated
 
     def history(self, turn_id: str) -> tuple[RatingEvent, ...]:
         """Every act of rating of a turn, oldest first."""
@@ -319,7 +323,7 @@ class Store:
         counters = Counters()
         for _, raw in self.db.storage.scan(VERDICTS):
             record = _verdicts(raw)
-            counters = counters.moved(record.route, None, record.latest)
+            counters = counters.regraded(record.route, None, record.right)
         return msgspec.structs.replace(counters, turns=len(self.db.table(TURNS)))
 
     def graded(self, limit: int = 400) -> list[tuple[int, bool]]:
@@ -328,9 +332,9 @@ class Store:
         before = LAST_ID
         while len(found) < limit and (page := self.db.storage.recent(VERDICTS, limit, before)):
             for number, raw in page:
-                latest = _verdicts(raw).latest
-                if latest is not None and latest.counts:
-                    found.append((number, latest.rating == "right"))
+                right = _verdicts(raw).right
+                if right is not None:
+                    found.append((number, right))
             before = page[-1][0]
         return found[limit - 1 :: -1] if len(found) > limit else found[::-1]
 
