@@ -83,7 +83,7 @@ def test_the_command(store, tmp_path, capsys):
     [
         (["--router", "nope"], "there is no router 'nope'; known: learned, rules"),
         (["--since", "yesterday"], "--since: expected a day such as 2026-11-24, found 'yesterday'"),
-        (["--days", "1", "--since", "2026-01-01"], "one at a time"),
+        (["--days", "1", "--since", "2026-01-01"], "mutually exclusive"),
         (["--rules", "/nowhere.toml"], "--rules: "),
     ],
 )

@@ -1,7 +1,7 @@
-"""Settings and the fleet: where they are read from, and what happens when they are wrong.
+"""Reads the settings and the fleet.
 
 One file holds all that a person changes: `fleet.toml` in the platform's config folder, or `--config FILE`. It overlays
-the shipped `data/fleet.toml`. A wrong file gets every fault at once; the dashboard then starts on the last good copy
+the shipped `data/fleet.toml`. Every fault of a wrong file is reported at once; the dashboard then starts on the last good copy
 of it and says so.
 """
 
@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import asdict, replace
 
 from tui_router.config import fleet_file, toml_locations
+from tui_router.config.text_files import NotTextError, read_text
 from tui_router.config.validation import SECRET, Checker, Key, Problem, read_struct
 from tui_router.core import assets
 from tui_router.core.fleet import Fleet
@@ -30,7 +31,7 @@ BackendKind = Literal["auto", "lmstudio", "ollama", "llama-server", "vllm", "ope
 
 
 class BackendSetting(Struct, frozen=True, kw_only=True):
-    """A server to talk to."""
+    """A model server."""
 
     name: str
     url: str
@@ -57,7 +58,7 @@ class ToolSetting(Struct, frozen=True, kw_only=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Everything that is not the fleet. The docstring under each field is its manual."""
+    """What is not the fleet: when to ask, how long to wait, how it looks."""
 
     confidence_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.70
     """Below this confidence you are asked for the route before anything is sent."""
@@ -102,7 +103,7 @@ DEFAULT_TOOLS = (ToolSetting(name="playwright", url="http://127.0.0.1:8931"),)
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """All that was read, and what was wrong with it."""
+    """What was read, and what was wrong with it."""
 
     settings: Settings
     fleet: Fleet
@@ -115,7 +116,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """The file is wrong; this is the last good copy of it, or the shipped fleet."""
 
     def with_only_backend(self, backend: BackendSetting) -> Config:
-        """The same configuration with this one server."""
+        """Return the same configuration with this server alone."""
         return replace(self, backends=(backend,))
 
 
@@ -128,21 +129,21 @@ class ConfigError(ValueError):
 
 
 def config_dir() -> Path:
-    """The platform's folder for the person's own settings."""
+    """Return the platform's folder for the person's own settings."""
     import platformdirs
 
     return Path(platformdirs.user_config_dir("tui-router", appauthor=False))
 
 
 def data_dir() -> Path:
-    """The platform's folder for the store."""
+    """Return the platform's folder for the store."""
     import platformdirs
 
     return Path(platformdirs.user_data_dir("tui-router", appauthor=False))
 
 
 def load_config(file: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration of a file (default: `fleet.toml` in the config folder, if it is there).
+    """Read the configuration from a file (default: `fleet.toml` in the config folder, if there is one).
 
     Raises:
         ConfigError: the file is wrong, or was named and cannot be read.
@@ -150,25 +151,29 @@ def load_config(file: Path | None = None, *, environ: Mapping[str, str] = os.env
     named = file is not None
     path = file or config_dir() / "fleet.toml"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except FileNotFoundError:
         if named:
             raise ConfigError((Problem(str(path), None, "", "there is no such file"),)) from None
         return parse_config("", None, environ)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError((Problem(str(path), None, "", f"cannot be read: {error}"),)) from error
+    except NotTextError as error:
+        raise ConfigError((Problem(str(path), None, "", str(error)),)) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError((Problem(str(path), None, "", f"cannot be read: {reason}"),)) from error
     return parse_config(text, path, environ)
 
 
 def load_or_last_good(file: Path | None, state: Path) -> Config:
-    """Like `load_config`, but never raises: a wrong file gives the last good copy (kept in `state`), else the shipped fleet."""
+    """Read the configuration like `load_config`, but never raise: a wrong file gives the last good copy of it, which is kept
+    in the folder `state`, or else the shipped fleet."""
     kept = state / "last-good-fleet.toml"
     try:
         config = load_config(file)
     except ConfigError as error:
         try:
-            last = parse_config(kept.read_text(encoding="utf-8"), kept, os.environ)
-        except (OSError, ConfigError):
+            last = parse_config(read_text(kept), kept, os.environ)
+        except (OSError, NotTextError, ConfigError):
             last = parse_config("", None, os.environ)
         return replace(last, problems=error.problems, stale=True)
     if config.file is not None:
@@ -185,7 +190,7 @@ def _keep(source: Path, kept: Path) -> None:
             kept.touch(0o600)
             kept.write_bytes(text)
     except OSError:
-        return  # a copy for a rainy day; the start must not fail for it
+        return  # without the copy, a later wrong file falls back to the shipped fleet; the start must not fail for it
 
 
 @lru_cache
@@ -194,7 +199,11 @@ def _shipped() -> dict[str, Any]:
 
 
 def parse_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Config:
-    """The configuration that a text describes over the shipped fleet; ConfigError lists every fault."""
+    """Read the configuration from the text of a file, over the shipped fleet.
+
+    Raises:
+        ConfigError: the text is wrong; it lists every fault.
+    """
     name = str(path) if path else "fleet.toml"
     try:
         own = tomllib.loads(text)
@@ -263,6 +272,6 @@ def _with_key(backend: BackendSetting, check: Checker, environ: Mapping[str, str
 
 
 def normal_url(url: str) -> str:
-    """A base URL: without `/v1` or `/api`, and with 127.0.0.1 for localhost, which may resolve to ::1 first."""
+    """Return a base URL without `/v1` or `/api`, and with 127.0.0.1 for localhost, which may resolve to ::1 first."""
     url = url.rstrip("/").removesuffix("/v1").removesuffix("/api")
     return url.replace("://localhost", "://127.0.0.1", 1)

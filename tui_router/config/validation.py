@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -86,55 +86,6 @@ class Checker:
                 hint = f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(names)}"
                 self.fault((*at, name), f"is not a setting{hint}")
 
-    # The next six serve callers that do not read a whole struct yet.
-    def text(self, data: Mapping[str, Any], at: Key, name: str, default: str = "") -> str:
-        """A string."""
-        value = data.get(name, default)
-        if isinstance(value, str):
-            return value
-        self.wrong((*at, name), "a text in quotes", value)
-        return default
-
-    def choice(self, data: Mapping[str, Any], at: Key, name: str, allowed: tuple[str, ...], default: str) -> str:
-        """One of a few words."""
-        value = data.get(name, default)
-        if isinstance(value, str) and value in allowed:
-            return value
-        self.wrong((*at, name), f"one of {', '.join(repr(a) for a in allowed)}", value)
-        return default
-
-    def flag(self, data: Mapping[str, Any], at: Key, name: str, default: bool = False) -> bool:
-        """true or false."""
-        value = data.get(name, default)
-        if isinstance(value, bool):
-            return value
-        self.wrong((*at, name), "true or false", value)
-        return default
-
-    def number(self, data: Mapping[str, Any], at: Key, name: str, default: float, low: float, high: float) -> float:
-        """A number from low to high."""
-        value = data.get(name, default)
-        if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
-            return float(value)
-        self.wrong((*at, name), f"a number from {low:g} to {high:g}", value)
-        return default
-
-    def whole(self, data: Mapping[str, Any], at: Key, name: str, default: int, low: int, high: int) -> int:
-        """A whole number from low to high."""
-        value = data.get(name, default)
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-            return value
-        self.wrong((*at, name), f"a whole number from {low} to {high}", value)
-        return default
-
-    def texts(self, data: Mapping[str, Any], at: Key, name: str) -> tuple[str, ...]:
-        """A list of strings, none of them empty."""
-        value = data.get(name, ())
-        if isinstance(value, list | tuple) and all(isinstance(v, str) and v.strip() for v in value):
-            return tuple(value)
-        self.wrong((*at, name), 'a list of texts such as ["a", "b"]', value)
-        return ()
-
 
 def read_struct(
     table: Mapping[str, Any],
@@ -188,7 +139,7 @@ def expected(kind: Any) -> str:
 
     match info := _bare(kind):
         case inspect.LiteralType():
-            return f"one of {', '.join(map(repr, info.values))}"
+            return f"one of {', '.join(map(repr, literal_values(kind)))}"
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType() | inspect.FloatType():
@@ -204,15 +155,21 @@ def expected(kind: Any) -> str:
     return "a table"
 
 
+def literal_values(kind: Any) -> tuple[Any, ...]:
+    """Return the values of a Literal in the order in which they are declared, which msgspec does not keep."""
+    inner = get_args(kind)
+    return literal_values(inner[0]) if get_origin(kind) is Annotated else inner
+
+
 @cache
 def field_docs(kind: type[Struct]) -> dict[str, str]:
-    """Return the docstring under each field of a struct, on one line; fields without one are left out."""
+    """Return the docstring under each field of a struct and of its bases, on one line; fields without one are left out."""
     import ast
     import inspect
 
+    found = {name: doc for base in kind.__bases__ if base is not Struct for name, doc in field_docs(base).items()}
     body = ast.parse(inspect.getsource(kind)).body[0]
     assert isinstance(body, ast.ClassDef)
-    found = {}
     for field, doc in zip(body.body, body.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):
             assert isinstance(field.target, ast.Name)

@@ -145,5 +145,5 @@ class FleetChangeScreen(ListScreen):
         except EditError as error:
             self.notify(one_line(str(error), 300), severity="error", markup=False, timeout=15)
             return
-        self.notify(f"{one_line(edit.says, 100)}; u in the report undoes it", title="applied", markup=False)
+        self.notify(f"{one_line(edit.summary, 100)}; u in the report undoes it", title="applied", markup=False)
         self.app.call_later(self.app.run_action, "reload")

@@ -159,7 +159,7 @@ class ReportScreen(PanelScreen):
         except EditError as error:
             self.notify(one_line(str(error), 200), severity="warning", markup=False)
             return
-        self.notify(f"taken back: {one_line(edit.says, 100)}", markup=False)
+        self.notify(f"taken back: {one_line(edit.summary, 100)}", markup=False)
         self.app.call_later(self.app.run_action, "reload")
 
     # -- kept ones -----------------------------------------------------------------------------------------------
