@@ -121,6 +121,15 @@ class MetricsCache:
                     days.setdefault(day, Metrics()).merge(metrics)
         return dict(sorted(days.items()))
 
+    def turns_by_day(self) -> dict[str, int]:
+        """Return local day -> turns, oldest day first. Cheap: it merges no metrics."""
+        days: dict[str, int] = {}
+        with self._lock:
+            for bucket in self._state.buckets.values() if self._state else ():
+                for day, metrics in bucket.items():
+                    days[day] = days.get(day, 0) + metrics.turns
+        return dict(sorted(days.items()))
+
     def save(self) -> None:
         """Write the counts to the file, if they changed. Raises OSError."""
         if self._state is not None and self._state.version != self._saved_version:
