@@ -62,7 +62,7 @@ def test_many_lines_in_order_in_one_process(tmp_path):
     ("line", "said"),
     [
         ("{", "line 1: is not JSON"),
-        ("[1]", 'expected an object with a "text"'),
+        ("[1]", "is a JSON list; one object a line is expected"),
         ('{"text": 3}', 'expected an object with a "text"'),
         ('{"text": "x", "history": [{"role": "robot", "content": "y"}]}', '"history" is a list'),
     ],

@@ -1,7 +1,7 @@
-"""`dataset import`: other people's and older data. It is read once to be shown, and only then kept.
+"""`dataset import`: requests from other programs' files. They are read once to be shown, and only then stored.
 
-On a terminal, what the files do not say by themselves is asked: which columns hold the request and its route, and which
-route a name stands for. `--columns` and `--map` say the same without a question.
+On a terminal, the person is asked what the files leave open: which columns hold the request and its route, and which
+route a name stands for. `--columns` and `--map` answer the same without a question.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, e
 
 if TYPE_CHECKING:
     from tui_router.core.fleet import Fleet
-    from tui_router.datasets.importing import ImportSummary
+    from tui_router.datasets.importing.reader import ImportSummary
     from tui_router.store.store import Store
 
 Question = Callable[[str], str]
 _MOST_QUESTIONS = 30
+_MOST_REASONS = 10
 
 
 def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
-    """Read files, show what is in them, keep it. Raises StoreError."""
-    from tui_router.datasets.importing import ImportReader
+    """Read files and folders, show what is in them, store it. Raises StoreError."""
+    from tui_router.datasets.importing.reader import ImportReader
 
     if not args.files:
         raise UsageError("dataset import needs one or more FILES")
@@ -35,11 +36,11 @@ def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, 
     def seen() -> ImportSummary:
         reader = ImportReader(fleet, names, columns)
         try:
-            for _ in reader.examples(paths):
+            for _ in reader.requests(paths):
                 pass
         except OSError as error:
             raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
-        return reader.reading()
+        return reader.summary()
 
     found = seen()
     if asks and found.columns and columns is None:
@@ -48,19 +49,24 @@ def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, 
     if asks and found.unknown:
         names |= _asked_names(found.unknown, names, fleet, _ask)
         found = seen()
-    stopped = bool(found.faults) and not args.skip_faults
+    stopped = bool(found.damaged) and not args.skip_faults
     if not given.get("json"):
         _show(found)
-    kept = 0
-    if not stopped and not args.dry_run and found.read and (not asks or _yes(f"Keep {found.read:,} examples?")):
-        kept = store.keep_examples(ImportReader(fleet, names, columns).examples(paths))
-    _told(given, args, found, kept, kept_any=not stopped and not args.dry_run)
-    for fault in found.faults[: args.limit]:
-        print(f"tui-router: {cleaned(fault.where)}: {cleaned(fault.says)}", file=sys.stderr)
+    stored = (
+        not stopped and not args.dry_run and found.read > 0 and (not asks or _yes(f"Keep {found.read:,} requests?"))
+    )
+    kept = store.keep_imported(ImportReader(fleet, names, columns).requests(paths)) if stored else (0, 0)
+    if given.get("json"):
+        emit(_account(found, kept, dry_run=bool(args.dry_run)))
+    elif not stopped and not args.dry_run:
+        print(_stored(found, kept))
+    for one in found.left_out[: args.limit]:
+        print(f"tui-router: {cleaned(one.where)}: {cleaned(one.why)}", file=sys.stderr)
     if stopped:
-        said = f"{len(found.faults):,} rows cannot be read"
         hint = "--columns TEXT,ROUTE names the columns; " if found.columns and not columns else ""
-        return complain(f"{said}; nothing was kept. {hint}--skip-faults keeps the others", FAILED)
+        return complain(
+            f"{found.damaged:,} records cannot be read; nothing was kept. {hint}--skip-faults keeps the others", FAILED
+        )
     return DONE
 
 
@@ -86,33 +92,39 @@ def _columns(given: str) -> tuple[str, str] | None:
 
 
 def _show(found: ImportSummary) -> None:
-    from tui_router.datasets.importing import table
-
-    layouts = ", ".join(f"{name} {n:,}" for name, n in found.layouts.items()) or "no known layout"
-    print(f"{found.read:,} examples read: {layouts}")
-    for line in table(found.mapped):
-        print(f"  {cleaned(line)}")
+    print(f"{found.source}: {found.read:,} requests, {found.labelled:,} with a route, {found.pending:,} without")
+    for name, route in sorted(found.mapped.items()):
+        print(f"  {cleaned(name)} → {route}")
     for name, count in found.unknown.items():
         print(f"  no route for {cleaned(name)!r}: {count:,} left out; --map {cleaned(name)!r}=ROUTE takes them in")
-    if found.unlabelled:
-        print(f"  without a verdict: {found.unlabelled:,} left out")
+    for why, count in sorted(found.reasons.items(), key=lambda item: -item[1])[:_MOST_REASONS]:
+        print(f"  left out, {cleaned(why)}: {count:,}")
 
 
-def _told(given: dict[str, Any], args: argparse.Namespace, found: ImportSummary, kept: int, *, kept_any: bool) -> None:
-    if given.get("json"):
-        emit(
-            {
-                "read": found.read, "kept": kept, "dry_run": bool(args.dry_run), "layouts": found.layouts,
-                "mapped": found.mapped, "unlabelled": found.unlabelled, "unknown": found.unknown,
-                "faults": [{"where": f.where, "says": f.says} for f in found.faults],
-            }
-        )  # fmt: skip
-    elif kept_any:
-        print(
-            f"{kept:,} kept, {found.read - kept:,} were there already"
-            if kept or not found.read
-            else "nothing new was kept"
-        )
+def _stored(found: ImportSummary, kept: tuple[int, int]) -> str:
+    examples, pending = kept
+    if not examples and not pending:
+        return "nothing new was kept"
+    waiting = f", {pending:,} wait for a label" if pending else ""
+    return f"{examples:,} kept as examples{waiting}; {found.read - examples - pending:,} were there already"
+
+
+def _account(found: ImportSummary, kept: tuple[int, int], *, dry_run: bool) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    return {
+        "source": found.source,
+        "read": found.read,
+        "labelled": found.labelled,
+        "pending": found.pending,
+        "left_out": [{"where": one.where, "why": one.why} for one in found.left_out],
+        "kept": sum(kept),
+        "dry_run": dry_run,
+        "layouts": found.shapes,
+        "mapped": found.mapped,
+        "unlabelled": found.pending,
+        "unknown": found.unknown,
+        "faults": [{"where": one.where, "says": one.why} for one in found.left_out if one.damaged],
+    }
 
 
 # -- questions ---------------------------------------------------------------------------------------------------

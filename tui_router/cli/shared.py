@@ -128,6 +128,9 @@ def request_rows(name: str, argument: str) -> Iterator[tuple[str, dict[str, Any]
             if not line.strip():
                 continue
             where = f"{name}, line {number}"
+            if line.lstrip().startswith(b"["):
+                hint = f"jq -c '.[]' {name} writes it so"
+                raise UsageError(f"{where}: is a JSON list; one object a line is expected ({hint})")
             try:
                 row = json.loads(line)
             except ValueError as error:

@@ -19,8 +19,8 @@ MIGRATIONS: dict[int, Callable[[str, dict[str, Any]], dict[str, Any] | None]] = 
 
 TURNS, VERDICTS, SESSIONS = "turns", "verdicts", "sessions"
 OBSERVATIONS, LEADS, SETTINGS, COUNTERS = "observations", "leads", "settings", "counters"
-EXAMPLES, RULINGS, DIALOGUES = "examples", "rulings", "dialogues"
-TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, LEADS, SETTINGS, COUNTERS, EXAMPLES, RULINGS, DIALOGUES)
+EXAMPLES, RULINGS, DIALOGUES, PENDING = "examples", "rulings", "dialogues", "pending"
+TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, LEADS, SETTINGS, COUNTERS, EXAMPLES, RULINGS, DIALOGUES, PENDING)
 
 
 class StoredTurn(Turn, frozen=True, kw_only=True):
