@@ -30,7 +30,7 @@ def run(turns: int) -> None:
         _report("tui-router --demo", [*PROGRAM, "--demo"], path / "home")
         store.fill(path / "store", turns)
         server = subprocess.Popen(
-            [sys.executable, "-m", "tui_router.demo", "--speed", "1.43", "--fault", "endless"],
+            [sys.executable, "-m", "tests.doubles.lmstudio", "--speed", "1.43", "--fault", "endless"],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -80,8 +80,8 @@ def _training(path: Path, fleet: Path) -> None:
 
     data = world.dataset(path / "data")
     base = world.base(path / "base", data)
-    run = world.run_of(path / "store", world.written(base, steps=100_000), data)
-    run.begin()
+    run = world.new_run(path / "store", world.recipe_for(base, steps=100_000), data)
+    run.start()
     try:
         while not run.curve().steps:
             time.sleep(0.5)
@@ -94,7 +94,7 @@ def _training(path: Path, fleet: Path) -> None:
         print("  tui-router while a model is trained on the same cores")
         print(f"    echo p50 {at(lags, 0.5):.1f} ms   p95 {at(lags, 0.95):.1f} ms   n={len(lags)}")
         print(
-            f"    the training was {'still running' if run.lives() else 'over'} at the end, at step {run.curve().steps[-1].step}"
+            f"    the training was {'still running' if run.is_running() else 'over'} at the end, at step {run.curve().steps[-1].step}"
         )
         terminal.kill()
     finally:

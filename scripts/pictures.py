@@ -161,14 +161,14 @@ async def ask(pilot: Pilot[None], text: str, keys: tuple[str, ...] = (), *, fini
     app = pilot.app
     assert isinstance(app, RouterApp)
     chat = app.chat
-    chat.write()
-    chat.prompt.area.fill(text)
-    shown = len(chat.cards)
+    chat.navigation.write()
+    chat.widgets.prompt.area.fill(text)
+    shown = len(chat.conversation.cards)
     await pilot.press("enter")
-    await until(pilot, lambda: len(chat.cards) > shown, text)
+    await until(pilot, lambda: len(chat.conversation.cards) > shown, text)
     await pilot.pause(0.1)
     if finish:
-        await until(pilot, lambda: not any(c.live for c in chat.cards.values()), f"the answer to {text}")
+        await until(pilot, lambda: not any(c.live for c in chat.conversation.cards.values()), f"the answer to {text}")
         await pilot.pause(0.2)
     if keys:
         await pilot.press(*keys)
@@ -238,14 +238,14 @@ async def main_screen(pilot: Pilot[None]) -> None:
     await ask(pilot, "goto amazon.com", ("y",))
     await ask(pilot, "translate this into Japanese: good morning", ("n", "6"))
     await ask(pilot, "write a python function that parses ISO 8601 dates", finish=False)
-    newest = app.chat.cards[app.chat.newest]
+    newest = app.chat.conversation.cards[app.chat.conversation.newest]
     await until(pilot, lambda: len(newest.query("MarkdownFence")) > 0, "the code")
     await pilot.pause(0.6)
 
 
 async def saved(pilot: Pilot[None]) -> None:
     await main_screen(pilot)
-    await until(pilot, lambda: not any(c.live for c in pilot.app.chat.cards.values()), "the answer")  # type: ignore[attr-defined]
+    await until(pilot, lambda: not any(c.live for c in pilot.app.chat.conversation.cards.values()), "the answer")  # type: ignore[attr-defined]
     await pilot.press("y")
     await pilot.pause(1.0)
 
@@ -266,7 +266,7 @@ async def asking(pilot: Pilot[None]) -> None:
 async def empty(pilot: Pilot[None]) -> None:
     app = pilot.app
     assert isinstance(app, RouterApp)
-    await until(pilot, lambda: app.engine is not None and app.chat._no_server(), "the servers")
+    await until(pilot, lambda: app.engine is not None and app.chat.status.no_server(), "the servers")
     await until(pilot, lambda: all(b.status.reachable is not None for b in app.engine.health.backends), "a look")  # type: ignore[union-attr]
     await pilot.pause(0.6)
 
@@ -385,7 +385,7 @@ async def begin(pilot: Pilot[None], steps: int) -> None:
     def build() -> None:
         data = start.own_dataset(engine.config, engine.folder, plain, SOURCES)
         size = ("--size", "128", "--layers", "2", "--vocabulary", "4096")
-        launcher.do(["tiny", "--data", str(data), "--out", str(base), *size], engine.folder)
+        launcher.run_job(["tiny", "--data", str(data), "--out", str(base), *size], engine.folder)
 
     await asyncio.to_thread(build)
     await pilot.press("escape", "f5")
@@ -402,7 +402,7 @@ async def training(pilot: Pilot[None]) -> None:
     screen = pilot.app.screen
     await until(pilot, lambda: len(screen.seen[0].curve.steps) > 155, "some steps", 240)  # type: ignore[attr-defined]
     await pilot.pause(0.6)
-    screen.seen[0].run.ask("drop")  # type: ignore[attr-defined]
+    screen.seen[0].run.request_stop("discard")  # type: ignore[attr-defined]
 
 
 async def exporting(pilot: Pilot[None]) -> None:

@@ -6,18 +6,18 @@ import time
 import numpy as np
 import pytest
 
+from tests.doubles.lmstudio import LMStudio
 from tests.worlds import SHIPPED
 from tui_router.backends.embeddings import Embedder, VectorFile, read
 from tui_router.backends.health import Health
 from tui_router.config.settings import BackendSetting
-from tui_router.demo.server import DemoServer
 
 KEY = "text-embedding-nomic-embed-text-v1.5"
 
 
 @pytest.fixture
 async def served(tmp_path):
-    server = DemoServer()
+    server = LMStudio()
     server.embedding = KEY
     health = Health(SHIPPED.fleet, [BackendSetting(name="LM Studio", url=await server.start())])
     await health.look()

@@ -126,5 +126,5 @@ def test_errors_are_told_apart(status, message, kind):
 
 
 def test_what_a_server_wants_is_remembered():
-    assert classify(400, "unknown field stream_options").optional == "stream_options"
+    assert classify(400, "unknown field stream_options").correction == "stream_options"
     assert classify(503, "x", "7").retry_after_s == 7

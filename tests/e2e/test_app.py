@@ -79,7 +79,7 @@ def test_typing_at_once_after_an_answer_writes_no_verdict_and_loses_no_character
 
 
 def test_escape_stops_an_answer_and_the_text_is_kept(start, turns, config_file):
-    double = Process("-m", "tui_router.demo", "--speed", "0.2")
+    double = Process("-m", "tests.doubles.lmstudio", "--speed", "0.2")
     try:
         terminal = start("--config", str(config_file(double.url, all_routes=False)))
         terminal.see("6/6 models")
@@ -130,7 +130,7 @@ def test_eighty_columns(start):
 
 
 def test_what_a_model_sends_never_reaches_the_terminal_as_control(start, config_file):
-    double = Process("-m", "tui_router.demo", "--fault", "hostile", "--speed", "20")
+    double = Process("-m", "tests.doubles.lmstudio", "--fault", "hostile", "--speed", "20")
     try:
         terminal = start("--config", str(config_file(double.url, all_routes=False)), "--confidence-threshold", "0")
         terminal.see("6/6 models")
@@ -167,7 +167,7 @@ def test_help_and_every_action_open_by_key(start):
 def test_from_keys_to_the_metric_the_pattern_the_report_and_the_example(start, turns, config_file, tmp_path):
     """All of them follow from exactly the verdicts that were given."""
     things = ("ledger", "contract", "minutes", "memo", "survey", "budget")
-    double = Process("-m", "tui_router.demo", "--speed", "60")
+    double = Process("-m", "tests.doubles.lmstudio", "--speed", "60")
     config = str(config_file(double.url, all_routes=False, extra='[settings]\nrouter = "rules"\n'))
     try:
         terminal = start("--config", config, "--confidence-threshold", "0")

@@ -1,14 +1,15 @@
-"""Metrics and the report: from exactly the verdicts that there are."""
+"""Metrics and the report count exactly the verdicts that exist."""
 
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds import SHIPPED, a_turn, right, wrong
 from tui_router.cli import main
 from tui_router.core.types import Answer, Dispatch, Verdict
-from tui_router.insight.metrics import measured, since
-from tui_router.insight.report import markdown, period, report
+from tui_router.insight.metrics import metrics_of, turns_since
+from tui_router.insight.report import make_report, period, to_markdown
 from tui_router.store.store import Store
 
 FLEET = SHIPPED.fleet
@@ -23,45 +24,48 @@ def some():
         a_turn("hello", id="4-a", at=DAY, verdict=Verdict(kind="answer", at=DAY, rating="wrong")),
         a_turn("hello", id="5-a", at=DAY),
         a_turn("hello", id="6-a", at=DAY, state="cancelled"),
-        a_turn("goto amazon.com", id="7-a", at=DAY, answer=Answer(text="x", first_token_ms=200.0, tokens_per_second=40.0),
-               dispatch=Dispatch(intended="gpt-oss-20b", served="qwen3-coder-30b")),
-    ]  # fmt: skip
+        a_turn(
+            "goto amazon.com",
+            id="7-a",
+            at=DAY,
+            answer=Answer(text="x", first_token_ms=200.0, tokens_per_second=40.0),
+            dispatch=Dispatch(intended="gpt-oss-20b", served="qwen3-coder-30b"),
+        ),
+    ]
 
 
-def test_what_nobody_rated_is_in_no_accuracy():
-    m = measured(some(), FLEET)
+def test_unrated_turns_are_in_no_accuracy():
+    m = metrics_of(some(), FLEET)
     assert (m.turns, m.accuracy.n, m.accuracy.hits) == (6, 3, 1)
-    assert (m.verdicts.hits, m.verdicts.n) == (4, 6)
-    assert (m.by_route["code"].hits, m.by_route["code"].n) == (1, 2)
+    assert (m.rated.hits, m.rated.n) == (4, 6)
+    assert (m.precision["code"].hits, m.precision["code"].n) == (1, 2)
     assert m.confusion == {"code": {"code": 1}, "reasoning": {"code": 1}}
-    assert (m.routers["rules"].hits, m.routers["rules"].n) == (1, 3)
+    assert (m.router_accuracy["rules"].hits, m.router_accuracy["rules"].n) == (1, 3)
     assert (m.fallbacks.hits, m.fallbacks.n) == (1, 1)
-    assert measured([], FLEET).accuracy.value is None
+    assert metrics_of([], FLEET).accuracy.value is None
 
 
 def test_shadows_are_measured_on_the_same_turns():
     turn = some()[1]
-    from msgspec.structs import replace
-
     shadow = replace(turn.decision, router="learned", ranking=(("reasoning", 0.8), ("code", 0.2)))
-    m = measured([replace(turn, shadows=(shadow,))], FLEET)
-    assert m.routers["rules"].value == 0 and m.routers["learned"].value == 1
+    m = metrics_of([replace(turn, shadows=(shadow,))], FLEET)
+    assert m.router_accuracy["rules"].value == 0 and m.router_accuracy["learned"].value == 1
 
 
-def test_the_report_says_what_is_known_and_what_is_not():
-    made = report(some(), FLEET, 0.7, 1, today="2026-03-05")
-    text = markdown(made)
+def test_the_report_shows_known_figures_and_no_data_for_the_others():
+    made = make_report(some(), FLEET, 0.7, 1, today="2026-03-05")
+    text = to_markdown(made)
     assert "6 turns, 4 rated. Right route: 33% [6-79] n=3." in text
-    assert "| vision | 0 | no data | no data | 0 |" in text and "None that is more than chance." in text
-    assert "qwen3-coder-30b: served 1, 1 of them instead of another model" in text
-    assert "rate a few turns more" in text and "nan" not in text.lower()
+    assert "| vision | 0 | no data | no data | 0 |" in text and "No significant findings." in text
+    assert "qwen3-coder-30b: served 1, 1 of them as a fallback" in text
+    assert "rate a few more turns" in text and "nan" not in text.lower()
 
 
 def test_a_period_is_compared_with_the_one_before():
     assert period(7, "2026-03-07") == ("2026-02-22", "2026-03-01", "2026-03-07")
-    made = report(some(), FLEET, 0.7, 1, today="2026-03-06")
+    made = make_report(some(), FLEET, 0.7, 1, today="2026-03-06")
     assert made.metrics.turns == 0 and made.before.turns == 6
-    assert "0 turns, 0 rated. Right route: no data." in markdown(made)
+    assert "0 turns, 0 rated. Right route: no data." in to_markdown(made)
 
 
 @pytest.mark.parametrize("rated", [True, False])
@@ -70,7 +74,7 @@ def test_the_command(tmp_path, capsys, rated):
     turn = store.record(a_turn("write a python function"))
     if rated:
         store.rate(turn.id, right("code"))
-    assert [t.id for t in since(store, "2026-01-01")] == [turn.id] and not since(store, "2999-01-01")
+    assert [t.id for t in turns_since(store, "2026-01-01")] == [turn.id] and not turns_since(store, "2999-01-01")
     store.close()
     assert main.run(["--analyze", "--days", "1", "--json", "--data-dir", str(tmp_path)]) == 0
     made = json.loads(capsys.readouterr().out)

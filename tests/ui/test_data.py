@@ -13,7 +13,9 @@ from tui_router.ui.options import Options
 def own(f):
     fleet = f.app.engine.config.fleet
     return [
-        e for e in all_examples(f.store.turns(), f.store.examples(), fleet, f.store.rulings()) if e.source != "seed"
+        e
+        for e in all_examples(f.store.turns(), f.store.training.examples(), fleet, f.store.training.edits())
+        if e.source != "seed"
     ]
 
 
@@ -41,7 +43,7 @@ async def test_from_a_verdict_to_an_export(face):
 
 async def test_conversations_with_tools_are_shown_and_exported(face):
     async with face() as f:
-        await f.app.engine.in_store(lambda: f.store.keep_dialogues(some()))
+        await f.app.engine.in_store(lambda: f.store.training.keep_dialogues(some()))
         await f.pilot.press("f4")
         await f.see("conversations with tools 2")
         await f.pilot.press("f6")
@@ -61,7 +63,7 @@ async def test_doubts_are_settled_and_undone_by_keys(face):
         await f.pilot.press("n", "6")  # a slip: it is code
         await f.until(lambda: f.verdict(1) is not None)
         await f.app.engine.in_store(
-            lambda: f.store.keep_examples(
+            lambda: f.store.training.keep_examples(
                 [
                     Example(
                         text="fix this rust borrow checker error", route="simple_chat", source="imported", origin="a:1"
@@ -96,7 +98,7 @@ async def test_search_finds_an_example_and_relabels_it(face):
             Example(text=f"about the {word}", route="code", source="imported", origin=f"a:{word}")
             for word in ("rent", "tax")
         ]
-        await f.app.engine.in_store(lambda: f.store.keep_examples(kept))
+        await f.app.engine.in_store(lambda: f.store.training.keep_examples(kept))
         await f.pilot.press("f4")
         await f.until(lambda: f.app.screen.checkup is not None, "the doctor")
         await f.pilot.press("slash", *"tax", "enter")

@@ -51,7 +51,7 @@ async def test_every_number_opens_its_turns_and_they_are_rated_there(face):
         await f.until(lambda: f.verdict(31).route == "code")
         await f.pilot.press("h")
         await f.see("turn 31 counts twice in datasets")
-        (ruling,) = effective_edits(await f.app.engine.in_store(f.store.rulings)).values()
+        (ruling,) = effective_edits(await f.app.engine.in_store(f.store.training.edits)).values()
         assert ruling.kind == "value"
         await f.pilot.press("escape")
         await f.see("32 turns, 32 rated")
@@ -63,11 +63,11 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
     async with face() as f:
         await filled(f)
         await f.ask("write a haiku about rain")
-        session = f.chat.session
+        session = f.chat.conversation.session
         monkeypatch.setattr(settings, "config_dir", lambda: tmp_path)
         await f.type("/analyze")
         await f.pilot.press("enter")
-        await f.see("Router report, ", "wrong decisions for general_chat", "speak for reasoning", "fixes 12")
+        await f.see("Router report, ", "wrong decisions for general_chat", "add trigger", "fixes 12")
         await f.pilot.press("enter")
         await f.see("summarise the zorble 3")
         await f.pilot.press("escape")
@@ -88,7 +88,7 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
         assert any(t.name == "summarise" for t in changed.route("reasoning").triggers)
         await another_engine(f, old)
         await f.see("write a haiku about rain")  # the conversation is still there, and goes on
-        assert f.chat.session == session
+        assert f.chat.conversation.session == session
         await f.type("/analyze")
         await f.pilot.press("enter")
         await f.see("Router report, ")
@@ -101,7 +101,9 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
 
 async def another_engine(f, old):
     """Wait until the app goes on with the changed fleet."""
-    await f.until(lambda: f.app.engine not in (None, old) and f.app.chat.engine is f.app.engine, "the engine again")
+    await f.until(
+        lambda: f.app.engine not in (None, old) and f.app.chat.conversation.engine is f.app.engine, "the engine again"
+    )
 
 
 async def test_kept_reports_are_listed_and_opened(face):
@@ -124,7 +126,7 @@ async def test_yesterdays_report_is_written_on_the_first_use_of_a_day(face):
     async with face() as f:
         await f.app.engine.in_store(lambda: f.store.record(a_turn("hello", at="2026-03-05T12:00:00.000Z")))
         await f.until(lambda: Reports(f.folder).names() == ["2026-03-05"], "the report")
-        text = Reports(f.folder).text("2026-03-05")
+        text = Reports(f.folder).read("2026-03-05")
         assert "# Router report, 2026-03-05" in text and "1 turn, 0 rated" in text
         assert (f.folder / "reports" / "2026-03-05.json").is_file()
 

@@ -117,7 +117,7 @@ async def _carry_out(
     store, path, kept = engine.opened(), engine.folder / ORDER, 0
 
     def count() -> int:
-        there = store.examples() if order.kind == "routing" else store.dialogues()
+        there = store.training.examples() if order.kind == "routing" else store.training.dialogues()
         return sum(one.origin.endswith(f":{order.name}") for one in there)
 
     def begin() -> tuple[Any, int]:
@@ -129,7 +129,9 @@ async def _carry_out(
     async def keep(found: list[Any]) -> None:
         nonlocal kept
         kept += await engine.in_store(
-            lambda: store.keep_examples(found) if order.kind == "routing" else store.keep_dialogues(found)
+            lambda: (
+                store.training.keep_examples(found) if order.kind == "routing" else store.training.keep_dialogues(found)
+            )
         )
 
     work, kept = await engine.in_store(begin)
@@ -158,13 +160,13 @@ def _work(engine: Engine, order: GenerationOrder) -> Any:
     learned = LearnedRouter.as_shipped(fleet)
     judges: list[Router] = [learned, RulesRouter(fleet)]
     if order.kind == "routing":
-        known = all_examples(store.turns(), store.examples(), fleet)
+        known = all_examples(store.turns(), store.training.examples(), fleet)
         return RequestTask(fleet, known, RequestFilter(known, learned.projection, judges, order.origin))
     try:
         tools = tool_dialogues.read_tools(Path(order.tools) if order.tools else None)
     except tool_dialogues.ToolsError as error:
         raise OrderError(str(error)) from error
-    there, route = list(store.dialogues()), tool_dialogues.acting_route(fleet)
+    there, route = list(store.training.dialogues()), tool_dialogues.acting_route(fleet)
     request_filter = RequestFilter(
         (tool_dialogues.as_example(one, route) for one in there), learned.projection, judges, order.origin
     )

@@ -9,7 +9,7 @@ Failure = Literal[
     "down",  # nobody listens, or the name is not known
     "no_bytes",  # the connection broke before any byte of a reply
     "not_found",  # the server does not have or cannot load this model
-    "loading",  # 503: come back later
+    "loading",  # 503, and the server says that it is still loading or when to come back
     "busy",  # 429: too many requests
     "overflow",  # the request does not fit into the context
     "capability",  # no vision, no tools, no schema
@@ -37,6 +37,7 @@ _CAPABILITY = re.compile(
     r"image input is not supported|does not support (?:images?|vision|tools)|no vision|multimodal|mmproj|not support.{0,30}image",
     re.IGNORECASE,
 )
+_LOADING = re.compile(r"loading|starting|warming|not ready", re.IGNORECASE)
 _OPTIONAL = re.compile(r"stream_options|return_progress|logprobs|response_format|\bttl\b|max_tokens", re.IGNORECASE)
 
 
@@ -46,14 +47,14 @@ class BackendError(Exception):
     Attributes:
         failure: What kind of failure it is.
         retry_after_s: How long the server asked to wait, if it did.
-        optional: The optional field of the request that the server objected to, if it named one.
+        correction: What can be changed in the request so that the server takes it: the name of a field to leave out.
     """
 
     def __init__(
-        self, failure: Failure, message: str, *, retry_after_s: float | None = None, optional: str = ""
+        self, failure: Failure, message: str, *, retry_after_s: float | None = None, correction: str = ""
     ) -> None:
         super().__init__(message)
-        self.failure, self.retry_after_s, self.optional = failure, retry_after_s, optional
+        self.failure, self.retry_after_s, self.correction = failure, retry_after_s, correction
 
 
 def message_of(body: Any) -> str | None:
@@ -86,9 +87,9 @@ def classify(status: int, message: str, retry_after: str | None = None) -> Backe
         return BackendError("not_found", said)
     if status in (429, 529):
         return BackendError("busy", f"the server is busy: {said}", retry_after_s=wait)
-    if status == 503:
+    if status == 503 and (wait is not None or _LOADING.search(message)):
         return BackendError("loading", f"the server is not ready: {said}", retry_after_s=wait)
     if 400 <= status < 500:
         named = _OPTIONAL.search(message)
-        return BackendError("bad_request", said, optional=named[0].lower() if named else "")
+        return BackendError("bad_request", said, correction=named[0].lower() if named else "")
     return BackendError("server", said)

@@ -21,6 +21,7 @@ from tui_router.backends.client import is_local
 from tui_router.backends.health import Backend, Health
 from tui_router.backends.listing import ServedModel
 from tui_router.backends.matching import match
+from tui_router.backends.resending import second_try
 from tui_router.backends.stream import ChatStream, Delta, Progress
 from tui_router.backends.warm_up import warm_up
 from tui_router.config.settings import Settings
@@ -28,7 +29,6 @@ from tui_router.core.fleet import Fleet, Model, Route
 from tui_router.core.types import Answer, Dispatch, Hop, Message
 
 MOST_ATTEMPTS = 3
-_RETRY_503_S = 1.0
 
 
 class Trying(Struct, frozen=True):
@@ -192,9 +192,10 @@ class _Serving:
                 served = await self._attempt(candidate, self._next(place))
             except BackendError as error:
                 self.last_error = error
-                self.health.failed(name, candidate.backend, error)
                 if self.text and self.order.route.on_partial != "restart":
+                    self.health.failed(name, candidate.backend, error)
                     return self._broken(candidate, error)
+                await self._report(candidate, error)
                 if error.failure == "auth" or self.order.pinned or not self._may_fall_back(error, candidate):
                     self._hop(name, str(error), (time.perf_counter() - start) * 1000)
                     return self._failed(str(error))
@@ -202,6 +203,14 @@ class _Serving:
                 continue
             return self._answered(candidate, served)
         return self._failed(self._nobody())
+
+    async def _report(self, candidate: _Candidate, error: BackendError) -> None:
+        """Keep the failure; after a lost connection see first whether the server is still there for its other models."""
+        if error.failure in ("no_bytes", "broken"):
+            await candidate.backend.look()
+            if not candidate.backend.status.reachable:
+                error = BackendError("down", str(error))
+        self.health.failed(candidate.model.name, candidate.backend, error)
 
     def _next(self, place: int) -> str:
         """The next model that could serve after this one."""
@@ -227,7 +236,7 @@ class _Serving:
 
     # -- one candidate -----------------------------------------------------------------------------------------------
     async def _attempt(self, candidate: _Candidate, following: str) -> _Served:
-        """One candidate, with at most one retry of its own. Raises BackendError."""
+        """Ask one candidate. Raises BackendError."""
         name = candidate.model.name
         self.emit(Trying(name, candidate.served_as))
         self.health.answering(name, 1)
@@ -255,31 +264,23 @@ class _Serving:
         return took if took > 1 else None
 
     async def _send(self, candidate: _Candidate, following: str, load_ms: float | None) -> _Served:
-        retried = False
         deadline = time.monotonic() + self.settings.load_s
+        corrections = candidate.backend.corrections(candidate.served_as)
         while True:
             try:
                 served = await self._watched(candidate, following)
                 return served._replace(load_ms=load_ms)
             except BackendError as error:
-                if self.text or self.reasoning:
+                again = None if self.text or self.reasoning else second_try(error, corrections)
+                if again is None or (error.failure == "busy" and following):
                     raise
-                if error.failure in ("loading", "busy") and (not following or error.failure == "loading"):
-                    wait = min(error.retry_after_s or _RETRY_503_S, 30.0)
-                    if time.monotonic() + wait > deadline:
+                if again.correction:
+                    corrections.add(again.correction)
+                else:
+                    if time.monotonic() + again.wait_s > deadline:
                         raise
                     self.emit(Progress("loading" if error.failure == "loading" else "queued"))
-                    await asyncio.sleep(wait)
-                elif (
-                    error.failure == "bad_request"
-                    and error.optional
-                    and error.optional not in candidate.backend.without_optional
-                ):
-                    candidate.backend.without_optional.add(error.optional)
-                elif error.failure == "no_bytes" and not retried:
-                    retried = True
-                else:
-                    raise
+                    await asyncio.sleep(again.wait_s)
 
     async def _watched(self, candidate: _Candidate, following: str) -> _Served:
         """One request; when its first byte is late and a person watches, the person decides whether to go on waiting."""
@@ -361,7 +362,8 @@ class _Serving:
         }
         if candidate.backend.kind == "llama-server":
             body["return_progress"] = True
-        return {k: v for k, v in body.items() if k not in candidate.backend.without_optional}
+        corrections = candidate.backend.corrections(candidate.served_as)
+        return {k: v for k, v in body.items() if k not in corrections}
 
     # -- the end -----------------------------------------------------------------------------------------------------
     def _dispatch(self, candidate: _Candidate | None, note: str = "") -> Dispatch:

@@ -17,6 +17,7 @@ from tui_router.backends.listing import LISTERS, Listing, ServedModel, detect
 from tui_router.backends.matching import match
 from tui_router.config.settings import BackendSetting, ToolSetting
 from tui_router.core.fleet import Fleet, Model
+from tui_router.core.types import NoticeLevel
 
 ModelState = Literal["loaded", "loadable", "loading", "busy", "down", "unknown"]
 DOWN_FOR_S = 10.0
@@ -75,8 +76,7 @@ class Backend:
         self.listing: Listing | None = None
         self.status = BackendStatus(name=setting.name, url=setting.url, kind=setting.kind)
         self.down_until = 0.0
-        self.without_optional: set[str] = set()
-        """Optional request fields that this server refused once."""
+        self._corrections: dict[str, set[str]] = {}
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._first: dict[str, asyncio.Lock] = {}
 
@@ -112,6 +112,10 @@ class Backend:
             self._slots[model_id] = asyncio.Semaphore(max(1, allowed))
         return self._slots[model_id]
 
+    def corrections(self, model_id: str) -> set[str]:
+        """What has to be changed in requests to a model, as it has refused them otherwise; to be added to."""
+        return self._corrections.setdefault(model_id, set())
+
     def first_request(self, model_id: str) -> asyncio.Lock:
         """Held by the request that makes a server load a model: two at once would load it twice."""
         return self._first.setdefault(model_id, asyncio.Lock())
@@ -127,7 +131,7 @@ class Health:
         self._watched: dict[str, Model] = {}
         self._beside: dict[str, ModelStatus] = {}
         self.on_change: Callable[[], None] = lambda: None
-        self.on_event: Callable[[str, str, str], None] = lambda level, tag, text: None
+        self.on_event: Callable[[NoticeLevel, str, str], None] = lambda level, tag, text: None
         self._task: asyncio.Task[None] | None = None
         self._looking = asyncio.Lock()
 

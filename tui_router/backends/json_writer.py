@@ -54,7 +54,7 @@ class Writer:
         reply = None
         if url not in self._plain:
             reply = await backend.client.post("/v1/chat/completions", {**body, "response_format": form}, deadline_s)
-            if reply.status in (400, 422, 500, 501):
+            if reply.status in (400, 422):
                 self._plain.add(url)
                 reply = None
         if reply is None:

@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from tui_router.backends.backend_errors import BackendError
+from tui_router.backends.backend_errors import BackendError, classify, message_of
 from tui_router.backends.health import Backend, Health
 from tui_router.core.letter_choice import LetterChoice
 from tui_router.core.types import Message
@@ -91,7 +91,10 @@ class ServedLetterChooser:
         return read(await self._reply(backend, {**body, "max_tokens": 8}, deadline_s), letters)
 
     async def _reply(self, backend: Backend, body: dict[str, Any], deadline_s: float) -> Any:
-        return (await backend.client.post("/v1/chat/completions", body, timeout=deadline_s)).json
+        reply = await backend.client.post("/v1/chat/completions", body, timeout=deadline_s)
+        if reply.status != 200:
+            raise classify(reply.status, message_of(reply.json) or f"HTTP {reply.status}")
+        return reply.json
 
 
 def by_grammar(letters: str) -> dict[str, Any]:

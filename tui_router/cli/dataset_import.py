@@ -1,18 +1,18 @@
-"""`dataset import`: requests from other programs' files. They are read once to be shown, and only then stored.
+"""`dataset import`: requests from files of other programs. A first reading is shown; only then are they kept.
 
-On a terminal, the person is asked what the files leave open: which columns hold the request and its route, and which
-route a name stands for. `--columns` and `--map` answer the same without a question.
+On a terminal, what the files leave open is asked: which columns hold the request and its route, and which route a name stands
+for. `--columns` and `--map` answer the same questions.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, emit
+from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, configuration, emit, folder, notice
 
 if TYPE_CHECKING:
     from tui_router.core.fleet import Fleet
@@ -21,17 +21,24 @@ if TYPE_CHECKING:
 
 Question = Callable[[str], str]
 _MOST_QUESTIONS = 30
+"""Names that are asked about; the rarer ones are left out. Chosen by hand, not measured."""
 _MOST_REASONS = 10
+"""Reasons that are printed; `--json` has all."""
 
 
-def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
-    """Read files and folders, show what is in them, store it. Raises StoreError."""
+def import_files(args: Namespace) -> int:
+    """Read files and folders, show what is in them, keep it. Raises StoreError."""
+    from tui_router.store.store import Store
+
+    with closing(Store(folder(args))) as store:
+        return _import(args, configuration(args).fleet, store)
+
+
+def _import(args: Namespace, fleet: Fleet, store: Store) -> int:
     from tui_router.datasets.importing.reader import ImportReader
 
-    if not args.files:
-        raise UsageError("dataset import needs one or more FILES")
-    paths, names, columns = [Path(name) for name in args.files], _names(args.map, fleet), _columns(args.columns)
-    asks = sys.stdin.isatty() and sys.stderr.isatty() and not given.get("json") and not args.dry_run
+    paths, names, columns = args.files, _names(args.map or (), fleet), _columns(args.columns)
+    asks = sys.stdin.isatty() and sys.stderr.isatty() and not args.json and not args.dry_run
 
     def seen() -> ImportSummary:
         reader = ImportReader(fleet, names, columns)
@@ -50,44 +57,42 @@ def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, 
         names |= _asked_names(found.unknown, names, fleet, _ask)
         found = seen()
     stopped = bool(found.damaged) and not args.skip_faults
-    if not given.get("json"):
+    if not args.json:
         _show(found)
-    stored = (
-        not stopped and not args.dry_run and found.read > 0 and (not asks or _yes(f"Keep {found.read:,} requests?"))
-    )
-    kept = store.keep_imported(ImportReader(fleet, names, columns).requests(paths)) if stored else (0, 0)
-    if given.get("json"):
-        emit(_account(found, kept, dry_run=bool(args.dry_run)))
-    elif not stopped and not args.dry_run:
-        print(_stored(found, kept))
+    keeps = not stopped and not args.dry_run
+    stored = keeps and found.read > 0 and (not asks or _yes(f"Keep {found.read:,} requests?"))
+    kept = store.training.keep_imported(ImportReader(fleet, names, columns).requests(paths)) if stored else (0, 0)
+    if args.json:
+        emit(_account(found, kept, dry_run=args.dry_run))
+    elif keeps:
+        print(_result(found, kept))
     for one in found.left_out[: args.limit]:
-        print(f"tui-router: {cleaned(one.where)}: {cleaned(one.why)}", file=sys.stderr)
+        notice(f"{one.where}: {one.why}")
     if stopped:
+        message = f"{found.damaged:,} records cannot be read"
         hint = "--columns TEXT,ROUTE names the columns; " if found.columns and not columns else ""
-        return complain(
-            f"{found.damaged:,} records cannot be read; nothing was kept. {hint}--skip-faults keeps the others", FAILED
-        )
+        return complain(f"{message}; nothing was kept. {hint}--skip-faults keeps the others", FAILED)
     return DONE
 
 
-def _names(given: list[str], fleet: Fleet) -> dict[str, str]:
+def _names(pairs: Iterable[str], fleet: Fleet) -> dict[str, str]:
     names = {}
-    for one in given:
-        name, is_pair, route = one.partition("=")
+    for pair in pairs:
+        name, is_pair, route = pair.partition("=")
         if not is_pair or not name:
-            raise UsageError(f"--map is NAME=ROUTE, or NAME= to leave its rows out; found {one!r}")
+            raise UsageError(f"--map is NAME=ROUTE, or NAME= to leave its rows out; found {pair!r}")
         if route and route not in fleet.names:
             raise UsageError(f"--map: there is no route {route!r}; known: {', '.join(fleet.by_route)}")
         names[name] = route
     return names
 
 
-def _columns(given: str) -> tuple[str, str] | None:
-    if not given:
+def _columns(pair: str) -> tuple[str, str] | None:
+    if not pair:
         return None
-    text, is_pair, route = given.partition(",")
+    text, is_pair, route = pair.partition(",")
     if not is_pair or not text or not route:
-        raise UsageError(f"--columns is TEXT,ROUTE: the columns of the request and of its route; found {given!r}")
+        raise UsageError(f"--columns is TEXT,ROUTE: the columns of the request and of its route; found {pair!r}")
     return text, route
 
 
@@ -101,7 +106,7 @@ def _show(found: ImportSummary) -> None:
         print(f"  left out, {cleaned(why)}: {count:,}")
 
 
-def _stored(found: ImportSummary, kept: tuple[int, int]) -> str:
+def _result(found: ImportSummary, kept: tuple[int, int]) -> str:
     examples, pending = kept
     if not examples and not pending:
         return "nothing new was kept"
@@ -127,7 +132,6 @@ def _account(found: ImportSummary, kept: tuple[int, int], *, dry_run: bool) -> d
     }
 
 
-# -- questions ---------------------------------------------------------------------------------------------------
 def _ask(question: str) -> str:
     print(question, end=" ", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip()
@@ -138,12 +142,12 @@ def _yes(question: str) -> bool:
 
 
 def _asked_columns(columns: tuple[str, ...], ask: Question) -> tuple[str, str] | None:
-    """Which columns hold the request and its route; None when it is not said."""
+    """Ask which columns hold the request and its route; None when the answer is no column."""
     print("Columns: " + ", ".join(f"{place} {cleaned(name)}" for place, name in enumerate(columns, 1)), file=sys.stderr)
     found = []
     for what in ("request", "route"):
-        said = ask(f"Which one holds the {what}? (number or name, enter: none)")
-        named = columns[int(said) - 1] if said.isdigit() and 0 < int(said) <= len(columns) else said
+        answer = ask(f"Which one holds the {what}? (number or name, enter: none)")
+        named = columns[int(answer) - 1] if answer.isdecimal() and 0 < int(answer) <= len(columns) else answer
         if named not in columns:
             return None
         found.append(named)
@@ -151,14 +155,14 @@ def _asked_columns(columns: tuple[str, ...], ask: Question) -> tuple[str, str] |
 
 
 def _asked_names(unknown: dict[str, int], known: dict[str, str], fleet: Fleet, ask: Question) -> dict[str, str]:
-    """Which route each name stands for; the most frequent names first."""
+    """Ask which route each name stands for, the most frequent names first."""
     routes = list(fleet.by_route)
     print("Routes: " + ", ".join(f"{place} {name}" for place, name in enumerate(routes, 1)), file=sys.stderr)
-    said: dict[str, str] = {}
+    answers: dict[str, str] = {}
     for name, count in sorted(unknown.items(), key=lambda item: -item[1])[:_MOST_QUESTIONS]:
         if name in known:
             continue
         answer = ask(f"{cleaned(name)} ({count:,} rows) is which route? (number or name, enter: leave them out)")
-        route = routes[int(answer) - 1] if answer.isdigit() and 0 < int(answer) <= len(routes) else answer
-        said[name] = route if route in fleet.names else ""
-    return said
+        route = routes[int(answer) - 1] if answer.isdecimal() and 0 < int(answer) <= len(routes) else answer
+        answers[name] = route if route in fleet.names else ""
+    return answers

@@ -1,4 +1,4 @@
-"""On which line of a TOML file a key stands, so that a complaint can say where.
+"""Finds the line of each key of a TOML file, so that a message can name it.
 
 `tomllib` gives values without places. This reads only the skeleton (headers, keys, where multi-line values end) of a
 text that `tomllib` has already accepted, so it never has to judge what is valid.
@@ -18,12 +18,12 @@ _OPENERS = ('"""', "'''")
 
 
 def locate(text: str) -> dict[Key, int]:
-    """Line numbers (from 1) of every table header and key; an array of tables counts its entries from "0"."""
+    """Return the line (from 1) of every table header and key; the entries of an array of tables are counted from "0"."""
     lines: dict[Key, int] = {}
     counts: dict[Key, int] = {}
     table: Key = ()
     waiting, depth = "", 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if waiting:
             if waiting in line:
                 waiting = ""
@@ -50,7 +50,7 @@ def locate(text: str) -> dict[Key, int]:
 
 
 def find(lines: dict[Key, int], key: Key) -> int | None:
-    """The line of a key, or of the nearest table around it; None when the file names neither."""
+    """Return the line of a key, or of the nearest table around it; None when the file names neither."""
     for end in range(len(key), 0, -1):
         if (number := lines.get(key[:end])) is not None:
             return number
@@ -62,6 +62,6 @@ def _split(dotted: str) -> Key:
 
 
 def _brackets(line: str) -> int:
-    """Brackets opened less brackets closed, outside strings and comments."""
+    """Count opened less closed brackets, outside of strings and comments."""
     bare = re.sub(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'", "", line).partition("#")[0]
     return sum(bare.count(c) for c in "[{") - sum(bare.count(c) for c in "]}")

@@ -13,12 +13,13 @@ from msgspec import Struct
 Role = Literal["system", "user", "assistant"]
 Rating = Literal["right", "wrong"]
 
-VerdictKind = Literal["route", "answer", "note", "accepted", "chosen"]
+VerdictKind = Literal["route", "answer", "note", "accepted", "chosen", "audit"]
 """What a verdict speaks of.
 
 `route`: the route was right or wrong. `answer`: the route was fine, the answer was not (never a route label).
 `note`: a comment alone. `accepted`: the person pressed enter when asked (a weak label, outside the accuracy).
-`chosen`: asked before sending, the person picked another route.
+`chosen`: asked before sending, the person picked another route. `audit`: the route was right or wrong, answered to the
+question about a turn that was drawn at random.
 """
 
 TurnState = Literal[
@@ -212,6 +213,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     pinned_model: str = ""
     pinned_route: bool = False
     asked: AskReason = ""
+    audit: float = 0.0
+    """Probability, above 0 and at most 1, with which the turn was drawn at random for an audit; 0 when it was not drawn."""
     shadows: tuple[Decision, ...] = ()
     dispatch: Dispatch | None = None
     answer: Answer | None = None
@@ -234,13 +237,17 @@ class Session(Struct, frozen=True, kw_only=True):
     last: str = ""
 
 
+NoticeLevel = Literal["info", "good", "caution", "wrong"]
+"""How much something matters to the person, from news to trouble."""
+
+
 class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something that happened beside the turns: a fallback, a repair, a server that came or went."""
 
     at: str
     tag: str
     text: str
-    level: Literal["info", "good", "caution", "wrong"] = "info"
+    level: NoticeLevel = "info"
     turns: tuple[str, ...] = ()
     by: str = ""
     """Who says it: empty for the program itself, `counts` for what was counted, else the model that observes."""

@@ -1,4 +1,4 @@
-"""What the store keeps to be trained on, beside the turns: examples and conversations of other sources, and rulings on them."""
+"""The tables of training data that no turn made: examples and tool conversations from other sources, and edits of labels."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from tui_router.store.schema import DIALOGUES, EXAMPLES, PENDING, RULINGS, decod
 from tui_router.store.tinydb_table import SQLiteTinyDB
 
 _example = decoder(Example)
-_ruling = decoder(LabelEdit)
+_edit = decoder(LabelEdit)
 _dialogue = decoder(ToolDialogue)
 _pending = decoder(PendingRequest)
 
 
 class TrainingTables:
-    """The part of the store that is not about turns."""
+    """Examples, tool conversations and label edits. Reached as `Store.training`.
 
-    db: SQLiteTinyDB
+    Args:
+        db: The store's database; every change is a transaction of it.
+    """
+
+    def __init__(self, db: SQLiteTinyDB) -> None:
+        self.db = db
 
     def _put(self, table: str, doc_id: int, record: Any) -> None:
         self.db.storage.put(table, {doc_id: json_codec.encode(record)})
@@ -92,14 +97,14 @@ class TrainingTables:
         """All conversations with tools, in the order in which they came."""
         return (_dialogue(raw) for _, raw in self.db.storage.scan(DIALOGUES))
 
-    def rule(self, ruling: LabelEdit) -> None:
-        """Keep what a person decided about an example."""
+    def record_edit(self, edit: LabelEdit) -> None:
+        """Keep a person's edit of a label."""
         with self.db.transaction():
-            self._put(RULINGS, self.db.storage.head(RULINGS)[0], ruling)
+            self._put(RULINGS, self.db.storage.head(RULINGS)[0], edit)
 
-    def rulings(self) -> list[LabelEdit]:
-        """All that was decided about examples, in its order."""
-        return [_ruling(raw) for _, raw in self.db.storage.scan(RULINGS)]
+    def edits(self) -> list[LabelEdit]:
+        """All edits of labels, oldest first."""
+        return [_edit(raw) for _, raw in self.db.storage.scan(RULINGS)]
 
 
 _KEY_BYTES = 8

@@ -141,7 +141,7 @@ class RouterApp(App[None]):
     def _boot(self) -> None:
         self.run_worker(self._start_engine(self.options.demo), group="engine", description="start", exit_on_error=False)
         self.set_interval(_POLL_S, self._poll)
-        self.set_interval(1.0, self._second)
+        self.set_interval(1.0, self._tick)
 
     async def _start_engine(self, demo: bool) -> None:
         from tui_router.store.store_errors import StoreError
@@ -161,7 +161,7 @@ class RouterApp(App[None]):
         try:
             await self._run_engine(config, demo)
         except (StoreError, OSError) as error:
-            self.chat.trouble(one_line(str(error), 300))
+            self.chat.status.report_trouble(one_line(str(error), 300))
 
     def _load(self) -> Config:
         """Read the configuration and import what is heavy, outside the event loop."""
@@ -231,10 +231,10 @@ class RouterApp(App[None]):
             try:
                 await self.engine.poll()
             except StoreError as error:
-                self.chat.trouble(one_line(str(error), 200))
+                self.chat.status.report_trouble(one_line(str(error), 200))
 
-    def _second(self) -> None:
-        self.chat.second()
+    def _tick(self) -> None:
+        self.chat.tick()
 
     # -- actions ---------------------------------------------------------------------------------------------------
     def action_help(self) -> None:
@@ -248,7 +248,7 @@ class RouterApp(App[None]):
         """Back to the conversation."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        self.chat.write()
+        self.chat.navigation.write()
 
     def _enter(self, make: Callable[[Engine], PanelScreen]) -> None:
         """Into a room beside the conversation; before the engine is there, as soon as it is."""
@@ -308,18 +308,18 @@ class RouterApp(App[None]):
 
         demo = self.demo is not None
         config = await asyncio.to_thread(self._load)
-        session = self.chat.session
+        session = self.chat.conversation.session
         self.action_chat()
         await self._stop_engine()
         await self.chat.detach()
         try:
             await self._run_engine(config, demo, session)
         except (StoreError, OSError) as error:
-            self.chat.trouble(one_line(str(error), 300))
+            self.chat.status.report_trouble(one_line(str(error), 300))
 
     def action_sessions(self) -> None:
         """Earlier conversations."""
-        if self.chat.engine is None:
+        if self.chat.conversation.engine is None:
             self._then = self.action_sessions
         elif len(self.screen_stack) == 1:
             self.chat.open_sessions()
@@ -342,12 +342,12 @@ class RouterApp(App[None]):
 
     def action_use_next_model(self) -> None:
         """Leave a model that does not answer for the next one of its chain."""
-        self.chat.use_next_model()
+        self.chat.conversation.use_next_model()
 
     def action_rate_newest(self, mark: str) -> None:
         """Rate the newest turn from anywhere."""
         if len(self.screen_stack) == 1:
-            self.chat.rate_newest(mark)
+            self.chat.verdicts.rate_newest(mark)
 
     def action_new_session(self) -> None:
         """Start another conversation."""
@@ -369,7 +369,7 @@ class RouterApp(App[None]):
 
         def answered(answer: str | None) -> None:
             if answer == "pause":
-                running.ask("pause")
+                running.request_stop("pause")
             if answer in ("keep", "pause"):
                 self.run_worker(self._quit(), group="engine", description="quit", exit_on_error=False)
 
@@ -384,10 +384,10 @@ class RouterApp(App[None]):
         from tui_router.training.runs import all_runs
 
         folder = self.engine.folder
-        return await asyncio.to_thread(lambda: next((run for run in all_runs(folder)[:5] if run.lives()), None))
+        return await asyncio.to_thread(lambda: next((run for run in all_runs(folder)[:5] if run.is_running()), None))
 
     async def _quit(self) -> None:
-        self.chat.leaving()
+        self.chat.before_quit()
         await self._stop_engine()
         self.exit()
 
@@ -410,7 +410,7 @@ class RouterApp(App[None]):
         yield SystemCommand("Export", "Datasets and trained routers, for others", self.action_export)
         yield SystemCommand("Look for servers", "Ask every server what it serves, now", self.action_look_again)
         yield SystemCommand("Try the demo", "Six pretend models, nothing is kept", self.action_try_demo)
-        yield SystemCommand("Stop the answer", "Close the connection and keep what came", self.chat.stop_newest)
+        yield SystemCommand("Stop the answer", "Close the connection and keep what came", self.chat.stop_answer)
         yield SystemCommand("Use the next model", "Leave a model that does not answer", self.action_use_next_model)
         yield SystemCommand("Ask again", "Send the selected request once more", self.chat.retry)
         if self.options.feedback:

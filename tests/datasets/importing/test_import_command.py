@@ -111,7 +111,7 @@ def test_on_a_terminal_what_the_files_do_not_say_is_asked(tmp_path):
     terminal.see("3 kept as examples", seconds=20)
     terminal.kill()
     store = Store(tmp_path / "d")
-    assert [(e.text, e.route) for e in store.examples()] == [
+    assert [(e.text, e.route) for e in store.training.examples()] == [
         ("sortiere die Liste", "code"),
         ("hallo", "simple_chat"),
         ("guten Tag", "simple_chat"),
@@ -151,11 +151,11 @@ def test_a_dry_run_keeps_nothing_a_fault_keeps_nothing_and_twice_is_once(tmp_pat
     said = run(bad, code=1)
     assert said["kept"] == 0 and {f["where"] for f in said["faults"]} == {"bad.jsonl, line 6", "bad.jsonl, line 7"}
     store = Store(tmp_path / "data")
-    assert not list(store.examples()) and not list(store.pending())
+    assert not list(store.training.examples()) and not list(store.training.pending())
     assert run(good, code=0)["kept"] == 4 and run(good, code=0)["kept"] == 0
     assert run(bad, "--skip-faults", code=0)["kept"] == 0
-    assert [e.route for e in store.examples()] == ["tool_use", "code", "reasoning"]
-    assert [one.text for one in store.pending()] == ["hello"]
+    assert [e.route for e in store.training.examples()] == ["tool_use", "code", "reasoning"]
+    assert [one.text for one in store.training.pending()] == ["hello"]
     store.close()
 
 
@@ -188,8 +188,8 @@ def test_the_commands_from_verdict_to_export(tmp_path, capsys):
         (["export"], "needs --out DIR"),
         (["export", "--out", "x", "--format", "xml"], "--format: there is no 'xml'; known: messages"),
         (["export", "--out", "x", "--target", "y"], "--target: there is no 'y'; known: route"),
-        (["bake"], "there is no dataset action 'bake'; known: export, check, import"),
-        (["import"], "needs one or more FILES"),
+        (["bake"], "there is no command 'bake'; known: export, check, import"),
+        (["import"], "dataset import needs FILE"),
         (["import", "f", "--map", "x=y"], "--map: there is no route 'y'"),
         (["import", "f", "--columns", "x"], "--columns is TEXT,ROUTE"),
         (["export", "--kind", "poems", "--out", "x"], "--kind: there is no 'poems'"),

@@ -12,12 +12,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.datasets.tool_dialogues import FLEET, LEARNED, MAIL, SEND, TOOLS, batch, call, said, some, task
+from tests.doubles.lmstudio import LMStudio
 from tui_router.cli import main
 from tui_router.core.tool_dialogue import SCENARIOS
 from tui_router.datasets.exported_dataset import DatasetExportError
 from tui_router.datasets.synthetic.tool_dialogues import ToolsError, read_tools
 from tui_router.datasets.synthetic.tool_export import export
-from tui_router.demo.server import DemoServer
 from tui_router.store.store import Store
 
 
@@ -211,7 +211,7 @@ def valid(function):
 @pytest.mark.parametrize("kind", ["routing", "tool-use"])
 @pytest.mark.timeout(240)
 async def test_an_order_that_is_killed_anywhere_is_carried_out_without_loss_or_repeat(tmp_path, kind):
-    double, count = DemoServer(speed=400), []
+    double, count = LMStudio(speed=400), []
     double.writes = writes(count)
     url = await double.start()
     names = "".join(f'[backends."{name}"]\nremove = true\n' for name in ("Ollama", "llama-server"))
@@ -234,7 +234,7 @@ async def test_an_order_that_is_killed_anywhere_is_carried_out_without_loss_or_r
         ("--n", str(wanted), "--model", "gemma-3-1b") if kind == "routing" else ("--n", "40", "--model", "gpt-oss-20b")
     )
     more = first
-    for fault in ("", "status_500", "die", "empty_stop", "error_frame", "endless", ""):
+    for fault in ("", "status_500", "die", "empty_stop", "error_frame", ""):
         double.faults = {"*": fault} if fault else {}
         seen, later = len(count), rng.randint(1, 3)
         kill = (lambda seen=seen, later=later: len(count) >= seen + later) if not fault else None
@@ -245,7 +245,11 @@ async def test_an_order_that_is_killed_anywhere_is_carried_out_without_loss_or_r
     code, _, err = await run()
     assert code == 0, err
     store = Store(tmp_path / "d")
-    found = [one.text for one in store.examples()] if kind == "routing" else [one.request for one in store.dialogues()]
+    found = (
+        [one.text for one in store.training.examples()]
+        if kind == "routing"
+        else [one.request for one in store.training.dialogues()]
+    )
     store.close()
     assert len(found) == wanted == len(set(found)) and not (tmp_path / "d" / "generation.json").exists()
     out = ["dataset", "export", "--kind", kind, "--source", "generated", "--out", str(tmp_path / "out"), *where]

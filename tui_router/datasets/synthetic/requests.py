@@ -18,7 +18,7 @@ import numpy as np
 from tui_router.core import assets
 from tui_router.core.example import Example, normal
 from tui_router.core.fleet import Fleet
-from tui_router.core.json_reply import find_json_object
+from tui_router.core.json_value import object_in_prose
 from tui_router.core.types import Message
 from tui_router.datasets.near_duplicates import MIN_SIMILARITY
 from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
@@ -108,7 +108,7 @@ def prompt(batch: RequestBatch, fleet: Fleet, known: Sequence[str]) -> tuple[Mes
 
 def parse(text: str) -> list[str] | None:
     """Return the requests in a reply: JSON (also inside prose or a fence), or one a line; None if it is neither."""
-    found = find_json_object(text)
+    found = object_in_prose(text)
     if found is not None and isinstance(found.get("requests"), list):
         return [one for one in found["requests"] if isinstance(one, str)]
     lines = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("```")]

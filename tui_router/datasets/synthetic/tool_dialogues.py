@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from tui_router.core import assets
 from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
-from tui_router.core.json_reply import find_json_object
+from tui_router.core.json_value import object_in_prose
 from tui_router.core.tool_dialogue import SCENARIOS, Call, Scenario, ToolDialogue
 from tui_router.core.types import Message
 from tui_router.datasets.synthetic import requests
@@ -196,7 +196,7 @@ class DialogueTask:
 
     def parse(self, text: str) -> list[Any] | None:
         """Return the conversations in a reply; None if it contains none."""
-        found = find_json_object(text)
+        found = object_in_prose(text)
         if found is None:
             return None
         if isinstance(found.get("conversations"), list):

@@ -117,8 +117,8 @@ class DataScreen(ListScreen):
 
         def read() -> tuple[dict[str, Example], Mapping[str, LabelEdit]]:
             store = self.engine.opened()
-            kept, rulings = self.engine.at_store(lambda: (list(store.examples()), store.rulings()))
-            self.dialogues = self.engine.at_store(lambda: sum(1 for _ in store.dialogues()))
+            kept, rulings = self.engine.at_store(lambda: (list(store.training.examples()), store.training.edits()))
+            self.dialogues = self.engine.at_store(lambda: sum(1 for _ in store.training.dialogues()))
             held = effective_edits(rulings)
             raw = iter_examples(self.all_turns(), kept, fleet)
             return {name_of(one): made for one in raw for made in with_edits([one], held, fleet)}, held
@@ -126,7 +126,7 @@ class DataScreen(ListScreen):
         try:
             self.examples, held = await asyncio.to_thread(read)
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
-            self.say("the store cannot be read")
+            self.set_status("the store cannot be read")
             return
         self._show_sources()
         own = self._own()
@@ -155,17 +155,17 @@ class DataScreen(ListScreen):
     def _show_sources(self) -> None:
         counts = Counter(example.source for example in self.examples.values())
         done = counts["verdict"]
-        self.sources.head.say(f"{done} of {GOAL}")
+        self.sources.head.set_status(f"{done} of {GOAL}")
         rest = ", ".join(f"{source} {n:,}" for source, n in counts.items()) or "none"
         rest += f"; conversations with tools {self.dialogues:,}" if self.dialogues else ""
-        self.sources.rows.put(
+        self.sources.rows.set_lines(
             line(bar(min(1.0, done / GOAL), 40, "$right" if done >= GOAL else "$s1")), line((rest, "$muted")),
             line(("Verdicts make them: y, or n with the right route.", "$muted")) if done < GOAL else line(""),
         )  # fmt: skip
         routes = Counter(example.route for example in self._own().values())
         most = max(routes.values(), default=1)
         missing = self.checkup.starving if self.checkup else {}
-        self.balance.rows.put(
+        self.balance.rows.set_lines(
             *(
                 line(
                     f"{r.name:<13}{routes[r.name]:>6,}  ", bar(routes[r.name] / most, 14, "$s1"),
@@ -174,11 +174,11 @@ class DataScreen(ListScreen):
                 for r in self.engine.config.fleet.routes
             )
         )  # fmt: skip
-        self.say(f"{len(self.examples):,} examples")
+        self.set_status(f"{len(self.examples):,} examples")
 
     def _show(self) -> None:
         if not self.queues:
-            self.queue.rows.put(line(("looking …", "$muted")))
+            self.queue.rows.set_lines(line(("looking …", "$muted")))
             return
         tabs: list[Content] = []
         for place, (_, says) in enumerate(_KINDS):
@@ -187,7 +187,7 @@ class DataScreen(ListScreen):
         doubts = self.queues[self.kind]
         around = self.shown(doubts)
         title = _KINDS[self.kind][1]
-        self.queue.head.say(f"{title}: {self.at + 1} of {len(doubts):,}" if doubts else title)
+        self.queue.head.set_status(f"{title}: {self.at + 1} of {len(doubts):,}" if doubts else title)
         if self.kind == len(_KINDS) - 1 and self.wanted:
             tabs.append(line(("  holding ", "$muted"), self.wanted))
         rows: list[Content] = [*tabs, line("")]
@@ -195,7 +195,7 @@ class DataScreen(ListScreen):
             rows += self._entry(doubt, here=here)
         if not doubts:
             rows.append(line(("none", "$muted")))
-        self.queue.rows.put(*rows)
+        self.queue.rows.set_lines(*rows)
 
     def _entry(self, doubt: Doubt, *, here: bool) -> list[Content]:
         example = doubt.example
@@ -256,7 +256,7 @@ class DataScreen(ListScreen):
 
         def tell(order: GenerationOrder, kept: int, tally: GenerationTally) -> bool:
             said = f"{order.model} writes: {kept} of {order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens; g stops"
-            self.say(said)
+            self.set_status(said)
             return self._writing
 
         self._writing = True
@@ -319,7 +319,7 @@ class DataScreen(ListScreen):
                 self._done.append(("verdict", example.origin))
             else:
                 ruling = LabelEdit(at=now(), example=doubt.name, kind=kind, route=route)
-                await engine.in_store(lambda: engine.opened().rule(ruling))
+                await engine.in_store(lambda: engine.opened().training.record_edit(ruling))
                 self._done.append(("ruling", doubt.name))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
@@ -376,7 +376,7 @@ class DataScreen(ListScreen):
                 await engine.rate(name, None)
             else:
                 ruling = LabelEdit(at=now(), example=name, kind="undone")
-                await engine.in_store(lambda: engine.opened().rule(ruling))
+                await engine.in_store(lambda: engine.opened().training.record_edit(ruling))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
             return

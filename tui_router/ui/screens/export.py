@@ -101,14 +101,14 @@ class ExportScreen(PanelScreen):
 
         def read() -> None:
             store = self.engine.opened()
-            kept, rulings = self.engine.at_store(lambda: (list(store.examples()), store.rulings()))
-            self.dialogues = self.engine.at_store(lambda: list(store.dialogues()))
+            kept, rulings = self.engine.at_store(lambda: (list(store.training.examples()), store.training.edits()))
+            self.dialogues = self.engine.at_store(lambda: list(store.training.dialogues()))
             self.examples = all_examples(self.all_turns(), kept, self.engine.config.fleet, rulings)
 
         try:
             await asyncio.to_thread(read)
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
-            self.say("the store cannot be read")
+            self.set_status("the store cannot be read")
             return
         self._show()
 
@@ -133,13 +133,13 @@ class ExportScreen(PanelScreen):
                 ("private data", c.private, "e-mail, phone, keys, cards, paths"),
                 ("repetitions", "keep" if c.duplicates else "one of each", "requests that are nearly the same"),
             ]
-        from tui_router.training.export.forms import FORMS, QUANTS, SAYS
+        from tui_router.training.export.forms import DESCRIPTIONS, FORMS, QUANTS
 
         run = self._run()
         form = FORMS[self.form_at]
         return [
             ("run", run.id if run else "none finished yet: F5 trains one", run.record.recipe.base if run else ""),
-            ("form", form, SAYS[form]),
+            ("form", form, DESCRIPTIONS[form]),
             ("size", QUANTS[self.quant_at], "f16 is exact, q8_0 half of it, q4_0 a quarter"),
         ]
 
@@ -151,12 +151,12 @@ class ExportScreen(PanelScreen):
             (f" {name} ", "$accent bold underline" if place == self.tab else "$muted")
             for place, name in enumerate(("Dataset", "Model"))
         ]
-        self.say(f"{len(self.examples):,} examples, {len(self.finished)} trained", *tabs)
+        self.set_status(f"{len(self.examples):,} examples, {len(self.finished)} trained", *tabs)
         model = [("o", "promote"), ("c", "copy command"), ("r", "run it")] if self.tab else []
-        self.keys_bar.show(
+        self.keys_bar.set_keys(
             [("x", "export"), ("↑↓←→", "choose"), ("d", "folder"), *model, ("m", "dataset / model"), ("esc", "chat")]
         )
-        self.fields.head.call(("Dataset", "Model")[self.tab])
+        self.fields.head.set_title(("Dataset", "Model")[self.tab])
         rows: list[Content] = []
         values = self._values()
         for place, (name, value, says) in enumerate(values):
@@ -169,27 +169,27 @@ class ExportScreen(PanelScreen):
                 )
             )
             rows.append(line(f"{'':<16}", (one_line(says, 60), "$muted")))
-        self.fields.rows.put(*rows)
-        self.where.rows.put(line(from_home(self._destination() or "")))
+        self.fields.rows.set_lines(*rows)
+        self.where.rows.set_lines(line(from_home(self._destination() or "")))
         self._show_preview()
 
     def _show_preview(self) -> None:
         if self.tab == 1:
-            self.preview.head.call("How it is checked")
-            self.preview.head.say("99% needed")
-            self.preview.rows.put(
+            self.preview.head.set_title("How it is checked")
+            self.preview.head.set_status("99% needed")
+            self.preview.rows.set_lines(
                 line("Held-out requests are sent through it as it will"),
                 line("be served. Unless 99% get the route that the"),
                 line("trained model chose, it is refused, and the stage"),
                 line("named: template, tokenizer, quantisation, adapter."),
             )
             return
-        self.preview.head.call("Preview")
-        self.preview.head.say(f"{_PREVIEW} rows")
+        self.preview.head.set_title("Preview")
+        self.preview.head.set_status(f"{_PREVIEW} rows")
         rows: list[Content] = []
         for row in self._first_rows():
             rows += [*(line((part, "$text")) for part in _shown(row)), line("")]
-        self.preview.rows.put(*(rows or [line((_NONE[self.with_tools], "$muted"))]))
+        self.preview.rows.set_lines(*(rows or [line((_NONE[self.with_tools], "$muted"))]))
 
     def _first_rows(self) -> Iterator[dict[str, Any]]:
         """What the first rows of the dataset would be."""
@@ -225,7 +225,7 @@ class ExportScreen(PanelScreen):
     def action_tab(self) -> None:
         """Dataset or model."""
         self.tab, self.folder = 1 - self.tab, None
-        self.result.rows.put(line(""))
+        self.result.rows.set_lines(line(""))
         self._show()
 
     def action_move(self, by: int) -> None:
@@ -293,7 +293,7 @@ class ExportScreen(PanelScreen):
         self.run_worker(work, group="export", exclusive=True, exit_on_error=False)
 
     def _tell(self, *rows: Content) -> None:
-        self.result.rows.put(*rows)
+        self.result.rows.set_lines(*rows)
         self.call_after_refresh(self.result.scroll_visible, animate=False)  # narrow, it lies below the fields
 
     async def _export_dataset(self) -> None:
@@ -351,7 +351,7 @@ class ExportScreen(PanelScreen):
         self.busy = True
         try:
             self.made = made = await asyncio.to_thread(
-                lambda: export(run, form, quant, folder, llama_cpp=llama, tell=tell)
+                lambda: export(run, form, quant, folder, llama_cpp=llama, on_progress=tell)
             )
         except TrainingError as error:
             self._tell(
@@ -361,9 +361,9 @@ class ExportScreen(PanelScreen):
         finally:
             self.busy = False
         rows = [line(("✓ ", "$right"), f"{form}, {made.size_bytes / 1e6:,.1f} MB")]
-        if made.compared is not None:
-            c = made.compared
-            rows.append(line(("✓ ", "$right"), f"{c.same} of {c.n} the same, within {c.worst:.3f}"))
+        if made.parity is not None:
+            c = made.parity
+            rows.append(line(("✓ ", "$right"), f"{c.same_route} of {c.n} the same, within {c.max_difference:.3f}"))
         else:
             rows += [line(("! ", "$caution"), part) for part in _folded(f"not compared: {made.unchecked}")]
         rows += [line(part) for part in _folded(from_home(made.folder))]

@@ -20,7 +20,7 @@ from tui_router.ui.widgets.lines import line
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
     from tui_router.insight.findings import Finding
-    from tui_router.insight.replay import Move, Replayed
+    from tui_router.insight.replay import Move, ReplayResult
 
 _BY = "Replayed by the rules: the learned router takes them as one of its signs."
 
@@ -38,7 +38,7 @@ class FleetChangeScreen(ListScreen):
     def __init__(self, engine: Engine, finding: Finding) -> None:
         super().__init__(engine)
         self.finding = finding
-        self.replayed: Replayed | None = None
+        self.replayed: ReplayResult | None = None
         self.moves: list[Move] = []
         self.listed, self.change = (
             LinesPane("Turns that would move", "change-moves"),
@@ -60,17 +60,17 @@ class FleetChangeScreen(ListScreen):
         from tui_router.insight.findings import simulate_change
         from tui_router.store.store_errors import StoreError
 
-        self.say("replaying all turns …")
+        self.set_status("replaying all turns …")
         fleet, toml = self.engine.config.fleet, self.finding.toml
         try:
             self.replayed = found = await asyncio.to_thread(lambda: simulate_change(toml, self.all_turns(), fleet))
             otherwise = await asyncio.to_thread(self._without_rules) if found is None else ""
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
-            self.say("the store cannot be read")
+            self.set_status("the store cannot be read")
             return
         if found is None:
-            self.say(otherwise)
-            self.listed.rows.put(line(("It changes nothing that the rules decide by.", "$muted")))
+            self.set_status(otherwise)
+            self.listed.rows.set_lines(line(("It changes nothing that the rules decide by.", "$muted")))
             return
         self.moves = sorted(found.moves, key=lambda move: (not move.fixes, not move.breaks))
         self._show()
@@ -89,7 +89,7 @@ class FleetChangeScreen(ListScreen):
     # -- showing -------------------------------------------------------------------------------------------------
     def _show_change(self) -> None:
         rows: list[Content] = []
-        for part in wrap(one_line(self.finding.says, 300), 46):
+        for part in wrap(one_line(self.finding.text, 300), 46):
             rows.append(line((part, "$text")))
         rows += [line(""), *(line((part, "$strong")) for part in wrap(self.finding.proposal, 46)), line("")]
         rows += [line((part, "$accent")) for part in self.finding.toml.splitlines()]
@@ -99,18 +99,18 @@ class FleetChangeScreen(ListScreen):
             line(("comments stay; u in the report undoes it", "$muted")),
         ]
         rows += [line(""), *(line((part, "$muted")) for part in wrap(_BY, 46))]
-        self.change.rows.put(*rows)
+        self.change.rows.set_lines(*rows)
 
     def _show(self) -> None:
         found = self.replayed
         if found is None:
             return
-        self.say(
-            f"fixes {found.fixes}, breaks {found.breaks}, unrated that would move: {found.unlabelled}; of {plural(found.turns, 'turn')}"
+        self.set_status(
+            f"fixes {found.fixes}, breaks {found.breaks}, unrated that would move: {found.unrated}; of {plural(found.turns, 'turn')}"
         )
         rows = [self._row(move, here=here) for move, here in self.shown(self.moves)]
-        self.listed.head.say(f"{len(self.moves):,}")
-        self.listed.rows.put(*(rows or [line(("no turn would move", "$muted"))]))
+        self.listed.head.set_status(f"{len(self.moves):,}")
+        self.listed.rows.set_lines(*(rows or [line(("no turn would move", "$muted"))]))
 
     def _row(self, move: Move, *, here: bool) -> Content:
         sign, style = ("✓", "$right") if move.fixes else ("✗", "$wrong") if move.breaks else ("·", "$muted")
@@ -145,5 +145,5 @@ class FleetChangeScreen(ListScreen):
         except EditError as error:
             self.notify(one_line(str(error), 300), severity="error", markup=False, timeout=15)
             return
-        self.notify(f"{one_line(edit.says, 100)}; u in the report undoes it", title="applied", markup=False)
+        self.notify(f"{one_line(edit.summary, 100)}; u in the report undoes it", title="applied", markup=False)
         self.app.call_later(self.app.run_action, "reload")

@@ -42,4 +42,4 @@ class MarkdownPage(PanelScreen):
         except OSError as error:
             text = f"{self.path} cannot be read: {error.strerror}"
         await self.text.update(clean(text))
-        self.say(str(self.path))
+        self.set_status(str(self.path))

@@ -73,7 +73,7 @@ class ObserverScreen(ListScreen):
         try:
             self.seen = await self.engine.in_store(lambda: self.engine.opened().observations(_MOST))
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
-            self.say("the store cannot be read")
+            self.set_status("the store cannot be read")
             return
         self._show()
 
@@ -88,12 +88,12 @@ class ObserverScreen(ListScreen):
     def _show(self) -> None:
         fitting = self._fitting()
         only = " ".join(part for part in (self.level and f"level {self.level}", self.tag and f"tag {self.tag}") if part)
-        self.say(f"{plural(len(fitting), 'event')}{f', {only} only' if only else ''}")
+        self.set_status(f"{plural(len(fitting), 'event')}{f', {only} only' if only else ''}")
         rows: list[Content] = []
         width = max(30, self.feed.size.width - 4)
         for one, here in self.shown(fitting):
             rows += self._entry(one, width, here=here)
-        self.feed.rows.put(*(rows or [line(("none", "$muted"))]))
+        self.feed.rows.set_lines(*(rows or [line(("none", "$muted"))]))
         self._show_state()
 
     def _entry(self, one: Observation, width: int, *, here: bool) -> list[Content]:
@@ -133,7 +133,7 @@ class ObserverScreen(ListScreen):
             line((part, "$muted"))
             for part in wrap("A remark that names a turn or a number which the model was not shown is dropped.", 44)
         ]
-        self.state.rows.put(*rows)
+        self.state.rows.set_lines(*rows)
 
     # -- acting --------------------------------------------------------------------------------------------------
     def action_tag(self) -> None:

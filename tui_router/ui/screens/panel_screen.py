@@ -78,14 +78,14 @@ class PanelScreen(Screen[None]):
         yield self.keys_bar
 
     def on_mount(self) -> None:
-        self.keys_bar.show(list(self.keys_shown))
+        self.keys_bar.set_keys(list(self.keys_shown))
         self.first().focus()
-        self.say("reading …")
+        self.set_status("reading …")
 
-    def say(self, text: str, *marks: Part) -> None:
-        """Show the room's name, marks behind it, and a sentence in the top line."""
+    def set_status(self, text: str, *marks: Part) -> None:
+        """Show the screen's name, its tabs, and a sentence in the top line."""
         start: list[Part] = [] if self.has_class("-narrow") else [("tui-router  ", "$strong bold")]
-        self.top.put(line(*start, (f"{self.name_shown} ", "$accent"), *marks, (f" {text}", "$muted")))
+        self.top.set_lines(line(*start, (f"{self.name_shown} ", "$accent"), *marks, (f" {text}", "$muted")))
 
     def action_leave(self) -> None:
         """Back."""

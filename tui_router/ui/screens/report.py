@@ -64,21 +64,23 @@ class ReportScreen(PanelScreen):
         self.run_worker(self._make(), group="report", exclusive=True, exit_on_error=False)
 
     async def _make(self) -> None:
-        from tui_router.insight.report import markdown
-        from tui_router.insight.report_files import Reports, gathered
+        from tui_router.insight.report import to_markdown
+        from tui_router.insight.report_files import Reports, prepare_report
         from tui_router.store.store_errors import StoreError
 
         engine = self.engine
         try:
             await engine.insights.count()
             store, fleet, counts = engine.opened(), engine.config.fleet, engine.insights.counted
-            make = await engine.in_store(lambda: gathered(store, fleet, engine.threshold, self.days, counts=counts))
+            make = await engine.in_store(
+                lambda: prepare_report(store, fleet, engine.threshold, self.days, counts=counts)
+            )
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             await self.text.update("The store cannot be read.")
             return
         made, self.names = await asyncio.to_thread(lambda: (make(), Reports(engine.folder).names()))
         self.report, self.place = made, len(self.names)
-        await self.text.update(clean(markdown(made)))
+        await self.text.update(clean(to_markdown(made)))
         self._show()
 
     # -- findings ------------------------------------------------------------------------------------------------
@@ -90,17 +92,17 @@ class ReportScreen(PanelScreen):
         if self.place < len(self.names):
             of = f"{self.names[self.place]}, kept; {self.place + 1} of {len(self.names)}"
         findings = self.report.findings
-        self.say(f"{of}; {plural(len(findings), 'finding')}" if findings else of)
+        self.set_status(f"{of}; {plural(len(findings), 'finding')}" if findings else of)
         self.at = max(0, min(self.at, len(findings) - 1))
-        self.found.head.say(f"{len(findings)} now")
+        self.found.head.set_status(f"{len(findings)} now")
         rows: list[Content] = []
         width = max(30, self.found.size.width - 4)
         for place, one in enumerate(findings):
             rows += self._entry(one, width, here=place == self.at)
-        self.found.rows.put(*(rows or [line(("none that is more than chance", "$muted"))]))
+        self.found.rows.set_lines(*(rows or [line(("none that is more than chance", "$muted"))]))
 
     def _entry(self, one: Finding, width: int, *, here: bool) -> list[Content]:
-        said = wrap(one_line(one.says, 300), width)
+        said = wrap(one_line(one.text, 300), width)
         rows = [
             line(("› " if here and i == 0 else "  ", "$accent bold"), (part, "$strong" if here else "$text"))
             for i, part in enumerate(said)
@@ -136,7 +138,7 @@ class ReportScreen(PanelScreen):
         if (one := self._hand()) is not None:
             from tui_router.ui.screens.turns import TurnsScreen
 
-            self.app.push_screen(TurnsScreen(self.engine, one_line(one.says, 60), ids=one.turns))
+            self.app.push_screen(TurnsScreen(self.engine, one_line(one.text, 60), ids=one.turns))
 
     def action_try(self) -> None:
         """What the proposal would do, turn by turn."""
@@ -157,22 +159,22 @@ class ReportScreen(PanelScreen):
         except EditError as error:
             self.notify(one_line(str(error), 200), severity="warning", markup=False)
             return
-        self.notify(f"taken back: {one_line(edit.says, 100)}", markup=False)
+        self.notify(f"taken back: {one_line(edit.summary, 100)}", markup=False)
         self.app.call_later(self.app.run_action, "reload")
 
     # -- kept ones -----------------------------------------------------------------------------------------------
     async def action_kept(self, by: int) -> None:
         """A report that was kept, or the one of now."""
-        from tui_router.insight.report import markdown
+        from tui_router.insight.report import to_markdown
         from tui_router.insight.report_files import Reports
 
         if self.report is None:
             return
         self.place = max(0, min(len(self.names), self.place + by))
-        text = markdown(self.report)
+        text = to_markdown(self.report)
         if self.place < len(self.names):
             try:
-                text = Reports(self.engine.folder).text(self.names[self.place])
+                text = Reports(self.engine.folder).read(self.names[self.place])
             except OSError as error:
                 text = f"It cannot be read: {error.strerror}"
         await self.text.update(clean(text))
@@ -186,7 +188,7 @@ class ReportScreen(PanelScreen):
             return
         made, reports = self.report, Reports(self.engine.folder)
         try:
-            name = await asyncio.to_thread(lambda: reports.keep(made))
+            name = await asyncio.to_thread(lambda: reports.save(made))
         except OSError as error:
             self.notify(f"{reports.folder} cannot be written: {error.strerror}", severity="error", markup=False)
             return

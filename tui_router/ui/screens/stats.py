@@ -43,9 +43,9 @@ class AccuracyOverTime(ChartPane):
     def __init__(self) -> None:
         super().__init__("over-time")
 
-    def put(self, metrics: Metrics, champion: str) -> None:
+    def show_metrics(self, metrics: Metrics, champion: str) -> None:
         """Draw what was graded."""
-        lines = sorted(metrics.running.items(), key=lambda item: item[0] != champion)
+        lines = sorted(metrics.outcomes.items(), key=lambda item: item[0] != champion)
         longest = max((len(found) for _, found in lines), default=0)
         self.chart.display = longest >= 2
         series, legend = [], []
@@ -58,12 +58,12 @@ class AccuracyOverTime(ChartPane):
             legend.append(line((f"━ {name} ", f"${color}"), *accuracy(hits, len(found), *wilson(hits, len(found)))))
         if not lines:
             legend = [line(("No turn of this period has a verdict that tells the right route.", "$muted"))]
-        self.legend.put(*legend)
+        self.legend.set_lines(*legend)
         if longest < 2:
             return
         bottom = max(0.0, min(90.0, floor * 100 // 10 * 10))
         ticks = {bottom: f"{bottom:.0f}", (bottom + 100) / 2: f"{(bottom + 100) / 2:.0f}", 100.0: "100"}
-        self.chart.put(
+        self.chart.set_series(
             series, Scale(1, longest, {1.0: "1", float(longest): f"{longest:,} graded"}), Scale(bottom, 100, ticks)
         )
 
@@ -94,7 +94,7 @@ class FirstToken(ChartPane):
     def __init__(self) -> None:
         super().__init__("first-token")
 
-    def put(self, days: Mapping[str, Metrics]) -> None:
+    def show_days(self, days: Mapping[str, Metrics]) -> None:
         """Draw the medians; with a single day there is nothing to draw, only to say."""
         served = Counter({name: 0 for metrics in days.values() for name in metrics.models})
         for metrics in days.values():
@@ -117,13 +117,13 @@ class FirstToken(ChartPane):
                     (f"  n={served[name]:,}", "$muted"),
                 )
             )
-        self.legend.put(*(legend or [line(("no data", "$muted"))]))
+        self.legend.set_lines(*(legend or [line(("no data", "$muted"))]))
         self.chart.display = len(days) > 1 and bool(names)
         if self.chart.display:
             first, last = next(iter(days)), next(reversed(list(days)))
             top = max(0.5, most * 1.1)
             ticks = {0.0: "0", top / 2: f"{top / 2:.1f}", top: f"{top:.1f}"}
-            self.chart.put(
+            self.chart.set_series(
                 series, Scale(1, len(days), {1.0: first[5:], float(len(days)): last[5:]}), Scale(0, top, ticks)
             )
 
@@ -131,7 +131,7 @@ class FirstToken(ChartPane):
 def _first_token(metrics: Metrics, name: str) -> float | None:
     """Seconds, the median of a day."""
     model = metrics.models.get(name)
-    value = model.first_token_ms.at(0.5) if model is not None else None
+    value = model.first_token_ms.quantile(0.5) if model is not None else None
     return value / 1000 if value is not None else None
 
 
@@ -219,7 +219,7 @@ class StatsScreen(PanelScreen):
             """A store that was never counted takes seconds: show the newest turns meanwhile."""
             nonlocal shown
             if time.monotonic() - shown > _PARTIAL_S:
-                self.metrics, shown = self.engine.insights.counted.since(first), time.monotonic()
+                self.metrics, shown = self.engine.insights.counted.total(first), time.monotonic()
                 self._show(f"   counting … {share:.0%}")
 
         try:
@@ -227,11 +227,11 @@ class StatsScreen(PanelScreen):
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             self._title("the store cannot be read")
             return
-        self.metrics = self.engine.insights.counted.since(first)
+        self.metrics = self.engine.insights.counted.total(first)
         self._show()
         if time.monotonic() > self._days_due:  # days pass slowly
-            days = self.engine.insights.counted.days()
-            self.first_token.put({day: metrics for day, metrics in days.items() if day >= first})
+            days = self.engine.insights.counted.by_day()
+            self.first_token.show_days({day: metrics for day, metrics in days.items() if day >= first})
             self._days_due = time.monotonic() + _DAYS_S
 
     # -- showing -------------------------------------------------------------------------------------------------
@@ -240,27 +240,27 @@ class StatsScreen(PanelScreen):
             (f" {i} {name} ", "$accent bold" if i == self.period + 1 else "$muted")
             for i, (name, _) in enumerate(_PERIODS, 1)
         ]
-        self.say(text, *marks)
+        self.set_status(text, *marks)
 
     def _show(self, more: str = "") -> None:
         m = self.metrics
         if m is None or not self.is_mounted:
             return
-        warned = "   only bad turns seem to be rated: the accuracy says little" if m.biased else ""
-        self._title(f"{plural(m.turns, 'turn')}, {m.verdicts.hits:,} rated{warned}{more}")
-        self.over_time.put(m, self.engine.router_service.champion)
-        self.over_time.head.say(line(*rate_parts(m.accuracy)))
+        warned = "   only bad turns seem to be rated: the accuracy says little" if m.only_bad_rated else ""
+        self._title(f"{plural(m.turns, 'turn')}, {m.rated.hits:,} rated{warned}{more}")
+        self.over_time.show_metrics(m, self.engine.router_service.champion)
+        self.over_time.head.set_status(line(*rate_parts(m.accuracy)))
         self._show_numbers(m)
 
     def _show_numbers(self, m: Metrics) -> None:
         cells = self.openings.begin()
         roomy = self.per_route.size.width >= _ROOMY
-        self.per_route.rows.put(*routes(m, cells.of(self.per_route), roomy=roomy))
-        self.routers.rows.put(*routers(m, cells.of(self.routers), self.engine.insights.cost))
-        self.calibration.head.say(f"ECE {m.ece:.3f}" if m.ece is not None else "no data")
-        self.calibration.rows.put(*calibration(m, cells.of(self.calibration)))
-        self.confusion.rows.put(*confusion(m, cells.of(self.confusion)))
-        self.models.rows.put(*models(m, cells.of(self.models)))
+        self.per_route.rows.set_lines(*routes(m, cells.of(self.per_route), roomy=roomy))
+        self.routers.rows.set_lines(*routers(m, cells.of(self.routers), self.engine.insights.cost))
+        self.calibration.head.set_status(f"ECE {m.ece:.3f}" if m.ece is not None else "no data")
+        self.calibration.rows.set_lines(*calibration(m, cells.of(self.calibration)))
+        self.confusion.rows.set_lines(*confusion(m, cells.of(self.confusion)))
+        self.models.rows.set_lines(*models(m, cells.of(self.models)))
 
     # -- opening -------------------------------------------------------------------------------------------------
     def action_move(self, down: int, right: int) -> None:

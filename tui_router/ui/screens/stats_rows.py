@@ -14,7 +14,7 @@ from tui_router.core.types import Turn
 from tui_router.ui.widgets.lines import Part, accuracy, bar, line, percent
 
 if TYPE_CHECKING:
-    from tui_router.insight.metrics import Metrics, Rate, Spread
+    from tui_router.insight.metrics import LogHistogram, Metrics, Rate
 
 Wanted = Callable[[Turn], bool]
 _OFTEN = 0.2
@@ -127,19 +127,19 @@ def routes(m: Metrics, cells: Openings, *, roomy: bool) -> list[Content]:
     def labelled(route: str) -> Wanted:
         return lambda t: (made := grade(t, fleet)) is not None and made.label == route
 
-    most = max(m.routes.values(), default=1) or 1
+    most = max(m.route_turns.values(), default=1) or 1
     space = f"{'':<13}" if roomy else ""
     rows = [line((f"{'':<13}{'turns':>7}  {space}{'decided rightly':<22}{'found':<20}", "$muted"))]
     for route in fleet.routes:
         cells.row()
-        name, count = route.name, m.routes.get(route.name, 0)
+        name, count = route.name, m.route_turns.get(route.name, 0)
         parts: list[Part] = [f"{name:<13}"]
         parts.append(
             cells.cell(f"{count:>7,}", "", f"decided {name}", decided(name, False)) if count else f"{count:>7}"
         )
         parts.append("  ")
         parts += [bar(count / most, 12, "$s1"), " "] if roomy else []
-        right, found = m.by_route.get(name, Rate()), m.recall.get(name, Rate())
+        right, found = m.precision.get(name, Rate()), m.recall.get(name, Rate())
         parts.append(_rate_cell(right, 22, cells, f"rated, decided {name}", decided(name, True)))
         parts.append(_rate_cell(found, 0, cells, f"rightly {name}", labelled(name)))
         rows.append(line(*parts))
@@ -191,16 +191,16 @@ def confusion(m: Metrics, cells: Openings) -> list[Content]:
 
 def calibration(m: Metrics, cells: Openings) -> list[Content]:
     """How often a confidence was right."""
-    from tui_router.insight.metrics import bin_of
+    from tui_router.insight.metrics import calibration_bin
 
     if not m.accuracy.n:
         return [line(("no data", "$muted"))]
 
     def within(place: int) -> Wanted:
-        return lambda t: t.verdict is not None and t.verdict.counts and bin_of(t.decision.confidence) == place
+        return lambda t: t.verdict is not None and t.verdict.counts and calibration_bin(t.decision.confidence) == place
 
     rows = [line((f"{'confidence':<12}{'right':<34}", "$muted"))]
-    for place, (total, rate) in enumerate(m.bins):
+    for place, (total, rate) in enumerate(m.calibration_bins):
         if rate.value is None:
             continue
         cells.row()
@@ -262,10 +262,10 @@ def routers(m: Metrics, cells: Openings, cost: tuple[int, float, int]) -> list[C
         return lambda t: (made := grade(t, fleet)) is not None and made.right(name) is False
 
     rows = [line((f"{'':<13}{'right':<22}{'a decision takes':<20}", "$muted"))]
-    for name, spread in sorted(m.router_ms.items(), key=lambda item: -m.routers.get(item[0], Rate()).n):
+    for name, spread in sorted(m.router_ms.items(), key=lambda item: -m.router_accuracy.get(item[0], Rate()).n):
         cells.row()
-        right = _rate_cell(m.routers.get(name, Rate()), 22, cells, f"{name} was wrong", wrong(name))
-        half, most = spread.at(0.5) or 0.0, spread.at(0.95) or 0.0
+        right = _rate_cell(m.router_accuracy.get(name, Rate()), 22, cells, f"{name} was wrong", wrong(name))
+        half, most = spread.quantile(0.5) or 0.0, spread.quantile(0.95) or 0.0
         rows.append(
             line(f"{name[:12]:<13}", right, f"{half:.1f} ms", (f"  95% {most:.1f} ms  n={spread.n:,}", "$muted"))
         )
@@ -276,11 +276,11 @@ def routers(m: Metrics, cells: Openings, cost: tuple[int, float, int]) -> list[C
     return rows if len(rows) > 1 else [line(("no data", "$muted"))]
 
 
-def _seconds(spread: Spread) -> str:
-    value = spread.at(0.5)
+def _seconds(spread: LogHistogram) -> str:
+    value = spread.quantile(0.5)
     return f"{value / 1000:.1f}s" if value is not None else ""
 
 
-def _whole(spread: Spread) -> str:
-    value = spread.at(0.5)
+def _whole(spread: LogHistogram) -> str:
+    value = spread.quantile(0.5)
     return f"{value:.0f}" if value is not None else ""

@@ -154,7 +154,7 @@ class TrainScreen(PanelScreen):
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             return
         done, most = counts.total(), max(counts.values(), default=1)
-        self.readiness.head.say(f"{done} of {GOAL} validated examples")
+        self.readiness.head.set_status(f"{done} of {GOAL} validated examples")
         rows = [
             line(
                 (f"{place} ", "$muted"), f"{r.name:<14}", bar(counts[r.name] / most, 16, "$s1"), f"{counts[r.name]:>5,}"
@@ -164,7 +164,7 @@ class TrainScreen(PanelScreen):
         if done < GOAL:
             rows.append(line(("below the mark: it will know little of you", "$caution")))
         rows.append(line(("F4 has the label doctor look at them", "$muted")))
-        self.readiness.rows.put(*rows)
+        self.readiness.rows.set_lines(*rows)
 
     # -- showing -------------------------------------------------------------------------------------------------
     def _show(self) -> None:
@@ -173,31 +173,31 @@ class TrainScreen(PanelScreen):
         self.form.display = self.readiness.display = self.preflight.display = fresh
         for pane in (self.loss, self.view, self.log_pane, self.now, self.gate):
             pane.display = not fresh
-        self.keys_bar.show(list(self._NEW_KEYS if fresh else self._RUN_KEYS))
+        self.keys_bar.set_keys(list(self._NEW_KEYS if fresh else self._RUN_KEYS))
         self._show_runs()
         if one is None:
-            self.say("a new run")
-            self.about.head.call("New run")
-            self.about.head.say("")
-            self.about.rows.put(
+            self.set_status("a new run")
+            self.about.head.set_title("New run")
+            self.about.head.set_status("")
+            self.about.rows.set_lines(
                 line("A small model learns your routes, and takes over from the rules"),
                 line("if it passes its gate. It trains by itself; you can go on."),
             )
             self._show_preflight()
             return
-        self.about.head.call("Run")
-        self.about.head.say(one.run.id)
-        self.about.rows.put(*about_rows(one))
+        self.about.head.set_title("Run")
+        self.about.head.set_status(one.run.id)
+        self.about.rows.set_lines(*about_rows(one))
         beside = self.seen[self.other] if 0 <= self.other < len(self.seen) and self.other != self.at else None
         other = (beside.run.id, beside.curve) if beside is not None else None
-        self.loss.put(one.curve, SMOOTHING[self.smoothing], other)
-        self.view.put(one.curve, other)
-        self.log_pane.rows.put(*log_rows(one))
-        self.now.rows.put(*now_rows(one.curve, max(40, self.now.size.width)))
-        self.now.head.say(one.curve.start.device if one.curve.start else "")
-        self.gate.rows.put(*gate_rows(one))
-        self.gate.head.say(one.judged or "fixed before the start")
-        self.say(f"run {one.run.id}, {one.state}")
+        self.loss.show_curve(one.curve, SMOOTHING[self.smoothing], other)
+        self.view.show_curve(one.curve, other)
+        self.log_pane.rows.set_lines(*log_rows(one))
+        self.now.rows.set_lines(*now_rows(one.curve, max(40, self.now.size.width)))
+        self.now.head.set_status(one.curve.start.device if one.curve.start else "")
+        self.gate.rows.set_lines(*gate_rows(one))
+        self.gate.head.set_status(one.judged or "fixed before the start")
+        self.set_status(f"run {one.run.id}, {one.state}")
 
     def _show_runs(self) -> None:
         leading = self.engine.router_service.learner.ensemble.champion_run if self.engine.router_service.learner else ""
@@ -211,25 +211,27 @@ class TrainScreen(PanelScreen):
             rows.append(line((f"{sign} ", style), (f"{one.run.id:<21}", name), f"{score:<13}", (said, "$muted")))
             if one.run.record.notes:
                 rows.append(line((f"  {one_line(one.run.record.notes, 46)}", "$muted")))
-        self.runs.head.say(f"{len(self.seen)}")
-        self.runs.rows.put(*(rows or [line(("none yet", "$muted"))]))
+        self.runs.head.set_status(f"{len(self.seen)}")
+        self.runs.rows.set_lines(*(rows or [line(("none yet", "$muted"))]))
 
     def _show_preflight(self) -> None:
         found = self.found
         if found is None:
-            self.preflight.head.say("")
-            self.preflight.rows.put(line(("f looks at everything and estimates time and memory", "$muted")))
+            self.preflight.head.set_status("")
+            self.preflight.rows.set_lines(line(("f looks at everything and estimates time and memory", "$muted")))
             return
         signs = {"stop": ("✗ ", "$wrong"), "warning": ("! ", "$caution"), "note": ("· ", "$muted")}
         rows: list[Content] = []
         for note in found.notes:
-            rows += [line(signs[note.level] if i == 0 else "  ", part) for i, part in enumerate(folded(note.says, 48))]
+            rows += [
+                line(signs[note.level] if i == 0 else "  ", part) for i, part in enumerate(folded(note.message, 48))
+            ]
         if found.ready:
             rows.append(line(("✓ ", "$right"), f"{found.examples:,} examples, {found.steps:,} steps"))
         if found.seconds:
             rows.append(line(("✓ ", "$right"), f"about {minutes(found.seconds)}, {found.memory_bytes / 1e9:.1f} GB"))
-        self.preflight.head.say("ready" if found.ready else "not yet")
-        self.preflight.rows.put(*rows)
+        self.preflight.head.set_status("ready" if found.ready else "not yet")
+        self.preflight.rows.set_lines(*rows)
 
     # -- a new run -----------------------------------------------------------------------------------------------
     def action_new(self) -> None:
@@ -266,7 +268,7 @@ class TrainScreen(PanelScreen):
             data = beginning.own_dataset(config, folder, recipe, sources)
             return preflight(recipe, data, folder), str(data)
 
-        self.preflight.rows.put(line(("looking …", "$muted")))
+        self.preflight.rows.set_lines(line(("looking …", "$muted")))
         try:
             self.found, data = found, _ = await asyncio.to_thread(look)
             self._show_preflight()
@@ -279,11 +281,11 @@ class TrainScreen(PanelScreen):
             def begin() -> None:
                 from pathlib import Path
 
-                beginning.create(folder, recipe, Path(data), found.data_hash, ensemble).begin()
+                beginning.create(folder, recipe, Path(data), found.data_hash, ensemble).start()
 
             await asyncio.to_thread(begin)
         except (DatasetExportError, StoreError, TrainingError, OSError) as error:
-            self.preflight.rows.put(*(line((part, "$wrong")) for part in folded(str(error), 48)))
+            self.preflight.rows.set_lines(*(line((part, "$wrong")) for part in folded(str(error), 48)))
             return
         self.at = 0
         await self._find()
@@ -303,11 +305,11 @@ class TrainScreen(PanelScreen):
         if one is None:
             return
         if one.state == "running":
-            one.run.ask("pause")
+            one.run.request_stop("pause")
             self.notify("pausing after this step", markup=False)
             return
         if one.state in ("paused", "dead", "failed", "new"):
-            self._do(lambda: one.run.begin(resume=True))
+            self._do(lambda: one.run.start(resume=True))
 
     def action_ask(self, word: str) -> None:
         """Stop a running run: keep what it has learned, or (asked twice) drop it."""
@@ -316,7 +318,7 @@ class TrainScreen(PanelScreen):
             return
         if word == "drop" and not self._twice("drop", "d again drops all that this run has learned"):
             return
-        one.run.ask("keep" if word == "keep" else "drop")
+        one.run.request_stop("stop_and_keep" if word == "keep" else "discard")
         self.notify("stopping after this step", markup=False)
 
     def action_delete(self) -> None:
@@ -358,7 +360,7 @@ class TrainScreen(PanelScreen):
 
         def kept(text: str | None) -> None:
             if text is not None:
-                self._do(lambda: one.run.note(text))
+                self._do(lambda: one.run.set_note(text))
 
         self.app.push_screen(TextDialog(f"Note on run {one.run.id}", one.run.record.notes), kept)
 
@@ -409,7 +411,7 @@ class TrainScreen(PanelScreen):
             return
         self._judging = True
         ensemble, config, folder = learner.ensemble, self.engine.config, self.engine.folder
-        self.gate.head.say("the leader decides the sealed rows …")
+        self.gate.head.set_status("the leader decides the sealed rows …")
         try:
             one.verdict = await asyncio.to_thread(
                 evaluate_run, one.run, config, folder, ensemble.champion, ensemble.champion_run
@@ -418,7 +420,7 @@ class TrainScreen(PanelScreen):
             self.notify(one_line(str(error), 200), severity="error", markup=False)
         finally:
             self._judging = False
-        await self.engine.router_service.look_for_tuned()
+        await self.engine.router_service.load_tuned_router()
         self._show()
 
     def action_promote(self) -> None:

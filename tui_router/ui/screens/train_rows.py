@@ -37,14 +37,14 @@ class Seen:
 
     def read(self) -> bool:
         """Read on; whether there was anything new. Waits for the disk."""
-        from tui_router.training.gate.run_gate import last_verdict
+        from tui_router.training.gate.run_gate import last_result
 
         before = (self.offset, self.state, self.verdict)
-        self.state, self.offset = self.run.read_on(self.curve, self.offset)
+        self.state, self.offset = self.run.read_new_events(self.curve, self.offset)
         if self.state != "running" and before != (self.offset, self.state, self.verdict):
             self.size_bytes = self.run.size_bytes()
         if self.state == "done" and self.verdict is None:
-            self.verdict = last_verdict(self.run)
+            self.verdict = last_result(self.run)
         return before != (self.offset, self.state, self.verdict)
 
 
@@ -73,7 +73,7 @@ def about_rows(one: Seen) -> list[Content]:
             rows.append(line(("paused behind a checkpoint; p goes on", "$caution")))
         case "failed":
             end = curve.end
-            rows += [line((part, "$wrong")) for part in folded(getattr(end, "says", ""), 66)]
+            rows += [line((part, "$wrong")) for part in folded(getattr(end, "message", ""), 66)]
             rows += [line((part, "$muted")) for part in folded(getattr(end, "next", ""), 66)]
     return rows
 
@@ -123,12 +123,12 @@ def gate_rows(one: Seen) -> list[Content]:
         if i == 0
         else line("  ", part)
         for check in verdict.checks
-        for i, part in enumerate(folded(check.says, 38))
+        for i, part in enumerate(folded(check.message, 38))
     ]
     n = max(1, verdict.n)
     score = line(
-        (f"{verdict.mine / n:.1%}", "$strong bold"),
-        (f" against {verdict.champion} {verdict.theirs / n:.1%}, n={verdict.n}", "$muted"),
+        (f"{verdict.candidate_right / n:.1%}", "$strong bold"),
+        (f" against {verdict.champion} {verdict.baseline_right / n:.1%}, n={verdict.n}", "$muted"),
     )
     return [score, *rows, line(("g shows the page" + (", o promotes it" if verdict.passed else ""), "$muted"))]
 

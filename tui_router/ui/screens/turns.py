@@ -68,7 +68,7 @@ class TurnsScreen(ListScreen):
         try:
             await (self._find() if self._wanted is None else self._look_for(self._wanted))
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
-            self.say("the store cannot be read")
+            self.set_status("the store cannot be read")
             return
         del self.turns[MOST:]
         self._done = True
@@ -94,11 +94,11 @@ class TurnsScreen(ListScreen):
         count = plural(len(self.turns), "turn") + ("" if self._done else " …")
         if len(self.turns) == MOST:
             count = f"the newest {MOST}"
-        self.say(f"{self.title_shown}: {count}")
-        self.listed.head.say(line(*accuracy(right, len(rated), *wilson(right, len(rated)))))
+        self.set_status(f"{self.title_shown}: {count}")
+        self.listed.head.set_status(line(*accuracy(right, len(rated), *wilson(right, len(rated)))))
         rows = [self._row(turn, here=here) for turn, here in self.shown(self.turns)]
-        self.listed.rows.put(*(rows or [line(("none" if self._done else "looking …", "$muted"))]))
-        self.detail.rows.put(*(self._details(turn) if (turn := self.in_hand(self.turns)) else ()))
+        self.listed.rows.set_lines(*(rows or [line(("none" if self._done else "looking …", "$muted"))]))
+        self.detail.rows.set_lines(*(self._details(turn) if (turn := self.in_hand(self.turns)) else ()))
 
     def _row(self, turn: Turn, *, here: bool) -> Content:
         sign, style = _mark(turn)
@@ -192,7 +192,7 @@ class TurnsScreen(ListScreen):
             return
         ruling = LabelEdit(at=now(), example=name_of(example), kind="value")
         try:
-            await self.engine.in_store(lambda: self.engine.opened().rule(ruling))
+            await self.engine.in_store(lambda: self.engine.opened().training.record_edit(ruling))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
             return

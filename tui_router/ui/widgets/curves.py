@@ -1,4 +1,4 @@
-"""A training as curves: loss with the held-out loss, and one more that can be chosen; and what it does just now."""
+"""A training as curves: the loss with the held-out loss, another curve of choice, and the newest values."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class LossPane(ChartPane):
     def __init__(self) -> None:
         super().__init__("loss")
 
-    def put(self, curve: Curve, smoothing: float, other: tuple[str, Curve] | None) -> None:
-        """Draw what has been told."""
+    def show_curve(self, curve: Curve, smoothing: float, other: tuple[str, Curve] | None) -> None:
+        """Draw what the run has reported so far."""
         self.chart.display = bool(curve.steps)
         if not curve.steps:
-            self.head.say("")
-            self.legend.put(line((curve.stage or "nothing yet", "$muted")))
+            self.head.set_status("")
+            self.legend.set_lines(line((curve.stage or "nothing yet", "$muted")))
             return
         steps = curve.steps
         losses = smoothed([s.loss for s in steps], smoothing)
@@ -50,13 +50,13 @@ class LossPane(ChartPane):
         series = [replace(one, ys=[min(top, y) for y in one.ys]) for one in series]
         last = float(max(max(one.xs) for one in series))
         ticks = {0.0: "0.0", top / 2: f"{top / 2:.1f}", top: f"{top:.1f}"}
-        self.chart.put(series, _steps(max(last, steps[-1].of)), Scale(0, top, ticks))
+        self.chart.set_series(series, _steps(max(last, steps[-1].of)), Scale(0, top, ticks))
         said: list[Part] = [("━ ", "$s1"), ("train ", "$muted"), (f"{losses[-1]:.3f}", "$strong bold")]
         if curve.evals:
             said += [("   ● ", "$s2"), ("held out ", "$muted"), (f"{curve.evals[-1].loss:.3f}", "$strong bold")]
-        self.head.say(line(*said))
+        self.head.set_status(line(*said))
         beside_it: list[Part] = [(f"   ┄ run {other[0]}", "$s3")] if other is not None else []
-        self.legend.put(line((f"smoothing {smoothing:g}", "$muted"), *beside_it))
+        self.legend.set_lines(line((f"smoothing {smoothing:g}", "$muted"), *beside_it))
 
 
 class ViewPane(ChartPane):
@@ -68,32 +68,32 @@ class ViewPane(ChartPane):
         super().__init__("view")
         self.view = VIEWS[0]
 
-    def put(self, curve: Curve, other: tuple[str, Curve] | None) -> None:
-        """Draw what has been told."""
-        self.head.call(self.view)
+    def show_curve(self, curve: Curve, other: tuple[str, Curve] | None) -> None:
+        """Draw what the run has reported so far."""
+        self.head.set_title(self.view)
         if self.view == VIEWS[0]:
             self._accuracy(curve, other)
             return
         values = [(float(s.step), s.learning_rate if self.view == VIEWS[1] else s.grad_norm) for s in curve.steps]
         self.chart.display = bool(values)
-        self.head.say(f"{values[-1][1]:.2g}" if values else "no data")
-        self.legend.put(line(("v shows another curve", "$muted")))
+        self.head.set_status(f"{values[-1][1]:.2g}" if values else "no data")
+        self.legend.set_lines(line(("v shows another curve", "$muted")))
         if values:
             top = max(y for _, y in values) or 1.0
             ticks = {0.0: "0", top / 2: f"{top / 2:.2g}", top: f"{top:.2g}"}
             series = Series([x for x, _ in values], [y for _, y in values], "s1")
-            self.chart.put([series], _steps(max(values[-1][0], curve.steps[-1].of)), Scale(0, top, ticks))
+            self.chart.set_series([series], _steps(max(values[-1][0], curve.steps[-1].of)), Scale(0, top, ticks))
 
     def _accuracy(self, curve: Curve, other: tuple[str, Curve] | None) -> None:
         evals = curve.evals
         self.chart.display = len(evals) >= 2
         if not evals:
-            self.head.say("no data")
-            self.legend.put(line(("the first comes after some steps", "$muted")))
+            self.head.set_status("no data")
+            self.legend.set_lines(line(("the first comes after some steps", "$muted")))
             return
         last = evals[-1]
         low, high = last.ci95
-        self.head.say(
+        self.head.set_status(
             line(
                 (f"{last.accuracy:.0%}", "$strong bold"), (f" [{low * 100:.0f}-{high * 100:.0f}] n={last.n}", "$muted")
             )
@@ -101,7 +101,7 @@ class ViewPane(ChartPane):
         said: list[Part] = [(f"ECE {last.ece:.3f}, all labels together {last.mass:.0%}", "$muted")]
         if other is not None and other[1].evals:
             said.append((f"   ┄ run {other[0]} {other[1].evals[-1].accuracy:.0%}", "$s3"))
-        self.legend.put(line(*said))
+        self.legend.set_lines(line(*said))
         if len(evals) < 2:
             return
         xs = [float(e.step) for e in evals]
@@ -120,7 +120,7 @@ class ViewPane(ChartPane):
         bottom = max(0.0, min(e.ci95[0] for e in evals) * 100 // 10 * 10)
         ticks = {bottom: f"{bottom:.0f}", (bottom + 100) / 2: f"{(bottom + 100) / 2:.0f}", 100.0: "100"}
         end = max(xs[-1], float(curve.steps[-1].of) if curve.steps else 1.0)
-        self.chart.put(series, _steps(end), Scale(bottom, 100, ticks))
+        self.chart.set_series(series, _steps(end), Scale(bottom, 100, ticks))
 
 
 def _top(losses: Sequence[float]) -> float:

@@ -51,6 +51,7 @@ class RecipeForm(Pane):
 
     def __init__(self) -> None:
         super().__init__(id="recipe")
+        from tui_router.config.validation import field_docs
         from tui_router.training import recipe
 
         self.names = tuple(recipe.shipped())
@@ -58,7 +59,7 @@ class RecipeForm(Pane):
         self.recipe: Recipe = recipe.load(self.recipe_name) if self.recipe_name else recipe.Recipe()
         self.sources = 0
         self._manual = {
-            **recipe.described(), "recipe": "A set of values to begin with, for one base.",
+            **field_docs(recipe.Recipe), "recipe": "A set of values to begin with, for one base.",
             "sources": "What is trained on. The seeds are general; your verdicts are yours.",
         }  # fmt: skip
         self._fields = ("recipe", "sources", *_FIELDS)
@@ -81,9 +82,9 @@ class RecipeForm(Pane):
 
     def _show(self) -> None:
         field = self._fields[self._at]
-        self._rows.put(*(self._row(name) for name in self._fields))
+        self._rows.set_lines(*(self._row(name) for name in self._fields))
         self._help.update(line((self._manual.get(field, ""), "$muted")))
-        self.head.say("←→ change, enter types" if self.has_focus else "")
+        self.head.set_status("←→ change, enter types" if self.has_focus else "")
 
     def _row(self, field: str) -> Content:
         here = self.has_focus and field == self._fields[self._at]
@@ -150,11 +151,11 @@ class RecipeForm(Pane):
 
         event.stop()
         field, text = self._fields[self._at], event.value.strip()
-        tables = {name: table for table, names in recipe.TABLES.items() for name in names}
+        tables = {name: table for table, names in recipe.tables().items() for name in names}
         typed = f'"{text}"' if field == "base" else text
         try:
             made = recipe.parse(
-                f"[{tables[field]}]\n{field} = {typed}" if field in tables else f"{field} = {typed}", "recipe"
+                f"[{tables[field]}]\n{field} = {typed}" if tables[field] else f"{field} = {typed}", "recipe"
             )
         except recipe.RecipeError as error:
             wrong = f"{text!r} is no value of this field" if "TOML" in str(error) else str(error).rpartition(": ")[2]

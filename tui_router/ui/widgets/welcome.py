@@ -35,7 +35,7 @@ class Welcome(Vertical):
 
     def ready(self, note: str = "") -> None:
         """Something can be asked."""
-        self._title.put(line(("Ask anything.", "$strong bold")))
+        self._title.set_lines(line(("Ask anything.", "$strong bold")))
         text: list[Part] = [
             (
                 "The request goes to the model that it belongs to. You see which one and why; one key says whether that was right.",
@@ -45,17 +45,17 @@ class Welcome(Vertical):
         if note:
             text = [(note, "$caution")]
         self._text.update(line(*text))
-        self._servers.put(
+        self._servers.set_lines(
             line(("goto amazon.com", "$text"), ("                an action", "$muted")),
             line(("write a python function", "$text"), ("        code", "$muted")),
             line(("explain transformers", "$text"), ("           an explanation", "$muted")),
             line(("@image photo.jpg what is it?", "$text"), ("   a picture", "$muted")),
         )
-        self._keys.put(keys(("F1", "help"), ("^O", "sessions"), ("^P", "all actions")))
+        self._keys.set_lines(keys(("F1", "help"), ("^O", "sessions"), ("^P", "all actions")))
 
     def no_server(self, backends: Sequence[BackendStatus]) -> None:
         """Nobody answered: what was looked for, and three ways on."""
-        self._title.put(line(("No model server answered.", "$strong bold")))
+        self._title.set_lines(line(("No model server answered.", "$strong bold")))
         self._text.update(
             line(
                 (
@@ -74,8 +74,8 @@ class Welcome(Vertical):
                     ("○ ", "$wrong"), (f"{backend.name:<13}", "$text"), (f"{where:<17} ", "$muted"), (f"{why}   ", "$wrong"), (start, "$text"),
                 )
             )  # fmt: skip
-        self._servers.put(*rows)
-        self._keys.put(
+        self._servers.set_lines(*rows)
+        self._keys.set_lines(
             line(("^R   ", "$accent bold"), "look again", ("  also every 5 s", "$muted")),
             line(("^T   ", "$accent bold"), "try the demo", ("  six pretend models, nothing kept", "$muted")),
             line(("esc  ", "$accent bold"), "go on without answers", ("  routing and rating work", "$muted")),
