@@ -188,7 +188,7 @@ async def test_a_person_may_leave_a_slow_model(world):
     switch.set()
     outcome = await serving
     assert outcome.dispatch.served == "gpt-oss-20b"
-    assert "left by you" in outcome.dispatch.hops[0].reason
+    assert "you switched away" in outcome.dispatch.hops[0].reason
 
 
 async def test_a_cancelled_turn_closes_the_connection(world):

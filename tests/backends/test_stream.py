@@ -14,8 +14,8 @@ def frame(delta=None, finish=None, **more):
     return b"data: " + json.dumps({"choices": [choice], "model": "m", **more}).encode() + b"\n\n"
 
 
-def read(*chunks):
-    stream, text, reasoning = ChatStream(), "", ""
+def read(*chunks, reasons=False):
+    stream, text, reasoning = ChatStream(reasons=reasons), "", ""
     events = [e for chunk in chunks for e in stream.feed(chunk)] + list(stream.close())
     for event in events:
         if isinstance(event, Delta):
@@ -27,9 +27,12 @@ def read(*chunks):
 
 def test_a_plain_answer_with_usage_after_the_end():
     text, _, stream = read(
-        frame({"role": "assistant", "content": None}), frame({"content": "Hel"}), frame({"content": "lo"}), frame({}, "stop"),
+        frame({"role": "assistant", "content": None}),
+        frame({"content": "Hel"}),
+        frame({"content": "lo"}),
+        frame({}, "stop"),
         b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":9}}\n\ndata: [DONE]\n\n',
-    )  # fmt: skip
+    )
     assert (text, stream.finish, stream.prompt_tokens, stream.completion_tokens, stream.model) == (
         "Hello",
         "stop",
@@ -57,11 +60,10 @@ def test_reasoning_between_tags_however_it_is_cut(cut):
     )
 
 
-def test_a_closing_tag_alone_turns_what_came_before_into_reasoning():
-    assert read(frame({"content": "Hm, so "}), frame({"content": "</think>42"}), frame({}, "stop"))[:2] == (
-        "42",
-        "Hm, so ",
-    )
+def test_a_closing_tag_alone_ends_the_reasoning_of_a_model_that_is_known_to_reason():
+    chunks = frame({"content": "Hm, so "}), frame({"content": "</think>42"}), frame({}, "stop")
+    assert read(*chunks, reasons=True)[:2] == ("42", "Hm, so ")
+    assert read(*chunks)[:2] == ("Hm, so </think>42", "")
 
 
 def test_less_than_signs_are_not_swallowed():

@@ -1,12 +1,11 @@
 """The observer: a small served model that is shown recent turns and counts, and writes one remark about them.
 
-Its remarks are not trusted. One that has no known tag, or names a turn or a number that the model was not shown, is dropped;
-the text of the others is handled like any text from a model.
+Its remarks are not trusted. One that has no known tag, or claims what the store does not confirm (`observer_claims`), is
+dropped; the text of the others is handled like any text from a model.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ from tui_router.core.text import clean, one_line
 from tui_router.core.types import Message, Turn
 from tui_router.insight.findings import Finding
 from tui_router.insight.metrics import Metrics
+from tui_router.insight.observer_claims import Facts, rating_of, unsupported_claim
 
 RemarkLevel = Literal["info", "good", "caution", "wrong"]
 TAGS: dict[str, RemarkLevel] = {
@@ -45,13 +45,12 @@ SCHEMA: dict[str, Any] = {
     "required": ["tag", "remark", "turns"],
     "additionalProperties": False,
     "properties": {
-        "tag": {"type": "string", "enum": list(TAGS)},
+        "tag": {"type": "string", "enum": [tag for tag in TAGS if tag != "model_drift"]},  # the tests find drift
         "remark": {"type": "string", "maxLength": MAX_CHARS},
         "turns": {"type": "array", "items": {"type": "integer"}, "maxItems": _MAX_REMARK_TURNS},
     },
 }
 """JSON schema of the reply."""
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 class Remark(Struct, frozen=True):
@@ -69,12 +68,10 @@ class Remark(Struct, frozen=True):
 
 
 class ObserverPrompt(Struct, frozen=True):
-    """What the observer is shown: the question, and the turns and numbers that its remark may name."""
+    """What the observer is shown: the question, and the facts that its remark is checked against."""
 
     messages: tuple[Message, ...]
-    turns: dict[int, str]
-    """Turn number -> turn id."""
-    numbers: frozenset[str]
+    facts: Facts
 
 
 def build_prompt(turns: Sequence[Turn], counts: Metrics, findings: Sequence[Finding]) -> ObserverPrompt:
@@ -91,8 +88,7 @@ def build_prompt(turns: Sequence[Turn], counts: Metrics, findings: Sequence[Find
     found = "\n".join(f"- {one.text}" for one in findings[:_MAX_FINDINGS]) or "- no significant findings"
     rows = "\n".join(_turn_line(turn) for turn in newest)
     text = template.format(numbers=counted, findings=found, turns=rows)
-    numbers = frozenset(_NUMBER.findall(f"{counted}\n{found}\n{rows}"))
-    return ObserverPrompt((Message("user", text),), {turn.number: turn.id for turn in newest}, numbers)
+    return ObserverPrompt((Message("user", text),), Facts({turn.number: turn for turn in newest}, counts, findings))
 
 
 def _count_lines(counts: Metrics) -> list[str]:
@@ -107,9 +103,8 @@ def _count_lines(counts: Metrics) -> list[str]:
 
 
 def _turn_line(turn: Turn) -> str:
-    verdict = turn.verdict
-    rating: str = "not rated" if verdict is None or verdict.rating is None else verdict.rating
-    if verdict is not None and verdict.rating == "wrong" and verdict.route:
+    verdict, rating = turn.verdict, rating_of(turn) or "not rated"
+    if verdict is not None and rating == "wrong" and verdict.route:
         rating = f"wrong, right is {verdict.route}"
     decision, request = turn.decision, one_line(turn.request.text, _REQUEST_CHARS)
     return f"{turn.number}, {decision.route}, {decision.confidence:.0%}, {rating}: {request}"
@@ -129,9 +124,25 @@ def parse_reply(reply: str, prompt: ObserverPrompt) -> Remark | str:
         return "too long"
     if not isinstance(turns, list) or not all(isinstance(n, int) and not isinstance(n, bool) for n in turns):
         return "turns that are no numbers"
-    if any(n not in prompt.turns for n in turns):
+    shown = prompt.facts.turns
+    if any(n not in shown for n in turns):
         return "a turn that it was not shown"
     text = one_line(clean(remark), MAX_CHARS)
-    if any(number not in prompt.numbers for number in _NUMBER.findall(text)):
-        return "a number that it was not shown"
-    return Remark(tag, text, tuple(prompt.turns[n] for n in dict.fromkeys(turns)))
+    if why := _unsupported_tag(tag, [shown[n] for n in turns], prompt.facts) or unsupported_claim(
+        text, turns, prompt.facts
+    ):
+        return why
+    return Remark(tag, text, tuple(shown[n].id for n in dict.fromkeys(turns)))
+
+
+def _unsupported_tag(tag: str, turns: Sequence[Turn], facts: Facts) -> str:
+    """What a tag claims without support; empty when it claims nothing or is confirmed."""
+    ratings = [rating_of(turn) for turn in facts.turns.values()]
+    trouble = bool(facts.findings or facts.counts.failed.hits or "wrong" in ratings)
+    if tag == "all_good" and trouble:
+        return "all good beside trouble"
+    if tag == "red_flag" and not trouble:
+        return "an alarm without trouble"
+    if tag == "correction_needed" and "right" in map(rating_of, turns):
+        return "a correction of a turn that was rated right"
+    return ""
