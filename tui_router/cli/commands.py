@@ -148,7 +148,7 @@ DATASET = (
     ),
     CommandSpec(
         "import",
-        "read requests of other programs into the store; those without a route wait for a label",
+        "read requests from files of other programs into the store",
         "dataset_import.import_files",
         "tui-router dataset import old.csv --map coding=code --dry-run",
         (
