@@ -295,19 +295,21 @@ class VerdictController:
 
     def _strip(self, turn: Turn) -> tuple[Content, Content] | None:
         number = line((f"turn {turn.id.partition('-')[0]}", "$muted"))
-        desk = self.keyboard
+        state = self.keyboard
         if self._note is not None:
-            said = line((f"Write {_ABOUT[self._note[1]]}   ", "$caution bold"), keys(("⏎", "save"), ("esc", "cancel")))
-            return said, line()
-        if turn.id == desk.asking:
+            question = line(
+                (f"Write {_ABOUT[self._note[1]]}   ", "$caution bold"), keys(("⏎", "save"), ("esc", "cancel"))
+            )
+            return question, line()
+        if turn.id == state.asking:
             engine = self._conversation.engine
             routes = len(engine.config.fleet.routes) if engine is not None else 0
             pairs = (("⏎", "send"), (f"1-{routes}", "other route"), ("esc", "cancel"))
             return line(("Not sent yet   ", "$caution bold"), keys(*pairs)), number
         rated = turn.verdict is not None
-        if not self.feedback or turn.state == "cancelled" or (desk.mode != "browse" and desk.target != turn.id):
+        if not self.feedback or turn.state == "cancelled" or (state.mode != "browse" and state.target != turn.id):
             return None
-        if desk.mode == "writing":
+        if state.mode == "writing":
             return None if rated else (keys(("alt+y", "right"), ("alt+n", "wrong"), ("alt+c", "comment")), number)
         card = self._conversation.cards.get(turn.id)
         saved = self._saved_turn == turn.id
