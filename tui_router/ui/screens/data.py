@@ -357,21 +357,14 @@ class DataScreen(ListScreen):
         self._show_sources()
 
     async def _rate(self, example: Example, route: str) -> None:
-        from tui_router.core.types import Verdict
+        from tui_router.core.verdicts import judge
         from tui_router.store.store_errors import UnknownTurnError
 
         engine = self.engine
         turn = await engine.in_store(lambda: engine.opened().find(example.origin))
         if turn is None:
             raise UnknownTurnError(f"turn {example.origin} is gone")
-        right = turn.decision.route == route
-        verdict = Verdict(
-            kind="route",
-            at=now(),
-            rating="right" if right else "wrong",
-            route=None if right else route,
-            source="doctor",
-        )
+        verdict = judge(turn, route, source="doctor")
         await engine.rate(turn.id, verdict)
 
     def action_undo(self) -> None:

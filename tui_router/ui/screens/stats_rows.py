@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Turn
+from tui_router.core.verdicts import decision_was_right
 from tui_router.ui.widgets.lines import Part, accuracy, bar, line, percent
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def routes(m: Metrics, cells: Openings, *, roomy: bool) -> list[Content]:
         return lambda t: (
             t.state != "cancelled"
             and fleet.names.get(t.decision.route, t.decision.route) == route
-            and (not rated or (t.verdict is not None and t.verdict.counts))
+            and (not rated or decision_was_right(t) is not None)
         )
 
     def labelled(route: str) -> Wanted:
@@ -207,7 +208,7 @@ def calibration(m: Metrics, cells: Openings) -> list[Content]:
         return [line(("no data", "$muted"))]
 
     def within(place: int) -> Wanted:
-        return lambda t: t.verdict is not None and t.verdict.counts and calibration_bin(t.decision.confidence) == place
+        return lambda t: decision_was_right(t) is not None and calibration_bin(t.decision.confidence) == place
 
     rows = [line((f"{'confidence':<12}{'share right':<34}", "$muted"))]
     for place, (total, rate) in enumerate(m.calibration_bins):

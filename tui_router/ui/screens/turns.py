@@ -13,6 +13,7 @@ from tui_router.core.clock import local, now
 from tui_router.core.statistics import wilson
 from tui_router.core.text import clean, one_line, plural
 from tui_router.core.types import Turn, Verdict
+from tui_router.core.verdicts import confirm, decision_was_right, judge
 from tui_router.ui.screens.panel_screen import LinesPane, ListScreen
 from tui_router.ui.widgets.lines import Part, accuracy, line, percent
 
@@ -94,13 +95,13 @@ class TurnsScreen(ListScreen):
 
     # -- showing -------------------------------------------------------------------------------------------------
     def _show(self) -> None:
-        rated = [turn for turn in self.turns if turn.verdict is not None and turn.verdict.counts]
-        right = sum(turn.verdict is not None and turn.verdict.rating == "right" for turn in rated)
+        graded = [right for turn in self.turns if (right := decision_was_right(turn)) is not None]
+        hits = sum(graded)
         count = plural(len(self.turns), "turn") + ("" if self._done else " …")
         if len(self.turns) == MOST:
             count = f"the newest {MOST}"
         self.set_status(f"{self.title}: {count}")
-        self.listed.head.set_status(line(*accuracy(right, len(rated), *wilson(right, len(rated)))))
+        self.listed.head.set_status(line(*accuracy(hits, len(graded), *wilson(hits, len(graded)))))
         rows = [self._row(turn, here=here) for turn, here in self.shown(self.turns)]
         self.listed.rows.set_lines(*(rows or [line(("none" if self._done else "reading …", "$muted"))]))
         self.detail.rows.set_lines(*(self._details(turn) if (turn := self.selected(self.turns)) else ()))
@@ -154,7 +155,7 @@ class TurnsScreen(ListScreen):
     def action_right(self) -> None:
         """Rate the decided route as right."""
         if (turn := self.selected(self.turns)) is not None:
-            self._rate(turn, Verdict(kind="route", at=now(), rating="right", route=turn.decision.route))
+            self._rate(turn, confirm(turn))
 
     def action_wrong(self) -> None:
         """Rate the decided route as wrong, and pick the right one."""
@@ -163,8 +164,8 @@ class TurnsScreen(ListScreen):
         from tui_router.ui.screens.route_dialog import RouteDialog
 
         def picked(route: str | None) -> None:
-            if route and route != turn.decision.route:
-                self._rate(turn, Verdict(kind="route", at=now(), rating="wrong", route=route))
+            if route:
+                self._rate(turn, judge(turn, route))
 
         self.app.push_screen(RouteDialog(self.engine.config.fleet, turn.request.text, ""), picked)
 
@@ -217,9 +218,9 @@ def _mark(turn: Turn) -> tuple[str, str]:
     verdict = turn.verdict
     if verdict is None or verdict.rating is None:
         return "·", "$muted"
-    if not verdict.counts:
+    if (right := decision_was_right(turn)) is None:
         return "○", "$caution"
-    return ("✓", "$right") if verdict.rating == "right" else ("✗", "$wrong")
+    return ("✓", "$right") if right else ("✗", "$wrong")
 
 
 def _verdict(turn: Turn) -> list[Part]:

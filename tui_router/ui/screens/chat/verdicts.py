@@ -9,6 +9,7 @@ from textual.screen import Screen
 
 from tui_router.core.clock import now
 from tui_router.core.types import Turn, Verdict
+from tui_router.core.verdicts import confirm, correct, judge
 from tui_router.ui import keyboard
 from tui_router.ui.keyboard import KeyboardState
 from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
@@ -172,7 +173,7 @@ class VerdictController:
             self._rate(turn_id, None)
             return
         self._conversation.show_mark(turn_id, "y")
-        self._rate(turn_id, Verdict(kind="route", at=now(), rating="right", route=turn.decision.route))
+        self._rate(turn_id, confirm(turn))
 
     def _rate(self, turn_id: str, verdict: Verdict | None) -> None:
         work = self._write(turn_id, verdict)
@@ -237,10 +238,8 @@ class VerdictController:
                 self._begin_note(turn_id, value)
         elif value == NONE:
             self._begin_note(turn_id, "none")
-        elif value == turn.decision.route:
-            self._rate(turn_id, Verdict(kind="route", at=now(), rating="right", route=value))
         else:
-            self._rate(turn_id, Verdict(kind="route", at=now(), rating="wrong", route=value))
+            self._rate(turn_id, judge(turn, value))
 
     # -- notes ---------------------------------------------------------------------------------------------------
     @property
@@ -268,7 +267,7 @@ class VerdictController:
         if about == "answer":
             verdict = Verdict(kind="answer", at=now(), rating="wrong", comment=text)
         elif about == "none":
-            verdict = Verdict(kind="route", at=now(), rating="wrong", comment=text)
+            verdict = correct(turn, None, comment=text)
         elif old is not None and old.kind != "note":
             verdict = Verdict(
                 kind=old.kind, at=now(), rating=old.rating, route=old.route, comment=text, source=old.source
