@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.screen import PROGRAM, at, echo, opened
 from tui_router.routing.learned import seeds
@@ -17,6 +18,7 @@ from tui_router.routing.learned import seeds
 def run(count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
+        _chatgpt_export(path)
         for n in (count // 4, count):
             file = path / f"{n}.jsonl"
             _write(file, n)
@@ -30,6 +32,30 @@ def run(count: int) -> None:
                 _timed(f"export {form}", "dataset", "export", "--format", form, "--out", str(out), *where)
                 shutil.rmtree(out)
         _meanwhile(path / f"store-{count}", path / "home")
+
+
+def _chatgpt_export(folder: Path) -> None:
+    """Time a dry run on 1,000 conversations of 40 messages, in the form of ChatGPT's export."""
+    rng, file = random.Random(0), folder / "conversations.json"
+    words = [word for seed in seeds.load() for word in seed.request.text.split()]
+    with file.open("w") as out:
+        for number in range(1000):
+            nodes: dict[str, Any] = {"root": {"id": "root", "message": None, "parent": None, "children": ["0"]}}
+            for place in range(40):
+                role, count = ("assistant", 800) if place % 2 else ("user", 20)
+                content = {"content_type": "text", "parts": [" ".join(rng.choices(words, k=count))]}
+                nodes[str(place)] = {
+                    "id": str(place),
+                    "message": {"author": {"role": role}, "content": content, "recipient": "all", "metadata": {}},
+                    "parent": str(place - 1) if place else "root",
+                    "children": [str(place + 1)] if place < 39 else [],
+                }
+            row = {"title": "", "mapping": nodes, "current_node": "39", "conversation_id": str(number)}
+            out.write(("," if number else "[") + json.dumps(row))
+        out.write("]")
+    print(f"  ChatGPT export of {file.stat().st_size / 1e6:.0f} MB, 20,000 requests")
+    _timed("import --dry-run", "dataset", "import", str(file), "--dry-run", "--data-dir", str(folder / "chatgpt"))
+    _timed("import", "dataset", "import", str(file), "--data-dir", str(folder / "chatgpt"))
 
 
 def _write(file: Path, count: int) -> None:

@@ -24,6 +24,7 @@ from tui_router.config.validation import expected, field_docs
 from tui_router.core.example import Example
 from tui_router.core.fleet import Model, Needs, Route, Trigger
 from tui_router.core.label_edit import LabelEdit
+from tui_router.core.pending_request import PendingRequest
 from tui_router.core.tool_dialogue import ToolDialogue
 from tui_router.core.types import Observation, Promotion
 from tui_router.routing.rules.text_features import SHAPES
@@ -42,6 +43,7 @@ TABLES: dict[str, tuple[type[Struct] | None, str]] = {
     schema.EXAMPLES: (Example, "a running number"),
     schema.RULINGS: (LabelEdit, "a running number"),
     schema.DIALOGUES: (ToolDialogue, "a running number"),
+    schema.PENDING: (PendingRequest, "a running number"),
     schema.COUNTERS: (schema.Counters, "1: there is one record"),
     schema.SETTINGS: (None, "1: there is one record"),
 }

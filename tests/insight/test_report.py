@@ -55,7 +55,9 @@ def test_shadows_are_measured_on_the_same_turns():
 def test_the_report_shows_known_figures_and_no_data_for_the_others():
     made = make_report(some(), FLEET, 0.7, 1, today="2026-03-05")
     text = to_markdown(made)
-    assert "6 turns, 4 rated. Right route: 33% [6-79] n=3." in text
+    assert "6 turns, 4 rated." in text and "of rated turns: 33% [6-79] n=3." in text
+    assert "of all turns: no estimate below 20 answered random checks (0 so far)" in text
+    assert "| not asked about | 6 | 3 | 33% |" in text
     assert "| vision | 0 | no data | no data | 0 |" in text and "No significant findings." in text
     assert "qwen3-coder-30b: served 1, 1 of them as a fallback" in text
     assert "rate a few more turns" in text and "nan" not in text.lower()
@@ -65,7 +67,20 @@ def test_a_period_is_compared_with_the_one_before():
     assert period(7, "2026-03-07") == ("2026-02-22", "2026-03-01", "2026-03-07")
     made = make_report(some(), FLEET, 0.7, 1, today="2026-03-06")
     assert made.metrics.turns == 0 and made.before.turns == 6
-    assert "0 turns, 0 rated. Right route: no data." in to_markdown(made)
+    assert "0 turns, 0 rated." in to_markdown(made) and "of rated turns: no data." in to_markdown(made)
+
+
+def test_with_enough_random_checks_the_report_estimates_the_accuracy_over_all_turns():
+    audit = Verdict(kind="audit", at=DAY, rating="right", route="code")
+    turns = [a_turn("write a python function", id=f"{i}-a", at=DAY, audit=0.2, verdict=audit) for i in range(1, 25)]
+    made = make_report(turns, FLEET, 0.7, 1, today="2026-03-05")
+    found = made.to_dict()
+    assert found["estimate"] == {"value": 1.0, "n": 24, "ci95": [1.0, 1.0]}
+    assert found["audit"] == {"drawn": 24, "answered": 24, "value": 1.0, "ci95": [1.0, 1.0]}
+    assert sum(row["turns"] for row in found["strata"]) == found["turns"] == 24
+    assert found["calibration"]["rests_on"] == "rated turns" and found["calibration"]["n"] == found["accuracy"]["n"]
+    text = to_markdown(made)
+    assert "of all turns: 100% [100-100] n=24" in text and "Random checks: 24 drawn, 24 answered." in text
 
 
 @pytest.mark.parametrize("rated", [True, False])

@@ -148,7 +148,7 @@ DATASET = (
     ),
     CommandSpec(
         "import",
-        "read labelled requests of other programs into the store",
+        "read requests from files of other programs into the store",
         "dataset_import.import_files",
         "tui-router dataset import old.csv --map coding=code --dry-run",
         (

@@ -1,4 +1,4 @@
-"""`dataset import`: labelled requests from files of other programs. A first reading is shown; only then are they kept.
+"""`dataset import`: requests from files of other programs. A first reading is shown; only then are they kept.
 
 On a terminal, what the files leave open is asked: which columns hold the request and its route, and which route a name stands
 for. `--columns` and `--map` answer the same questions.
@@ -10,22 +10,24 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, configuration, emit, folder, notice
 
 if TYPE_CHECKING:
     from tui_router.core.fleet import Fleet
-    from tui_router.datasets.importing import ImportSummary
+    from tui_router.datasets.importing.reader import ImportSummary
     from tui_router.store.store import Store
 
 Question = Callable[[str], str]
 _MOST_QUESTIONS = 30
 """Names that are asked about; the rarer ones are left out. Chosen by hand, not measured."""
+_MOST_REASONS = 10
+"""Reasons that are printed; `--json` has all."""
 
 
 def import_files(args: Namespace) -> int:
-    """Read files, show what is in them, keep it. Raises StoreError."""
+    """Read files and folders, show what is in them, keep it. Raises StoreError."""
     from tui_router.store.store import Store
 
     with closing(Store(folder(args))) as store:
@@ -33,7 +35,7 @@ def import_files(args: Namespace) -> int:
 
 
 def _import(args: Namespace, fleet: Fleet, store: Store) -> int:
-    from tui_router.datasets.importing import ImportReader
+    from tui_router.datasets.importing.reader import ImportReader
 
     paths, names, columns = args.files, _names(args.map or (), fleet), _columns(args.columns)
     asks = sys.stdin.isatty() and sys.stderr.isatty() and not args.json and not args.dry_run
@@ -41,11 +43,11 @@ def _import(args: Namespace, fleet: Fleet, store: Store) -> int:
     def seen() -> ImportSummary:
         reader = ImportReader(fleet, names, columns)
         try:
-            for _ in reader.examples(paths):
+            for _ in reader.requests(paths):
                 pass
         except OSError as error:
             raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
-        return reader.reading()
+        return reader.summary()
 
     found = seen()
     if asks and found.columns and columns is None:
@@ -54,17 +56,20 @@ def _import(args: Namespace, fleet: Fleet, store: Store) -> int:
     if asks and found.unknown:
         names |= _asked_names(found.unknown, names, fleet, _ask)
         found = seen()
-    stopped = bool(found.faults) and not args.skip_faults
+    stopped = bool(found.damaged) and not args.skip_faults
     if not args.json:
         _show(found)
-    kept = 0
-    if not stopped and not args.dry_run and found.read and (not asks or _yes(f"Keep {found.read:,} examples?")):
-        kept = store.training.keep_examples(ImportReader(fleet, names, columns).examples(paths))
-    _show_result(args, found, kept, kept_any=not stopped and not args.dry_run)
-    for fault in found.faults[: args.limit]:
-        notice(f"{fault.where}: {fault.says}")
+    keeps = not stopped and not args.dry_run
+    stored = keeps and found.read > 0 and (not asks or _yes(f"Keep {found.read:,} requests?"))
+    kept = store.training.keep_imported(ImportReader(fleet, names, columns).requests(paths)) if stored else (0, 0)
+    if args.json:
+        emit(_account(found, kept, dry_run=args.dry_run))
+    elif keeps:
+        print(_result(found, kept))
+    for one in found.left_out[: args.limit]:
+        notice(f"{one.where}: {one.why}")
     if stopped:
-        message = f"{len(found.faults):,} rows cannot be read"
+        message = f"{found.damaged:,} records cannot be read"
         hint = "--columns TEXT,ROUTE names the columns; " if found.columns and not columns else ""
         return complain(f"{message}; nothing was kept. {hint}--skip-faults keeps the others", FAILED)
     return DONE
@@ -92,36 +97,39 @@ def _columns(pair: str) -> tuple[str, str] | None:
 
 
 def _show(found: ImportSummary) -> None:
-    from tui_router.datasets.importing import table
-
-    layouts = ", ".join(f"{name} {n:,}" for name, n in found.layouts.items()) or "no known layout"
-    print(f"{found.read:,} examples read: {layouts}")
-    for line in table(found.mapped):
-        print(f"  {cleaned(line)}")
+    print(f"{found.source}: {found.read:,} requests, {found.labelled:,} with a route, {found.pending:,} without")
+    for name, route in sorted(found.mapped.items()):
+        print(f"  {cleaned(name)} → {route}")
     for name, count in found.unknown.items():
         print(f"  no route for {cleaned(name)!r}: {count:,} left out; --map {cleaned(name)!r}=ROUTE takes them in")
-    if found.unlabelled:
-        print(f"  without a verdict: {found.unlabelled:,} left out")
+    for why, count in sorted(found.reasons.items(), key=lambda item: -item[1])[:_MOST_REASONS]:
+        print(f"  left out, {cleaned(why)}: {count:,}")
 
 
-def _show_result(args: Namespace, found: ImportSummary, kept: int, *, kept_any: bool) -> None:
-    if args.json:
-        emit(
-            {
-                "read": found.read,
-                "kept": kept,
-                "dry_run": args.dry_run,
-                "layouts": found.layouts,
-                "mapped": found.mapped,
-                "unlabelled": found.unlabelled,
-                "unknown": found.unknown,
-                "faults": [{"where": fault.where, "says": fault.says} for fault in found.faults],
-            }
-        )
-    elif kept_any and (kept or not found.read):
-        print(f"{kept:,} kept, {found.read - kept:,} were there already")
-    elif kept_any:
-        print("nothing new was kept")
+def _result(found: ImportSummary, kept: tuple[int, int]) -> str:
+    examples, pending = kept
+    if not examples and not pending:
+        return "nothing new was kept"
+    waiting = f", {pending:,} wait for a label" if pending else ""
+    return f"{examples:,} kept as examples{waiting}; {found.read - examples - pending:,} were there already"
+
+
+def _account(found: ImportSummary, kept: tuple[int, int], *, dry_run: bool) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    return {
+        "source": found.source,
+        "read": found.read,
+        "labelled": found.labelled,
+        "pending": found.pending,
+        "left_out": [{"where": one.where, "why": one.why} for one in found.left_out],
+        "kept": sum(kept),
+        "dry_run": dry_run,
+        "layouts": found.shapes,
+        "mapped": found.mapped,
+        "unlabelled": found.pending,
+        "unknown": found.unknown,
+        "faults": [{"where": one.where, "says": one.why} for one in found.left_out if one.damaged],
+    }
 
 
 def _ask(question: str) -> str:

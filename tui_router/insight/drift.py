@@ -20,6 +20,7 @@ from msgspec import Struct, field
 from tui_router.core.fleet import Fleet
 from tui_router.core.statistics import wilson
 from tui_router.core.types import Turn
+from tui_router.core.verdicts import decision_was_right
 
 DriftSubject = Literal["requests", "fleet", "outcomes"]
 TURNS_PER_FALSE_ALARM = 1000
@@ -229,8 +230,8 @@ def _fleet_properties(known: Sequence[Turn]) -> Iterator[Property]:
 
 
 def _is_wrong(turn: Turn) -> bool | None:
-    verdict = turn.verdict
-    return None if verdict is None or not verdict.counts else verdict.rating == "wrong"
+    right = decision_was_right(turn)
+    return None if right is None else not right
 
 
 def _is_unanswered(turn: Turn) -> bool | None:

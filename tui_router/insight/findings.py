@@ -25,6 +25,7 @@ from tui_router.core.fleet import Fleet, Route, Trigger
 from tui_router.core.statistics import overlap, tail
 from tui_router.core.text import one_line
 from tui_router.core.types import Request, Turn
+from tui_router.core.verdicts import decision_was_right, labelled_route
 from tui_router.insight.replay import ReplayResult, replay
 from tui_router.routing.ensemble.grading import grade
 from tui_router.routing.evaluation.parallel import by_rules
@@ -164,10 +165,10 @@ def _misleading_triggers(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Findin
     seen: Counter[int] = Counter()
     rated = wrong_in_all = 0
     for turn in turns:
-        if turn.verdict is None or not turn.verdict.counts:
+        if (right := decision_was_right(turn)) is None:
             continue
         rated += 1
-        is_wrong = turn.verdict.rating == "wrong"
+        is_wrong = not right
         wrong_in_all += is_wrong
         decided = fleet.names.get(turn.decision.route)
         for hit in rules.evidence(turn.request).hits:
@@ -313,8 +314,8 @@ def _threshold_too_high(turns: Sequence[Turn], threshold: float) -> Iterable[Fin
 def _groups_that_differ(turns: Sequence[Turn]) -> Iterable[Finding]:
     """Sessions and times of day with far more wrong decisions than usual (binomial test)."""
     groups: defaultdict[str, list[Turn]] = defaultdict(list)
-    rated = [turn for turn in turns if turn.verdict is not None and turn.verdict.counts]
-    wrong = {turn.id for turn in rated if turn.verdict is not None and turn.verdict.rating == "wrong"}
+    rated = [turn for turn in turns if decision_was_right(turn) is not None]
+    wrong = {turn.id for turn in rated if not decision_was_right(turn)}
     for turn in rated:
         hour = local(turn.at).hour // _HOURS * _HOURS
         groups[f"between {hour}:00 and {hour + _HOURS}:00"].append(turn)
@@ -335,8 +336,8 @@ def _groups_that_differ(turns: Sequence[Turn]) -> Iterable[Finding]:
 
 def _unhandled(turns: Sequence[Turn]) -> Iterable[Finding]:
     """Whether unusually many wrong decisions have no right route (binomial test)."""
-    wrong = [t for t in turns if t.verdict is not None and t.verdict.counts and t.verdict.rating == "wrong"]
-    without_route = [t for t in wrong if t.verdict is not None and not t.verdict.route]
+    wrong = [turn for turn in turns if decision_was_right(turn) is False]
+    without_route = [turn for turn in wrong if labelled_route(turn) is None]
     p = tail(len(without_route), len(wrong), _USUALLY_WITHOUT_ROUTE)
     if len(without_route) >= _MIN_CONFUSED and p <= SIGNIFICANCE:
         yield Finding(

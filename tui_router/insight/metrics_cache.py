@@ -25,7 +25,7 @@ _GROUP_BUCKETS = 32
 """Buckets whose sum is kept; a change in one of them costs the sum of its group again. Chosen by hand, not measured."""
 _TOTAL = -1
 """Key of the sum of all groups."""
-_FORMAT = 2
+_FORMAT = 3
 """Raised when `Metrics` changes: a file of another format is counted anew."""
 FILE = "counted.msgpack"
 
@@ -119,6 +119,15 @@ class MetricsCache:
             for bucket in sorted(buckets):
                 for day, metrics in buckets[bucket].items():
                     days.setdefault(day, Metrics()).merge(metrics)
+        return dict(sorted(days.items()))
+
+    def turns_by_day(self) -> dict[str, int]:
+        """Return local day -> turns, oldest day first. Cheap: it merges no metrics."""
+        days: dict[str, int] = {}
+        with self._lock:
+            for bucket in self._state.buckets.values() if self._state else ():
+                for day, metrics in bucket.items():
+                    days[day] = days.get(day, 0) + metrics.turns
         return dict(sorted(days.items()))
 
     def save(self) -> None:

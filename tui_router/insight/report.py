@@ -13,6 +13,7 @@ from tui_router.core.fleet import Fleet
 from tui_router.core.text import one_line, plural
 from tui_router.core.types import Observation, Turn
 from tui_router.insight.drift import Drift, find_drifts
+from tui_router.insight.estimate import MIN_AUDITS, StrataCounts, Stratum
 from tui_router.insight.findings import Finding, find_findings
 from tui_router.insight.metrics import Metrics, ModelUsage, Rate, metrics_of, newest_first
 from tui_router.insight.metrics_cache import MetricsCache
@@ -30,6 +31,13 @@ _EXAMPLES = 3
 _EXAMPLE_CHARS = 100
 _MAX_REMARKS = 8
 _REMARK_CHARS = 300
+_STRATUM_NAMES: dict[Stratum, str] = {
+    "unsure": "asked about, unsure",
+    "informative": "asked about, informative",
+    "audited": "drawn for a random check",
+    "unasked": "not asked about",
+    "pinned": "pinned to a route",
+}
 _NOT_MODELS = ("", "counts")
 """Values of `Observation.by` that name no model: the program itself, and what was found in the counts."""
 
@@ -61,7 +69,11 @@ class Report(Struct, frozen=True):
             "period": {"first": self.first, "last": self.last},
             "made": self.made_at,
             **self.metrics.to_dict([route.name for route in self.fleet.routes]),
-            "before": {"turns": self.before.turns, "accuracy": self.before.accuracy.to_dict()},
+            "before": {
+                "turns": self.before.turns,
+                "accuracy": self.before.accuracy.to_dict(),
+                "estimate": self.before.strata.estimate().to_dict(),
+            },
             "findings": [to_builtins(one) for one in self.findings],
             "drift": [to_builtins(one) for one in self.drift],
             "observer": {
@@ -154,7 +166,8 @@ def to_markdown(report: Report) -> str:
     """Return the report as Markdown, for people."""
     m = report.metrics
     title = report.last if report.first == report.last else f"{report.first} to {report.last}"
-    lines = [f"# Router report, {title}", "", *_summary(report), "", "## By route", ""]
+    lines = [f"# Router report, {title}", "", *_summary(report), ""]
+    lines += ["## By route", "", "Precision and recall are counted on rated turns only.", ""]
     lines += ["| route | turns | precision | recall | labelled |", "| --- | --- | --- | --- | --- |"]
     labelled = report.labelled()
     for name, known in labelled.items():
@@ -164,6 +177,7 @@ def to_markdown(report: Report) -> str:
     if len(m.router_accuracy) > 1:
         lines += ["", "## Routers", "", "Counted on rated turns only.", ""]
         lines += [f"- {name}: {format_rate(rate)}" for name, rate in m.router_accuracy.items()]
+    lines += ["", "## Strata", "", *_strata_lines(m.strata)]
     lines += ["", "## Findings", "", *(_finding_lines(report) or ["No significant findings."])]
     lines += ["", "## Drift", "", *(_drift_lines(report) or ["No drift found in requests, models or outcomes."])]
     if report.remarks:
@@ -186,21 +200,46 @@ def format_rate(rate: Rate) -> str:
     return f"{rate.value:.0%} [{low * 100:.0f}-{high * 100:.0f}] n={rate.n:,}"
 
 
+def format_estimate(strata: StrataCounts) -> str:
+    """Format the estimate over all turns as `88% [80-93] n=84`, or say how many random checks it needs."""
+    found = strata.estimate()
+    if found.value is None:
+        return f"no estimate below {MIN_AUDITS} answered random checks ({strata.audits_answered} so far)"
+    low, high = found.ci95
+    return f"{found.value:.0%} [{low * 100:.0f}-{high * 100:.0f}] n={found.n:,}"
+
+
 def _summary(report: Report) -> list[str]:
     m, before = report.metrics, report.before
-    lines = [f"{plural(m.turns, 'turn')}, {m.rated.hits:,} rated. Right route: {format_rate(m.accuracy)}."]
+    lines = [
+        f"{plural(m.turns, 'turn')}, {m.rated.hits:,} rated. Right route, of all turns: {format_estimate(m.strata)}; "
+        f"of rated turns: {format_rate(m.accuracy)}."
+    ]
     if before.turns:
-        lines.append(f"The period before: {plural(before.turns, 'turn')}, right route {format_rate(before.accuracy)}.")
+        lines.append(
+            f"The period before: {plural(before.turns, 'turn')}, right route, of all turns: {format_estimate(before.strata)}; "
+            f"of rated turns: {format_rate(before.accuracy)}."
+        )
+    if m.strata.audits_drawn:
+        lines.append(f"Random checks: {m.strata.audits_drawn:,} drawn, {m.strata.audits_answered:,} answered.")
     if m.only_bad_rated:
         lines.append(
             "Few turns are rated, and most of those wrong. If only bad turns are rated, the accuracy says little."
         )
     if m.ece is not None:
-        lines.append(f"Confidence and accuracy differ by {m.ece * 100:.0f} points on average (ECE).")
+        lines.append(f"Confidence and accuracy of rated turns differ by {m.ece * 100:.0f} points on average (ECE).")
     lines.append(
         f"Asked you first: {format_rate(m.asked)}. Served by a fallback: {format_rate(m.fallbacks)}. "
         f"No answer: {format_rate(m.failed)}."
     )
+    return lines
+
+
+def _strata_lines(strata: StrataCounts) -> list[str]:
+    lines = ["| turns that were | turns | graded | right of these |", "| --- | --- | --- | --- |"]
+    for row in strata.rows():
+        value = "no data" if row.value is None else f"{row.value:.0%}"
+        lines.append(f"| {_STRATUM_NAMES[row.name]} | {row.turns:,} | {row.graded:,} | {value} |")
     return lines
 
 

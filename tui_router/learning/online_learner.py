@@ -102,7 +102,7 @@ class OnlineLearner:
         self.ensemble = RouterEnsemble(
             [self.learned, self.rules], shipped().accuracy, settings.router, ["llm"] if settings.llm_router else []
         )
-        self.asked = QueryBudget(settings.asks_a_day)
+        self.asked = QueryBudget(max(0, settings.asks_a_day - 1))  # one of the day's questions is the random audit
         self._fit_from = REFIT_EVERY
         """Labels from which on the person's own model is fitted again."""
         self._since_fit = 0

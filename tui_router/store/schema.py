@@ -16,8 +16,8 @@ SCHEMA = 2
 
 TURNS, VERDICTS, SESSIONS = "turns", "verdicts", "sessions"
 OBSERVATIONS, LEADS, SETTINGS, COUNTERS = "observations", "leads", "settings", "counters"
-EXAMPLES, RULINGS, DIALOGUES = "examples", "rulings", "dialogues"
-TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, LEADS, SETTINGS, COUNTERS, EXAMPLES, RULINGS, DIALOGUES)
+EXAMPLES, RULINGS, DIALOGUES, PENDING = "examples", "rulings", "dialogues", "pending"
+TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, LEADS, SETTINGS, COUNTERS, EXAMPLES, RULINGS, DIALOGUES, PENDING)
 
 
 class StoredTurn(Turn, frozen=True, kw_only=True):

@@ -140,7 +140,7 @@ class KeyboardState:
 
     # -- keys -----------------------------------------------------------------------------------------------------
     def press(self, key: str, character: str | None, now: float, empty: bool) -> list[Action] | None:
-        """What a key does; None when it is not the desk's and goes to the widget that has the focus.
+        """What a key does; None when the keyboard's state has no use for it and it goes to the widget that has the focus.
 
         Args:
             key: Textual's name of the key.

@@ -153,7 +153,8 @@ class Card(Vertical):
         if verdict.kind == "accepted":
             return line(("≈ accepted", "$muted"))
         if verdict.rating == "right":
-            return line(("✓ right", "$right"))
+            own_route = turn.route != turn.decision.route
+            return line((f"✓ {turn.route} right" if own_route else "✓ right", "$right"))
         return line((f"↻ {verdict.route}" if verdict.route else "✗ wrong", "$wrong"))
 
     def _route_line(self) -> Content:
@@ -164,9 +165,6 @@ class Card(Vertical):
             if sure == below:
                 sure = f"{decision.confidence:.1%}"
             sure = f"not sure: {decision.route} {sure}, below your {below}"
-            if turn.asked == "worth":
-                share = percent(decision.confidence)
-                sure = f"Is {decision.route} right? ({share}) One of today's teaching questions"
             return line(("? ", "$caution bold"), (sure, "$caution"))
         served = dispatch.served if dispatch and dispatch.served else turn.pinned_model or self.fleet_model(turn.route)
         p = decision.probability(turn.route)
@@ -430,6 +428,14 @@ def _reason(reason: str) -> str:
     return reason if reason.startswith(("is ", "has ", "cannot ")) else f"failed ({reason})"
 
 
+def _question(turn: Turn) -> str:
+    if turn.audit:
+        return f"Random check: was {turn.route} right?"
+    if turn.asked == "worth":
+        return f"A teaching question: was {turn.route} right?"
+    return "Right route?"
+
+
 def rating_line(turn: Turn, *, mark: str, saved: bool, error: str) -> Content:
     """The strip above the prompt for a turn that can be rated: the question, or what became of the verdict.
 
@@ -446,7 +452,7 @@ def rating_line(turn: Turn, *, mark: str, saved: bool, error: str) -> Content:
         return line((f"{word} …  ", "$muted"))
     verdict = turn.verdict
     if verdict is None:
-        question = ("undone, saved   ", "$muted") if saved else ("Right route?   ", "$strong")
+        question = ("undone, saved   ", "$muted") if saved else (f"{_question(turn)}   ", "$strong")
         return line(question, keys(("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next")))
     if verdict.kind == "note":
         result = ("note, saved", "$muted")

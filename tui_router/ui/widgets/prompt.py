@@ -18,7 +18,7 @@ from tui_router.ui.widgets.lines import line
 PASTE_LINES, PASTE_CHARACTERS = 30, 3000
 """A longer paste is shown as one line that stands for it. Chosen by hand, not measured."""
 _PLACE = re.compile(r"\[pasted text (\d+): [\d,]+ lines?, [\d,]+ characters\]")
-HINT = "Ask anything.  @image adds a picture, / commands, ↑ earlier requests."
+HINT = "Ask anything.  @image adds a picture, / commands, ↑ history"
 
 
 class PromptText(TextArea):

@@ -109,20 +109,20 @@ class ChatScreen(Screen[None]):
 
     def _keys(self) -> list[tuple[str, str]]:
         """The keys that work now, most used first."""
-        desk, running = self.verdicts.keyboard, self.conversation.is_answering
+        state, running = self.verdicts.keyboard, self.conversation.is_answering
         ends = [("F1", "help"), ("^P", "all actions")]
         if self.verdicts.menu_open:
             return [("⏎", "confirm"), ("esc", "close"), *ends]
-        if desk.mode == "browse":
+        if state.mode == "browse":
             pairs = [("esc", "stop answer")] if running else []
             if self.verdicts.feedback:
-                pairs += [("y n c", "rate"), *([("u", "undo")] if desk.rated else [])]
+                pairs += [("y n c", "rate"), *([("u", "undo")] if state.rated else [])]
             return [*pairs, ("j k", "turns"), ("i", "write"), ("z", "enlarge"), ("?", "help"), ("^P", "all actions")]
         if not self.conversation.cards and self.status.offers_demo:
             return [("^R", "look again"), ("^T", "try the demo"), ("esc", "go on"), *ends]
-        if desk.asking and desk.mode == "rating":
+        if state.asking and state.mode == "rating":
             return [("⏎", "send"), ("1-6", "other route"), ("esc", "cancel"), *ends]
-        goes_on = desk.mode == "rating" and not self.widgets.prompt.area.text
+        goes_on = state.mode == "rating" and not self.widgets.prompt.area.text
         pairs = [("⏎", "next" if goes_on else "send"), ("esc", "browse, stop" if running else "browse")]
         return [*pairs, ("^O", "sessions"), *ends]
 
@@ -262,12 +262,17 @@ class ChatScreen(Screen[None]):
     def press(self, event: events.Key) -> bool:
         """Handle a key before the focused widget does; True when it is used up."""
         self._last_key_at = time.monotonic()
-        desk = self.verdicts.keyboard
-        if event.key == "escape" and desk.mode == "writing" and not self.conversation.cards and self.status.offers_demo:
+        state = self.verdicts.keyboard
+        if (
+            event.key == "escape"
+            and state.mode == "writing"
+            and not self.conversation.cards
+            and self.status.offers_demo
+        ):
             self.status.continue_without_server()
             return True
         character = event.character if event.is_printable else None
-        actions = desk.press(event.key, character, event.time, not self.widgets.prompt.area.text)
+        actions = state.press(event.key, character, event.time, not self.widgets.prompt.area.text)
         if actions is None:
             return False
         for action in actions:

@@ -1,4 +1,4 @@
-"""Older logs, our exports and plain files, and that nothing is half imported."""
+"""`dataset import`: older logs, our own exports and plain files; nothing is half imported."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
 from tui_router.cli import main
 from tui_router.core.example import Example
 from tui_router.datasets.export import ExportOptions, export
-from tui_router.datasets.importing import ImportReader
+from tui_router.datasets.importing.reader import ImportReader
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.store.store import Store
 
@@ -44,7 +44,8 @@ LOG = [
 
 def read(paths, fleet=FLEET, **more):
     reader = ImportReader(fleet, **more)
-    return list(reader.examples(paths)), reader.reading()
+    found = list(reader.requests(paths))
+    return [one for one in found if isinstance(one, Example)], reader.summary()
 
 
 def file(path, rows):
@@ -61,7 +62,7 @@ def test_older_logs_with_feedback_in_the_row_and_later(tmp_path, name):
         ("fix my loop", "code"),
         ("prove it", "reasoning"),
     ]
-    assert found.unlabelled == 1 and not found.faults
+    assert found.pending == 1 and not found.damaged
     assert found.mapped == {"qwen3-coder-30b": "code", "ministral-14b-reasoning": "reasoning"}
 
 
@@ -78,12 +79,12 @@ def test_older_seeds_and_names_that_lead_nowhere(tmp_path):
 
 
 def test_columns_of_any_name(tmp_path):
-    rows = [{"frage": "sortiere die Liste", "ziel": "code"}, {"frage": "hallo"}]
+    rows = [{"frage": "sortiere die Liste", "ziel": "Programmieren"}, {"frage": "hallo"}, {"ziel": "code"}]
     examples, found = read([file(tmp_path / "own.jsonl", rows)])
-    assert not examples and found.columns == ("frage", "ziel") and "frage, ziel" in found.faults[0].says
-    examples, found = read([tmp_path / "own.jsonl"], columns=("frage", "ziel"))
-    assert [(e.text, e.route) for e in examples] == [("sortiere die Liste", "code")]
-    assert [f.where.rpartition(", ")[2] for f in found.faults] == ["line 2"]
+    assert not examples and found.columns == ("frage", "ziel") and "frage, ziel" in found.left_out[0].why
+    examples, found = read([tmp_path / "own.jsonl"], columns=("frage", "ziel"), names={"Programmieren": "code"})
+    assert [(e.text, e.route) for e in examples] == [("sortiere die Liste", "code")] and found.pending == 1
+    assert [one.where for one in found.left_out if one.damaged] == ["own.jsonl, line 3"]
 
 
 def test_on_a_terminal_what_the_files_do_not_say_is_asked(tmp_path):
@@ -103,11 +104,11 @@ def test_on_a_terminal_what_the_files_do_not_say_is_asked(tmp_path):
         ("holds the route", "ziel"),
         ("plaudern (2 rows) is which", "simple_chat"),
         ("Programmieren (1 rows) is which", "2"),
-        ("Keep 3 examples?", "y"),
+        ("Keep 3 requests?", "y"),
     ):
         terminal.see(question, seconds=20)
         terminal.press(answer, "enter")
-    terminal.see("3 kept", seconds=20)
+    terminal.see("3 kept as examples", seconds=20)
     terminal.kill()
     store = Store(tmp_path / "d")
     assert [(e.text, e.route) for e in store.training.examples()] == [
@@ -132,7 +133,7 @@ def test_our_own_exports_come_back(tmp_path, form):
     )
     files = [p for p in (tmp_path / "out").iterdir() if p.name != "README.md"]
     read_again, found = read(sorted(files))
-    assert {(e.text, e.route) for e in read_again} == {(e.text, e.route) for e in examples} and not found.faults
+    assert {(e.text, e.route) for e in read_again} == {(e.text, e.route) for e in examples} and not found.damaged
 
 
 def test_a_dry_run_keeps_nothing_a_fault_keeps_nothing_and_twice_is_once(tmp_path, capsys):
@@ -145,14 +146,16 @@ def test_a_dry_run_keeps_nothing_a_fault_keeps_nothing_and_twice_is_once(tmp_pat
         assert main.run(["dataset", "import", *map(str, arguments), *home]) == code
         return json.loads(capsys.readouterr().out)
 
-    assert run(good, "--dry-run", code=0)["read"] == 3
+    said = run(good, "--dry-run", code=0)
+    assert (said["read"], said["labelled"], said["pending"], said["source"]) == (4, 3, 1, "older router log")
     said = run(bad, code=1)
-    assert said["kept"] == 0 and [f["where"].rpartition(", ")[2] for f in said["faults"]] == ["line 6", "line 7"]
+    assert said["kept"] == 0 and {f["where"] for f in said["faults"]} == {"bad.jsonl, line 6", "bad.jsonl, line 7"}
     store = Store(tmp_path / "data")
-    assert not list(store.training.examples())
-    assert run(good, code=0)["kept"] == 3 and run(good, code=0)["kept"] == 0
+    assert not list(store.training.examples()) and not list(store.training.pending())
+    assert run(good, code=0)["kept"] == 4 and run(good, code=0)["kept"] == 0
     assert run(bad, "--skip-faults", code=0)["kept"] == 0
     assert [e.route for e in store.training.examples()] == ["tool_use", "code", "reasoning"]
+    assert [one.text for one in store.training.pending()] == ["hello"]
     store.close()
 
 
