@@ -4,6 +4,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tui_router.cli import main
 from tui_router.cli.commands import COMMANDS, GLOBAL, REPORTS, TURN_OPTIONS
@@ -224,3 +226,23 @@ def test_the_help_names_every_format():
         (run["--quant"], QUANTS),
     ]:
         assert all(name in help_text for name in known)
+
+
+OPTIONS = sorted({option for argument in (*GLOBAL, *REPORTS, *ALL.values()) for option in argument.names})
+WORDS = st.one_of(
+    st.sampled_from([*OPTIONS, *(command.name for command in NAMES.values()), "last", "3", "--", "-h"]),
+    st.text(max_size=6),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(WORDS, max_size=5))
+def test_any_words_are_a_command_line_or_one_sentence(words):
+    try:
+        command, args = parse(words)
+    except SystemExit as end:
+        assert not end.code
+    except UsageError as error:
+        assert str(error)
+    else:
+        assert args.json in (True, False) and (command is None or command.work)
