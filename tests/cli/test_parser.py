@@ -129,6 +129,7 @@ def test_options_of_a_turn_stand_on_both_sides_of_ask_and_of_no_other_command(op
         (["turns", "--limit", "-3"], "--limit: expected 0 to 1000000000, found -3"),
         (["turns", "--limit", "many"], "--limit: expected 0 to 1000000000, found many"),
         (["turns", "--limit"], "--limit: expected one argument"),
+        (["rate", "--", "1", "y", "--json"], "--json stands after --, where every word is a text"),
         (["--confidence-threshold", "nan"], "--confidence-threshold: expected a number from 0 to 1, found 'nan'"),
         (["--analyze", "--days", "0"], "--days: expected 1 to 3660, found 0"),
         (["--analyze", "--days", "99999999"], "--days: expected 1 to 3660, found 99999999"),
