@@ -27,7 +27,6 @@ ROUTING = {
 TRAINING = {"training", "training.gate", "training.export"}
 DATASETS = {"datasets", "datasets.synthetic", "datasets.importing"}
 ENGINE = {"core", "config", *ROUTING, "store", "backends", "learning", "insight", *DATASETS, *TRAINING, "app", "demo"}
-SCREENS = {"ui", "ui.widgets", "ui.screens", "ui.screens.chat"}
 
 ALLOWED: dict[str, set[str]] = {
     "": set(),
@@ -52,10 +51,10 @@ ALLOWED: dict[str, set[str]] = {
     "training.gate": ROUTING | DATASETS | {"core", "config", "store", "learning", "training"},
     "training.export": ROUTING | {"core", "config", "backends", "training"},
     "app": ROUTING | DATASETS | TRAINING | {"core", "config", "store", "backends", "learning", "insight"},
-    "ui": ENGINE | {"ui.screens", "ui.screens.chat", "ui.widgets"},
-    "ui.widgets": ENGINE | {"ui"},
-    "ui.screens": ENGINE | {"ui", "ui.widgets", "ui.screens.chat"},
-    "ui.screens.chat": ENGINE | {"ui", "ui.widgets", "ui.screens"},
+    "ui.widgets": ENGINE,
+    "ui.screens": ENGINE | {"ui.widgets"},
+    "ui.screens.chat": ENGINE | {"ui.widgets", "ui.screens"},
+    "ui": ENGINE | {"ui.widgets", "ui.screens", "ui.screens.chat"},
     "cli": ENGINE | {"ui"},
 }
 
