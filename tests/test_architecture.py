@@ -31,7 +31,7 @@ ENGINE = {"core", "config", *ROUTING, "store", "backends", "learning", "insight"
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "core": set(),
-    "routing.linear": {"core"},
+    "routing.linear": {"core", "routing"},
     "routing.rules": {"core", "routing"},
     "routing": {"core"},
     "routing.llm": {"core", "routing", "routing.rules"},
