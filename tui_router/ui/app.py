@@ -15,10 +15,11 @@ from textual.screen import Screen
 
 from tui_router.core import assets
 from tui_router.core.text import one_line
-from tui_router.ui import glyphs, theme
+from tui_router.ui import theme
 from tui_router.ui.control_filter import ControlFilter
 from tui_router.ui.options import Options
 from tui_router.ui.screens.chat.screen import ChatScreen
+from tui_router.ui.widgets import glyphs
 
 if TYPE_CHECKING:
     from textual.widgets import Markdown

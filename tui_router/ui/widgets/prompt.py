@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Static, TextArea
 
-from tui_router.ui.glyphs import shown
+from tui_router.ui.widgets.glyphs import shown
 from tui_router.ui.widgets.lines import line
 
 PASTE_LINES, PASTE_CHARACTERS = 30, 3000

@@ -14,7 +14,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import Screen
 
-from tui_router.ui import keyboard
+from tui_router.ui.screens.chat import keyboard
 from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
 from tui_router.ui.screens.chat.conversation import ConversationController
 from tui_router.ui.screens.chat.navigation import NavigationController
