@@ -23,7 +23,7 @@ from pathlib import Path
 from tui_router.config.settings import Config, load_config, parse_config
 from tui_router.core.example import Example
 from tui_router.datasets.export import ExportOptions, export
-from tui_router.datasets.sources import of_seeds
+from tui_router.datasets.sources import seed_examples
 from tui_router.learning.online_learner import taught_by
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.training import launcher, recipe, runs, start
@@ -32,7 +32,7 @@ from tui_router.training.export.forms import ExportedRouter, served_name
 from tui_router.training.gate.gate import GateResult, to_markdown
 from tui_router.training.gate.run_gate import evaluate_run
 from tui_router.training.preflight import preflight
-from tui_router.training.run_events import Eval, Failed, Step
+from tui_router.training.run_events import Evaluation, Failed, Step
 
 WITHIN = 0.02
 """Greatest difference of a probability between the trained model and its GGUF."""
@@ -56,7 +56,7 @@ eval_every = 100
 
 def main() -> int:
     began = time.monotonic()
-    launcher.require()
+    launcher.require_packages()
     with tempfile.TemporaryDirectory(prefix="tui-router-train-demo-") as name:
         home = Path(name)
         held = seeds(home / "seeds") and private(home / "private")
@@ -69,11 +69,11 @@ def seeds(home: Path) -> bool:
     """The shipped seeds: the gate must refuse what is worse."""
     title("(a) the shipped seeds, a model of random weights")
     shipped = parse_config("", None, {})
-    examples = list(of_seeds(shipped.fleet))
+    examples = list(seed_examples(shipped.fleet))
     run, verdict = trained(shipped, home, examples, steps=700)
     made = written(run)
     print(f"the gate {'PASSED it, which it should not' if verdict.passed else 'refused it, as it should'}\n")
-    return not verdict.passed and verdict.mine < verdict.theirs and alike(made)
+    return not verdict.passed and verdict.candidate_right < verdict.baseline_right and alike(made)
 
 
 # -- (b) -----------------------------------------------------------------------------------------------------------
@@ -113,14 +113,14 @@ def private(home: Path) -> bool:
     file.write_text(fleet_text(), encoding="utf-8")
     company = load_config(file)
     run, verdict = trained(company, home, list(requests()), steps=500)
-    accuracy = verdict.mine / max(1, verdict.n)
+    accuracy = verdict.candidate_right / max(1, verdict.n)
     made = written(run)
     if not verdict.passed or accuracy < PRIVATE_ACCURACY or not alike(made):
         print(f"NOT passed, or below {PRIVATE_ACCURACY:.0%}\n")
         return False
     said("promote", run.id, "--config", str(file), "--data-dir", str(home))
     (model,) = Path(made.folder).glob("*.gguf")
-    with parity.served(model, None, "", served_name(run)) as url:
+    with parity.llama_server(model, None, "", served_name(run)) as url:
         file.write_text(f'{fleet_text()}[backends.demo]\nurl = "{url}"\n', encoding="utf-8")
         text = "what is the matter with Vesper since Tuesday"
         answer = json.loads(said("route", text, "--json", "--config", str(file), "--data-dir", str(home)))
@@ -167,7 +167,7 @@ def trained(made_for: Config, home: Path, examples: list[Example], steps: int) -
         data,
         projection,
     )
-    code, _, trouble = launcher.do(
+    code, _, trouble = launcher.run_job(
         ["tiny", "--data", str(data), "--out", str(base), "--size", "128", "--layers", "2", "--vocabulary", "4096"],
         home,
     )
@@ -180,7 +180,7 @@ def trained(made_for: Config, home: Path, examples: list[Example], steps: int) -
     print(
         f"{found.examples:,} examples, {found.parameters:,} weights, {steps} steps, about {found.seconds / 60:.0f} minutes"
     )
-    run.begin()
+    run.start()
     follow(run)
     verdict = evaluate_run(run, made_for, home, run.record.plan.champion, "")
     print(to_markdown(verdict, run.id).partition("\nWrong, surest")[0])
@@ -191,7 +191,7 @@ def follow(run: runs.Run) -> None:
     """Tell how it goes, until it ends."""
     offset = 0
     while True:
-        lives = run.lives() or offset == 0
+        lives = run.is_running() or offset == 0
         for event, place in run.events_from(offset):
             offset = place
             match event:
@@ -200,10 +200,10 @@ def follow(run: runs.Run) -> None:
                         f"  step {event.step}/{event.of}, loss {event.loss:.3f}, {event.seconds_left:.0f} s left",
                         flush=True,
                     )
-                case Eval():
+                case Evaluation():
                     print(f"  held out {event.accuracy:.1%} n={event.n}", flush=True)
                 case Failed():
-                    sys.exit(f"{event.says}; {event.next}")
+                    sys.exit(f"{event.message}; {event.next}")
         if not lives:
             break
         time.sleep(0.5)
@@ -214,16 +214,16 @@ def follow(run: runs.Run) -> None:
 def written(run: runs.Run) -> ExportedRouter:
     """The GGUF, compared."""
     made = forms.export(run, "gguf", "f16", run.folder / "exports" / "gguf")
-    if made.compared is not None:
-        c = made.compared
-        print(f"GGUF in llama.cpp: {c.same} of {c.n} the same route, probabilities within {c.worst:.4f}")
+    if made.parity is not None:
+        c = made.parity
+        print(f"GGUF in llama.cpp: {c.same_route} of {c.n} the same route, probabilities within {c.max_difference:.4f}")
     return made
 
 
 def alike(made: ExportedRouter) -> bool:
     """Whether the GGUF decides as the trained model does."""
-    c = made.compared
-    return c is not None and c.same >= parity.LEAST * c.n and c.worst <= WITHIN
+    c = made.parity
+    return c is not None and c.same_route >= parity.LEAST_SAME_ROUTE * c.n and c.max_difference <= WITHIN
 
 
 def said(*arguments: str) -> str:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.llama_cpp import tiny_model
-
 pytest_plugins = ["tests.training.fixtures"]
 
 
@@ -48,6 +46,8 @@ class Process:
 
 @pytest.fixture(scope="session")
 def tiny_gguf(tmp_path_factory):
+    from tests.llama_cpp import tiny_model  # imports gguf, which only these tests need
+
     return tiny_model.write(tmp_path_factory.mktemp("model") / "tiny.gguf")
 
 

@@ -1,4 +1,4 @@
-"""An export in Hugging Face form beside the model that it was made from: the same prompts, tokens and probabilities?"""
+"""Compares an export in Hugging Face form with the model it was made from."""
 
 from __future__ import annotations
 
@@ -6,43 +6,46 @@ import json
 import sys
 from pathlib import Path
 
-from tui_router.training.router_manifest import REFERENCE, ROUTER, ParityReport, ReferenceCase, RouterManifest, read
+import msgspec
+from msgspec.structs import replace
+
+from tui_router.training.router_manifest import (
+    REFERENCE,
+    ROUTER,
+    ParityReport,
+    ReferenceCase,
+    RouterManifest,
+    read_json,
+)
 
 
 def check(folder: Path, artifact: Path) -> int:
-    """Print what differs as one JSON object, a `ParityReport`."""
-    import msgspec
-
+    """Print a `ParityReport` as one JSON object, or `{"error": ...}`; returns the exit code."""
     try:
         sys.stdout.buffer.write(msgspec.json.encode(compare(folder, artifact)) + b"\n")
-    except Exception as error:  # the last stop of this process: whoever started it gets a sentence
+    except Exception as error:  # the parent process shows one sentence, whatever went wrong
         print(json.dumps({"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}))
         return 1
     return 0
 
 
 def compare(folder: Path, artifact: Path) -> ParityReport:
-    """What the export makes of the held-out rows, beside what the trained model made of them."""
-    from train.labels import BATCH, labels_of, prompt, scored
+    """Run the artifact's reference cases through the export and count what agrees."""
+    from train.labels import BATCH, label_log_probabilities, render_prompt, tokenize_answers, tokenize_prompt
     from train.serve import load
 
-    card = read(artifact / ROUTER, RouterManifest)
-    known = read(artifact / REFERENCE, list[ReferenceCase])
-    model, tokenizer = load(folder, read(folder / ROUTER, RouterManifest) if _is_adapter(folder) else _whole(card))
-    prompts = [prompt(tokenizer, one.messages) for one in known]
-    ids = [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (one.prompt for one in known)]
-    labels = labels_of(tokenizer, dict(zip(card.routes, card.answers, strict=True)), letters=card.label == "letter")
+    manifest = read_json(artifact / ROUTER, RouterManifest)
+    cases = read_json(artifact / REFERENCE, list[ReferenceCase])
+    is_adapter = (folder / "adapter_config.json").is_file()
+    exported = read_json(folder / ROUTER, RouterManifest) if is_adapter else replace(manifest, method="full")
+    model, tokenizer = load(folder, exported)
+    prompts = [render_prompt(tokenizer, case.messages) for case in cases]
+    ids = [tokenize_prompt(tokenizer, case.prompt) for case in cases]
+    answers = tokenize_answers(
+        tokenizer, dict(zip(manifest.routes, manifest.answers, strict=True)), letters=manifest.label == "letter"
+    )
     found: list[list[float]] = []
     for start in range(0, len(prompts), BATCH):
-        found += scored(model, tokenizer, prompts[start : start + BATCH], labels).softmax(-1).tolist()
-    return ParityReport.of(known, prompts, ids, found)
-
-
-def _is_adapter(folder: Path) -> bool:
-    return (folder / "adapter_config.json").is_file()
-
-
-def _whole(card: RouterManifest) -> RouterManifest:
-    from msgspec.structs import replace
-
-    return replace(card, method="full")
+        batch = prompts[start : start + BATCH]
+        found += label_log_probabilities(model, tokenizer, batch, answers).softmax(-1).tolist()
+    return ParityReport.compare(cases, prompts, ids, found)

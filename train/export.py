@@ -1,4 +1,4 @@
-"""An artifact in other forms: the adapter, the merged model, GGUF. Which form is served where is the app's business."""
+"""Writes an artifact in another form: the adapter, the merged model, GGUF."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from tui_router.training.router_manifest import REFERENCE, ROUTER, RouterManifest, read
+from tui_router.training.router_manifest import REFERENCE, ROUTER, RouterManifest, read_json
 from tui_router.training.training_error import TrainingError
 
 _TOKENIZER = (
@@ -27,47 +28,57 @@ class ExportJobError(ValueError):
 
 
 def export(artifact: Path, form: str, quant: str, out: Path, script: Path | None) -> int:
-    """Write the artifact into a folder; prints one sentence on standard error when that fails."""
+    """Write the artifact into a folder; returns the exit code. A failure is one sentence on standard error.
+
+    Args:
+        artifact: What a training left.
+        form: `adapter`, `merged`, `gguf`, `gguf-lora` or `base-gguf`.
+        quant: Number format of GGUF files.
+        out: The folder to write into.
+        script: llama.cpp's convert_hf_to_gguf.py, for models that our own writer does not know.
+    """
     try:
-        card = read(artifact / ROUTER, RouterManifest)
+        manifest = read_json(artifact / ROUTER, RouterManifest)
         out.mkdir(parents=True, exist_ok=True)
         match form:
             case "adapter":
-                _adapter(artifact, card, out)
+                _write_adapter(artifact, manifest, out)
             case "merged":
-                _merged(artifact, card, out, "bfloat16")
+                _write_merged(artifact, manifest, out, "bfloat16")
             case "gguf":
-                _gguf(artifact, card, quant, out, script)
+                _write_gguf(artifact, manifest, quant, out, script)
             case "gguf-lora":
-                _gguf_lora(artifact, card, out)
+                _write_gguf_adapter(artifact, manifest, out)
             case "base-gguf":
-                _base_gguf(card, quant, out)
+                _write_base_gguf(manifest, quant, out)
     except (TrainingError, ValueError, OSError) as error:
         print(" ".join(str(error).split()), file=sys.stderr)
         return 1
     return 0
 
 
-def _adapter(artifact: Path, card: RouterManifest, out: Path) -> None:
-    if card.method != "lora":
-        raise ExportJobError("this run trained the whole model, so there is no adapter; export it merged or as gguf")
+def _write_adapter(artifact: Path, manifest: RouterManifest, out: Path) -> None:
+    if manifest.method != "lora":
+        raise ExportJobError("this run trained the whole model, so it has no adapter; export it as merged or gguf")
     for name in ("adapter_config.json", "adapter_model.safetensors", ROUTER, REFERENCE, *_TOKENIZER):
         if (artifact / name).is_file():
             shutil.copyfile(artifact / name, out / name)
 
 
-def _merged(artifact: Path, card: RouterManifest, out: Path, precision: str) -> None:
-    """The base with the adapter worked into its weights, in Hugging Face form."""
+def _write_merged(artifact: Path, manifest: RouterManifest, out: Path, precision: str) -> None:
+    """Write the model in Hugging Face form, with the adapter added to the weights of the base."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-    if card.method == "lora":
+    if manifest.method == "lora":
         from peft import PeftModel
 
-        base: Any = AutoModelForCausalLM.from_pretrained(card.base, dtype=torch.float32, attn_implementation="eager")
+        base: Any = AutoModelForCausalLM.from_pretrained(
+            manifest.base, dtype=torch.float32, attn_implementation="eager"
+        )
         model = PeftModel.from_pretrained(base, artifact).merge_and_unload()
-        with contextlib.suppress(OSError):  # a base without one
-            model.generation_config = GenerationConfig.from_pretrained(card.base)
+        with contextlib.suppress(OSError):  # the base has no generation config
+            model.generation_config = GenerationConfig.from_pretrained(manifest.base)
     else:
         model = AutoModelForCausalLM.from_pretrained(artifact, dtype=torch.float32, attn_implementation="eager")
     model.to(getattr(torch, precision)).save_pretrained(out)
@@ -77,57 +88,58 @@ def _merged(artifact: Path, card: RouterManifest, out: Path, precision: str) -> 
             shutil.copyfile(artifact / name, out / name)
 
 
-def _gguf(artifact: Path, card: RouterManifest, quant: str, out: Path, script: Path | None) -> None:
-    import tempfile
-
-    from train.gguf_model import NotOursError, convert
+def _write_gguf(artifact: Path, manifest: RouterManifest, quant: str, out: Path, script: Path | None) -> None:
+    from train.gguf_model import UnknownModelError, convert
 
     with tempfile.TemporaryDirectory(dir=out, prefix=".merged.") as name:
         merged = Path(name)
-        _merged(artifact, card, merged, "float32")
+        _write_merged(artifact, manifest, merged, "float32")
         target = out / f"router-{quant}.gguf"
         if script is None:
             try:
                 convert(merged, target, quant)
                 return
-            except NotOursError as error:
+            except UnknownModelError as error:
                 raise ExportJobError(
-                    f"this model is converted by llama.cpp's own script ({error}); "
-                    "name its folder in fleet.toml: [settings] llama_cpp_dir"
+                    f"only llama.cpp's own script can convert this model ({error}); "
+                    "name the folder of llama.cpp in fleet.toml: [settings] llama_cpp_dir"
                 ) from error
         done = subprocess.run(
             [sys.executable, str(script), str(merged), "--outfile", str(target), "--outtype", quant],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode or not target.is_file():
             last = done.stderr.strip().rpartition("\n")[2]
-            raise ExportJobError(f"{script.name} failed: {last or done.returncode}")
+            raise ExportJobError(f"{script.name} failed: {last or f'exit code {done.returncode}'}")
 
 
-def _base_gguf(card: RouterManifest, quant: str, out: Path) -> None:
-    """The base itself, for those who serve an adapter beside it."""
-    from train.gguf_model import NotOursError, convert
+def _write_base_gguf(manifest: RouterManifest, quant: str, out: Path) -> None:
+    """Write the base model alone, to serve a GGUF adapter with it."""
+    from train.gguf_model import UnknownModelError, convert
 
     try:
-        convert(Path(card.base).expanduser(), out / f"base-{quant}.gguf", quant)
-    except (NotOursError, OSError) as error:
-        raise ExportJobError(f"the base is not converted here ({error}); name its GGUF file") from error
+        convert(Path(manifest.base).expanduser(), out / f"base-{quant}.gguf", quant)
+    except (UnknownModelError, OSError) as error:
+        raise ExportJobError(f"the base model cannot be converted here ({error}); name its GGUF file") from error
 
 
-def _gguf_lora(artifact: Path, card: RouterManifest, out: Path) -> None:
+def _write_gguf_adapter(artifact: Path, manifest: RouterManifest, out: Path) -> None:
     from train.gguf_lora import convert
 
-    if card.method != "lora":
-        raise ExportJobError("this run trained the whole model, so there is no adapter; export it as gguf")
-    convert(artifact, _config(card.base), out / "router-lora.gguf")
+    if manifest.method != "lora":
+        raise ExportJobError("this run trained the whole model, so it has no adapter; export it as gguf")
+    convert(artifact, _base_config(manifest.base), out / "router-lora.gguf")
 
 
-def _config(base: str) -> dict[str, Any]:
+def _base_config(base: str) -> dict[str, Any]:
+    """Return the config.json of a base model: a folder, or an id of the hub."""
     local = Path(base).expanduser() / "config.json"
     if local.is_file():
         found: dict[str, Any] = json.loads(local.read_text(encoding="utf-8"))
         return found
     from transformers import AutoConfig
 
-    made: dict[str, Any] = AutoConfig.from_pretrained(base).to_dict()
-    return made
+    config: dict[str, Any] = AutoConfig.from_pretrained(base).to_dict()
+    return config

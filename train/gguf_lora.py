@@ -1,4 +1,4 @@
-"""LoRA matrices -> a GGUF adapter: llama.cpp's `--lora`, Ollama's ADAPTER."""
+"""Writes LoRA matrices as a GGUF adapter, for `--lora` of llama.cpp and ADAPTER of Ollama."""
 
 from __future__ import annotations
 
@@ -13,25 +13,27 @@ ARCHITECTURES = {
     "Gemma3ForCausalLM": ("gemma3", gguf.MODEL_ARCH.GEMMA3),
     "Gemma3ForConditionalGeneration": ("gemma3", gguf.MODEL_ARCH.GEMMA3),
     "Qwen3ForCausalLM": ("qwen3", gguf.MODEL_ARCH.QWEN3),
-    "LlamaForCausalLM": ("llama", gguf.MODEL_ARCH.LLAMA),
 }
-"""Of the bases that the shipped recipes name. Llama is left out of what is written: its query and key rows are permuted."""
+"""Class in config.json -> names in GGUF. Llama is missing on purpose: GGUF stores its query and key rows permuted."""
 
 
 def convert(folder: Path, base: dict[str, object], path: Path) -> None:
-    """Write the adapter in a folder as one file. Raises ValueError.
+    """Write the adapter in a folder as one file.
 
     Args:
-        folder: As peft saved it.
-        base: The config.json of the base.
-        path: Where to.
+        folder: What peft saved.
+        base: The config.json of the base model.
+        path: The file to write.
+
+    Raises:
+        ValueError: this kind of adapter or base model cannot be written.
     """
     settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     if settings.get("use_dora") or settings.get("modules_to_save"):
-        raise ValueError("an adapter with DoRA or whole modules cannot be written as GGUF; export it merged")
+        raise ValueError("an adapter with DoRA or with whole modules cannot be written as GGUF; export it as merged")
     name = str(base["architectures"][0])  # type: ignore[index]
-    if name not in ARCHITECTURES or name == "LlamaForCausalLM":
-        raise ValueError(f"an adapter of {name} is not converted here; export it merged")
+    if name not in ARCHITECTURES:
+        raise ValueError(f"an adapter for {name} cannot be written as GGUF here; export it as merged")
     short, architecture = ARCHITECTURES[name]
     text = base.get("text_config") or base
     names = gguf.get_tensor_name_map(architecture, text["num_hidden_layers"])  # type: ignore[index]
@@ -41,10 +43,10 @@ def convert(folder: Path, base: dict[str, object], path: Path) -> None:
     scale = float(settings["lora_alpha"]) * (settings["r"] ** 0.5 if settings.get("use_rslora") else 1)
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, scale)
     for whole, values in tensors(folder):
-        inner, _, matrix = whole.removeprefix("base_model.model.").rpartition(".lora_")  # ...q_proj . A.weight
+        inner, _, matrix = whole.removeprefix("base_model.model.").rpartition(".lora_")  # "...q_proj", "A.weight"
         known = names.get_name(f"{inner}.weight", try_suffixes=(".weight",))
         if known is None:
-            raise ValueError(f"the adapter's tensor {whole} has no place in a GGUF file")
+            raise ValueError(f"the adapter's tensor {whole} has no name in GGUF")
         writer.add_tensor(f"{known}.lora_{matrix[0].lower()}", values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -1,8 +1,7 @@
-"""A Gemma 3 text model in Hugging Face form -> GGUF, with the `gguf` writer alone.
+"""Writes a Gemma 3 text model in Hugging Face form as GGUF, with nothing but the `gguf` package.
 
-For models whose tokenizer is a byte-level BPE; real Gemmas have a SentencePiece vocabulary, which llama.cpp's own
-convert_hf_to_gguf.py knows how to read. The names of tensors and keys are llama.cpp's (gguf-py's `constants` and
-`tensor_mapping`).
+Only for models whose tokenizer is a byte-level BPE. Published Gemmas have a SentencePiece vocabulary, which llama.cpp's
+convert_hf_to_gguf.py can read. The names of tensors and keys are those of gguf-py (`constants`, `tensor_mapping`).
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 ROPE_THETA = 1e6
+"""Base of the rotary position encoding when config.json names none: the default of transformers for Gemma 3."""
 _TYPES = {
     "f32": (gguf.LlamaFileType.ALL_F32, gguf.GGMLQuantizationType.F32),
     "f16": (gguf.LlamaFileType.MOSTLY_F16, gguf.GGMLQuantizationType.F16),
@@ -26,21 +26,21 @@ _TYPES = {
     "q4_0": (gguf.LlamaFileType.MOSTLY_Q4_0, gguf.GGMLQuantizationType.Q4_0),
 }
 QUANTISED_IN = 32
-"""Weights of a block that share a scale; a matrix whose rows are no multiple of it stays at 16 bits."""
+"""Weights of a block that share a scale. A matrix whose rows are not a multiple of it is written in 16 bits."""
 
 
-class NotOursError(ValueError):
-    """This model is converted by llama.cpp's own script; the message says why."""
+class UnknownModelError(ValueError):
+    """Our writer does not know this model; the message says why. llama.cpp's own script may."""
 
 
 def convert(folder: Path, path: Path, quant: str) -> None:
-    """Write the model in a folder as one file. Raises NotOursError."""
+    """Write the model in a folder as one file. Raises UnknownModelError."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     if config["architectures"][0] != "Gemma3ForCausalLM":
-        raise NotOursError(f"{config['architectures'][0]} is not converted here")
+        raise UnknownModelError(f"{config['architectures'][0]} is an architecture that our writer does not know")
     if (tokenizer.get("pre_tokenizer") or {}).get("type") != "ByteLevel":
-        raise NotOursError("its tokenizer is no byte-level BPE")
+        raise UnknownModelError("its tokenizer is not a byte-level BPE")
     writer = gguf.GGUFWriter(path, "gemma3")
     file_type, weight_type = _TYPES[quant]
     _describe(writer, config, path.stem, file_type)
@@ -48,10 +48,10 @@ def convert(folder: Path, path: Path, quant: str) -> None:
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.GEMMA3, config["num_hidden_layers"])
     for name, values in tensors(folder):
         if name == "lm_head.weight":
-            continue  # the same as the embedding
+            continue  # Gemma shares it with the embedding
         known = names.get_name(name, try_suffixes=(".weight",))
         if known is None:
-            raise NotOursError(f"its tensor {name} has no place in a GGUF file")
+            raise UnknownModelError(f"its tensor {name} has no name in GGUF")
         kind = gguf.GGMLQuantizationType.F32 if values.ndim == 1 else weight_type
         if kind.name.startswith("Q") and values.shape[-1] % QUANTISED_IN:
             kind = gguf.GGMLQuantizationType.F16
@@ -65,10 +65,10 @@ def convert(folder: Path, path: Path, quant: str) -> None:
 
 
 def tensors(folder: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """All tensors of a folder's safetensors files, as 32-bit floats."""
+    """Yield (name, values) of all tensors in a folder's safetensors files."""
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118  # it is no mapping
+            for name in file.keys():  # noqa: SIM118  # safe_open is not a mapping
                 yield name, file.get_tensor(name).float().numpy()
 
 
@@ -111,13 +111,13 @@ def _vocabulary(writer: Any, folder: Path, config: dict[str, Any], tokenizer: di
     writer.add_token_types(kinds)
     writer.add_token_merges(merges)
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    places = {token: i for i, token in enumerate(tokens)}
+    ids = {token: i for i, token in enumerate(tokens)}
     for role in ("bos", "eos", "pad", "unk"):
-        if (token := settings.get(f"{role}_token")) in places:
-            getattr(writer, f"add_{role}_token_id")(places[token])
-    if "<end_of_turn>" in places:
-        writer.add_eot_token_id(places["<end_of_turn>"])
-    writer.add_add_bos_token(False)  # the template writes it
+        if (token := settings.get(f"{role}_token")) in ids:
+            getattr(writer, f"add_{role}_token_id")(ids[token])
+    if "<end_of_turn>" in ids:
+        writer.add_eot_token_id(ids["<end_of_turn>"])
+    writer.add_add_bos_token(False)  # the chat template writes it
     writer.add_add_space_prefix(False)
     template = folder / "chat_template.jinja"
     writer.add_chat_template(template.read_text(encoding="utf-8") if template.is_file() else settings["chat_template"])

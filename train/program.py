@@ -1,11 +1,11 @@
-"""One training, from recipe and dataset to artifact. Tells what it does by events; every failure is one of them.
+"""Runs one training, from recipe and dataset to artifact. Writes its progress and every failure as events.
 
 The run's folder:
 
-    run.lock            held while the process lives
-    control             a word from outside: pause, keep, drop
-    events.jsonl        all that was told
-    checkpoints/        the newest two, each with a file `whole` once it is written completely
+    run.lock            held while the process runs
+    control             a stop request: pause, keep or drop
+    events.jsonl        the events
+    checkpoints/        the newest two
     artifact/           what the training leaves: weights, tokenizer, `router.json`, `reference.json`, `sealed.json`
 """
 
@@ -22,30 +22,44 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from train.control import Control
-from train.emit import Emitter
+from train import checkpoints
+from train.errors import BaseModelError, NotFiniteError
+from train.event_writer import EventWriter
+from train.stop_requests import StopRequests
 from tui_router.core.clock import now
 from tui_router.training.recipe import Recipe, RecipeError, load
-from tui_router.training.rows import DataError, Dataset, TrainingRow, read
-from tui_router.training.run_events import Done, Dropped, Failed, Paused, RunEvent, RunStage, RunStarted, Warn
+from tui_router.training.rows import DataError, TrainingDataset, TrainingRow, read_dataset
+from tui_router.training.run_events import (
+    Discarded,
+    Done,
+    Failed,
+    Paused,
+    RunEvent,
+    RunStage,
+    RunStarted,
+    RunWarning,
+)
 
-WHOLE = "whole"
+_LOCK_S = 2.0
+"""Seconds to wait for the run's lock: `Run.is_running` holds it for a moment to see whether it is free."""
+_MEMORY_FULL = ("out of memory", "can't allocate memory")
+_DISK_FULL = ("no space left", "disk quota", "file too large")
 
 
 def run(recipe_name: str, data: Path, out: Path, *, resume: bool) -> int:
-    """Train; returns the exit code: 0 done, paused or dropped, 1 failed."""
+    """Train; returns the exit code: 0 when done, paused or discarded, 1 when failed."""
     out.mkdir(parents=True, exist_ok=True)
-    emit = Emitter(out / "events.jsonl")
+    emit = EventWriter(out / "events.jsonl")
     lock = FileLock(out / "run.lock")
     try:
-        if emit.speaks:
-            lock.acquire(timeout=2)  # whoever looks whether it is held holds it for a moment
+        if emit.is_main_process:
+            lock.acquire(timeout=_LOCK_S)
     except Timeout:
-        print(f"{out}: another process trains this run already", file=sys.stderr)
+        print(f"{out}: another process is training this run", file=sys.stderr)
         return 1
     try:
         emit(_train(load(recipe_name), data, out, emit, resume=resume))
-    except Exception as error:  # the last stop of this process: whatever it is, it is told in a sentence
+    except Exception as error:  # whatever went wrong, the run must end with an event that says so
         traceback.print_exc()
         emit(_failure(error))
         return 1
@@ -55,122 +69,117 @@ def run(recipe_name: str, data: Path, out: Path, *, resume: bool) -> int:
 
 
 def _failure(error: Exception) -> Failed:
-    """A sentence, its cause, and what to try."""
-    from train.labels import BaseModelError
-
-    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    low = str(error).lower()
+    """Return the event for an exception: what happened, its cause, and what to try."""
+    message, low = str(error), str(error).lower()
     match error:
         case RecipeError():
-            return Failed(says=str(error), cause="recipe", next="correct the recipe and start again")
+            return Failed(message=message, cause="recipe", next="correct the recipe and start again")
         case DataError():
-            return Failed(says=str(error), cause="data", next="export the dataset again, then start again")
+            return Failed(message=message, cause="data", next="export the dataset again, then start again")
         case BaseModelError():
-            return Failed(says=str(error), cause="base", next="choose another base or correct its folder")
+            return Failed(message=message, cause="base", next="choose another base or correct its folder")
         case NotFiniteError():
-            return Failed(
-                says=str(error), cause="loss", next="lower the learning rate to a third, or set precision to float32"
-            )
+            next_step = "divide the learning rate by three, or set precision to float32"
+            return Failed(message=message, cause="loss", next=next_step)
         case ModuleNotFoundError():
-            return Failed(
-                says=f"the package {error.name} is not installed",
-                cause="packages",
-                next="pip install 'tui-router[train]'",
-            )
-    if isinstance(error, MemoryError) or "out of memory" in low or "can't allocate memory" in low:
-        return Failed(
-            says="the memory is full", cause="memory", next="halve batch and double accumulate, or shorten max_length"
-        )
+            message = f"the package {error.name} is not installed"
+            return Failed(message=message, cause="packages", next="pip install 'tui-router[train]'")
+    if isinstance(error, MemoryError) or any(mark in low for mark in _MEMORY_FULL):
+        next_step = "halve batch and double accumulate, or lower max_length"
+        return Failed(message="the memory is full", cause="memory", next=next_step)
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    if full or any(said_so in low for said_so in ("no space left", "disk quota", "file too large")):
-        return Failed(
-            says="the disk is full", cause="disk", next="free some space and resume; the last checkpoint is kept"
-        )
-    return Failed(says=f"the training failed: {said}", cause="other", next="the log of the run has the whole story")
+    if full or any(mark in low for mark in _DISK_FULL):
+        next_step = "free some space and resume; the last checkpoint is kept"
+        return Failed(message="the disk is full", cause="disk", next=next_step)
+    message = f"the training failed: {type(error).__name__}: {' '.join(message.split())[:300]}"
+    return Failed(message=message, cause="other", next="read log.txt in the run's folder")
 
 
-class NotFiniteError(ValueError):
-    """The loss is no number any more."""
-
-
-def _train(recipe: Recipe, data: Path, out: Path, emit: Emitter, *, resume: bool) -> RunEvent:
+def _train(recipe: Recipe, data: Path, out: Path, emit: EventWriter, *, resume: bool) -> RunEvent:
     started = time.monotonic()
-    dataset = read(data, recipe)
-    emit(RunStage(says="loading torch"))
-    control = Control(out / "control")
+    dataset = read_dataset(data, recipe)
+    emit(RunStage(message="loading torch"))
+    stop_requests = StopRequests(out / "control")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
 
     torch.set_num_threads(recipe.threads or max(1, (os.cpu_count() or 2) - 1))
-    from train.base import choose, load, versions
+    from train.base import choose_backend, installed_versions, load_base
 
-    backend = choose(recipe)
+    backend = choose_backend(recipe)
     from transformers import logging as transformers_logging
     from transformers import set_seed
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    emit(RunStage(says=f"loading {recipe.base}"))
+    emit(RunStage(message=f"loading {recipe.base}"))
     set_seed(recipe.seed)
-    loaded = load(recipe, backend)
-    from train.artifact import save  # now, so that an update of the program while it trains cannot break its end
-    from train.labels import labels_of
-    from train.loop import Loop
+    base = load_base(recipe, backend)
+    from train.artifact import save  # imported before training: an update of the program must not break the end
+    from train.labels import tokenize_answers
+    from train.training_loop import TrainingLoop
 
-    labels = labels_of(loaded.tokenizer, dataset.answers, letters=recipe.label == "letter")
-    checkpoint = _newest(out / "checkpoints") if resume else None
-    if not resume and emit.speaks:
+    answers = tokenize_answers(base.tokenizer, dataset.answers, letters=recipe.label == "letter")
+    checkpoint = checkpoints.newest(out / "checkpoints") if resume else None
+    if not resume and emit.is_main_process:
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    kept, left_out = _fitting(dataset, recipe, loaded.tokenizer)
-    if left_out:
-        emit(Warn(says=f"{left_out} rows are longer than {recipe.max_length} tokens and are left out"))
-    set_seed(recipe.seed)  # the LoRA matrices are drawn by the trainer
-    loop = Loop(recipe, backend, loaded, labels, kept, dataset.validation, out / "checkpoints", emit, control)
+    kept, too_long = _drop_long_rows(dataset, recipe, base.tokenizer)
+    if too_long:
+        emit(RunWarning(message=f"{too_long} rows are longer than {recipe.max_length} tokens and are not trained on"))
+    set_seed(recipe.seed)  # the trainer draws the LoRA matrices
+    loop = TrainingLoop(
+        recipe, backend, base, answers, kept, dataset.validation, out / "checkpoints", emit, stop_requests
+    )
     emit(
         RunStarted(
-            at=now(), backend=backend.name, why=backend.why, device=backend.device, versions=versions(), base=recipe.base,
-            parameters=loop.parameters, trainable=loop.trainable, examples=len(kept), left_out=left_out, steps=loop.steps,
-            resumed_at=int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0,
+            at=now(),
+            backend=backend.name,
+            why=backend.why,
+            device=backend.device,
+            versions=installed_versions(),
+            base=recipe.base,
+            parameters=loop.parameters,
+            trainable=loop.trainable,
+            examples=len(kept),
+            left_out=too_long,
+            steps=loop.steps,
+            resumed_at=checkpoints.step_of(checkpoint) if checkpoint else 0,
         )
-    )  # fmt: skip
-    word = loop.run(checkpoint)
-    if word:
-        control.obeyed()
-    if word == "pause":
+    )
+    stopped_by = loop.run(checkpoint)
+    if stopped_by:
+        stop_requests.clear()
+    if stopped_by == "pause":
         return Paused(step=loop.step)
-    if word == "drop":
-        if emit.speaks:
+    if stopped_by == "discard":
+        if emit.is_main_process:
             shutil.rmtree(out / "checkpoints", ignore_errors=True)
-        return Dropped(step=loop.step)
-    if not emit.speaks:
-        return Done(step=loop.step, seconds=time.monotonic() - started, accuracy=0.0, n=0)  # another process writes it
-    emit(RunStage(says="testing"))
-    last = save(loop.model, loaded.tokenizer, recipe, dataset, labels, backend, out / "artifact", loop.step)
+        return Discarded(step=loop.step)
+    if not emit.is_main_process:  # the main process writes the artifact
+        return Done(step=loop.step, seconds=time.monotonic() - started, accuracy=0.0, n=0)
+    emit(RunStage(message="testing"))
+    last = save(loop.model, base.tokenizer, recipe, dataset, answers, backend, out / "artifact", loop.step)
     emit(last)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return Done(
-        step=loop.step, seconds=time.monotonic() - started, accuracy=last.accuracy, n=last.n, early=word == "keep"
+        step=loop.step,
+        seconds=time.monotonic() - started,
+        accuracy=last.accuracy,
+        n=last.n,
+        early=stopped_by == "stop_and_keep",
     )
 
 
-def _newest(folder: Path) -> Path | None:
-    """The newest checkpoint that was written completely; the others are removed."""
-    found: list[Path] = []
-    for path in folder.glob("checkpoint-*"):
-        if (path / WHOLE).is_file():
-            found.append(path)
-        else:
-            shutil.rmtree(path, ignore_errors=True)
-    return max(found, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+def _drop_long_rows(dataset: TrainingDataset, recipe: Recipe, tokenizer: Any) -> tuple[list[TrainingRow], int]:
+    """Return the training rows that fit, and how many do not: a row cut at the end would lose its answer.
 
-
-def _fitting(dataset: Dataset, recipe: Recipe, tokenizer: Any) -> tuple[list[TrainingRow], int]:
-    """The training rows that are not longer than the recipe allows: a cut row would lose its answer."""
-    from train.labels import prompt
+    Raises DataError when fewer than two rows fit.
+    """
+    from train.labels import render_prompt, tokenize_prompt
 
     kept = []
     for row in dataset.train:
-        ids = tokenizer(prompt(tokenizer, row.messages) + row.answer, add_special_tokens=False)["input_ids"]
+        ids = tokenize_prompt(tokenizer, render_prompt(tokenizer, row.messages) + row.answer)
         if len(ids) + 2 <= recipe.max_length:
             kept.append(row)
     if len(kept) < 2:

@@ -1,4 +1,4 @@
-"""Deciding in a process of its own: a line with messages in, a line with probabilities out. Ends with its input."""
+"""Answers routing questions on standard input with the trained model. Ends when standard input ends."""
 
 from __future__ import annotations
 
@@ -7,44 +7,49 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterManifest, read
+from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterManifest, read_json
 
 
 def serve(artifact: Path) -> int:
-    """Answer until standard input ends: `{"id", "messages"}` -> `{"id", "probabilities": {answer: p}, "mass"}`."""
+    """Read `{"id", "messages"}` lines and write `{"id", "probabilities": {answer: p}, "mass"}` lines.
+
+    The first line written is `{"ready": true}` or `{"error": ...}`. Returns the exit code.
+    """
     try:
-        card = read(artifact / ROUTER, RouterManifest)
+        manifest = read_json(artifact / ROUTER, RouterManifest)
     except ArtifactError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1
     try:
-        model, tokenizer = load(artifact, card)
-        from train.labels import labels_of, prompt, scored
+        model, tokenizer = load(artifact, manifest)
+        from train.labels import label_log_probabilities, render_prompt, tokenize_answers
 
-        labels = labels_of(tokenizer, dict(zip(card.routes, card.answers, strict=True)), letters=card.label == "letter")
-    except Exception as error:  # the last stop of this process: whoever started it gets a sentence
+        answers = tokenize_answers(
+            tokenizer, dict(zip(manifest.routes, manifest.answers, strict=True)), letters=manifest.label == "letter"
+        )
+    except Exception as error:  # the parent process shows one sentence, whatever went wrong
         print(json.dumps({"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}), flush=True)
         return 1
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
         try:
-            asked = json.loads(line)
-            text = prompt(tokenizer, asked["messages"])
+            question = json.loads(line)
+            text = render_prompt(tokenizer, question["messages"])
         except (ValueError, KeyError, TypeError) as error:
-            print(json.dumps({"error": f"not understood: {error}"}), flush=True)
+            print(json.dumps({"error": f"this line is not a question: {error}"}), flush=True)
             continue
-        logs = scored(model, tokenizer, [text], labels)[0]
-        p = logs.softmax(-1).tolist()
-        told = {
-            "id": asked.get("id"), "mass": min(1.0, float(logs.exp().sum())),
-            "probabilities": dict(zip(card.answers, p, strict=True)),
-        }  # fmt: skip
-        print(json.dumps(told), flush=True)
+        logs = label_log_probabilities(model, tokenizer, [text], answers)[0]
+        reply = {
+            "id": question.get("id"),
+            "mass": min(1.0, float(logs.exp().sum())),
+            "probabilities": dict(zip(manifest.answers, logs.softmax(-1).tolist(), strict=True)),
+        }
+        print(json.dumps(reply), flush=True)
     return 0
 
 
-def load(artifact: Path, card: RouterManifest) -> tuple[Any, Any]:
-    """The trained model and its tokenizer, ready to be asked."""
+def load(artifact: Path, manifest: RouterManifest) -> tuple[Any, Any]:
+    """Load the trained model and its tokenizer, in bfloat16 on a GPU and in float32 on a CPU."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers import logging as transformers_logging
@@ -53,11 +58,11 @@ def load(artifact: Path, card: RouterManifest) -> tuple[Any, Any]:
     transformers_logging.disable_progress_bar()
     gpu = torch.cuda.is_available()
     torch.set_num_threads(max(1, torch.get_num_threads() // 2))
-    source = card.base if card.method == "lora" else str(artifact)
+    source = manifest.base if manifest.method == "lora" else str(artifact)
     model: Any = AutoModelForCausalLM.from_pretrained(
         source, dtype=torch.bfloat16 if gpu else torch.float32, attn_implementation="eager"
     )
-    if card.method == "lora":
+    if manifest.method == "lora":
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, artifact)

@@ -176,8 +176,10 @@ async def test_a_real_engine_remarks_is_late_talks_without_end_and_dies(world, s
         assert set(engine.insights.dropped) <= {"not within its deadline", "no reply"}
         monkeypatch.setattr(insight_service, "DEADLINE_S", 20.0)
 
-        shown = observer.shown
-        monkeypatch.setattr(observer, "shown", lambda *told: replace(shown(*told), messages=(Message("user", "long"),)))
+        build_prompt = observer.build_prompt
+        monkeypatch.setattr(
+            observer, "build_prompt", lambda *args: replace(build_prompt(*args), messages=(Message("user", "long"),))
+        )
         monkeypatch.setattr(insight_service, "_REMARK_TOKENS", 3000)
         monkeypatch.setattr(observer, "SCHEMA", {"type": "string", "minLength": 10_000})
         engine.insights.dropped.clear()

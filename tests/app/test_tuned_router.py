@@ -17,12 +17,12 @@ from tui_router.app.tuned_router import MISSES, PromotionError
 from tui_router.core.types import Request
 from tui_router.routing.llm.llm_router import LLMRouter
 from tui_router.training.export.forms import export, served_name
-from tui_router.training.export.parity import served
-from tui_router.training.helper import Helper
-from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterManifest, read
+from tui_router.training.export.parity import llama_server
+from tui_router.training.model_process import ModelProcess
+from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterManifest, read_json
 from tui_router.training.runs import Run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.trains]
 VESPER = Request(text="what is the matter with yarrow today")
 
 
@@ -66,7 +66,7 @@ async def test_it_passes_leads_answers_and_is_rolled_back(engine, run):
         await router_service.rollback()
     kept = [(lead.router, lead.reason) for lead in await engine.in_store(engine.store.promotions)]
     assert [router for router, _ in kept] == ["tuned", "learned"] and kept[1][1] == "rolled back by you"
-    await asyncio.gather(*engine._tasks)  # notices are written beside the turns
+    await engine.context.finish_tasks()  # notices are written beside the turns
     reasons = [o.text for o in await engine.in_store(lambda: engine.store.observations(20)) if o.tag == "new_leader"]
     assert any("passed its gate" in r for r in reasons) and any("rolled back by you" in r for r in reasons)
 
@@ -99,7 +99,7 @@ async def test_verdicts_take_the_lead_back(engine, run):
         await engine.in_store(lambda turn=turn, changed=changed: _rewrite(engine.store, turn, changed))
         engine.live[turn.id].turn = changed
         await engine.rate(turn.id, wrong(said.route))
-        await asyncio.gather(*engine._tasks)
+        await engine.context.finish_tasks()
         if router_service.champion != "tuned":
             break
     assert router_service.champion == "learned" and i < 20
@@ -160,10 +160,10 @@ def test_the_command_line_promotes_and_routes_by_a_served_gguf(home, run, tmp_pa
     assert "refused" not in said("runs", *more).stdout
     assert said("promote", "last", "--json", *more).stdout.startswith('{"leader": "tuned"')
     made = export(run, "gguf", "f16", tmp_path / "out")
-    with served(next((tmp_path / "out").glob("*.gguf")), None, "", served_name(run)) as url:
+    with llama_server(next((tmp_path / "out").glob("*.gguf")), None, "", served_name(run)) as url:
         file.write_text(f'{world.FLEET}[backends.here]\nurl = "{url}"\n')
         answer = json.loads(said("route", VESPER.text, "--json", *more).stdout)
-    assert (answer["router"], answer["route"]) == ("tuned", "workshop") and made.compared.worst < 0.02
+    assert (answer["router"], answer["route"]) == ("tuned", "workshop") and made.parity.max_difference < 0.02
     assert sum(p for _, p in answer["ranking"]) == pytest.approx(1)
     answer = json.loads(said("route", VESPER.text, "--json", *more).stdout)  # no server any more: a process of its own
     assert (answer["router"], answer["route"]) == ("tuned", "workshop")
@@ -176,7 +176,7 @@ def test_the_command_line_follows_a_run_to_its_gate(full, tmp_path, data):
     from tui_router.training import recipe
 
     short = tmp_path / "recipe.toml"
-    short.write_text(recipe.write(replace(full.record.recipe, steps=4)))
+    short.write_text(recipe.to_toml(replace(full.record.recipe, steps=4)))
     (tmp_path / "fleet.toml").write_text(world.FLEET)
     more = ("--config", str(tmp_path / "fleet.toml"), "--data-dir", str(tmp_path / "d"))
     lines = [
@@ -201,11 +201,11 @@ async def test_every_server_tells_a_probability_in_its_own_way(full, tmp_path):
     from tui_router.config.settings import BackendSetting
     from tui_router.core.fleet import Model
     from tui_router.core.types import Message
-    from tui_router.training.router_manifest import REFERENCE, ReferenceCase, read
+    from tui_router.training.router_manifest import REFERENCE, ReferenceCase, read_json
 
     export(full, "gguf", "f32", tmp_path / "out")
-    known = read(full.artifact / REFERENCE, list[ReferenceCase])[:10]
-    with served(next((tmp_path / "out").glob("*.gguf")), None, "", "mine") as url:
+    known = read_json(full.artifact / REFERENCE, list[ReferenceCase])[:10]
+    with llama_server(next((tmp_path / "out").glob("*.gguf")), None, "", "mine") as url:
         for kind in ("llama-server", "openai"):
             health = Health(world.COMPANY.fleet, [BackendSetting(name="here", url=url, kind=kind)])
             health.watch(Model(name="mine", context=4096))
@@ -227,13 +227,13 @@ async def test_letters_stay_those_of_the_training_when_a_route_had_no_examples(f
     for path in folder.glob("*.jsonl"):
         rows = [line for line in path.read_text().splitlines(keepends=True) if json.loads(line)["route"] != "ledger"]
         path.write_text("".join(rows))
-    run = world.train(world.run_of(tmp_path / "store", replace(full.record.recipe, steps=60), folder))
-    sheet = read(run.artifact / ROUTER, RouterManifest).sheet
+    run = world.train(world.new_run(tmp_path / "store", replace(full.record.recipe, steps=60), folder))
+    sheet = read_json(run.artifact / ROUTER, RouterManifest).letter_prompt
     assert (sheet.routes, sheet.letters) == (("harbour", "workshop"), "AC") and "B=ledger" in sheet.instructions
     shown = json.loads((folder / "test.jsonl").read_text().splitlines()[0])
     asked = sheet.messages(Request(text=shown["text"]))
     assert [m.content for m in asked] == [shown["messages"][0]["content"]]
-    helper = Helper(run.artifact, wait=True)
+    helper = ModelProcess(run.artifact, wait=True)
     router = LLMRouter("tuned", world.COMPANY.fleet, "m", helper, sheet)
     try:
         decided = [await router.decide(Request(text=f"is {word} ready"), 60.0) for word in ("kestrel", "yarrow")]
@@ -286,7 +286,7 @@ async def test_a_training_that_ends_gives_a_shadow_whoever_watched_it(full, tmp_
     await engine.open()
     assert engine.router_service.tuned is None
     shutil.copytree(full.folder, tmp_path / "store" / "runs" / full.folder.name)
-    engine.router_service._look_at_runs = 0.0
+    engine.router_service._next_run_check = 0.0
     await engine.poll()
     assert engine.router_service.tuned is not None and "tuned" in engine.router_service.llm_routers
     assert full.id not in str(list(engine.health.models))  # it is none of the fleet's models

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from tests.training import world
-from tui_router.training.router_manifest import REFERENCE, ReferenceCase, read
+from tui_router.training.router_manifest import REFERENCE, ReferenceCase, read_json
 from tui_router.training.run_events import Step
 from tui_router.training.runs import Run
 
@@ -30,9 +30,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         data = world.dataset(home / "data")
-        chosen = world.written(world.base(home / "base", data), steps=STEPS)
-        whole = world.train(world.run_of(home / "whole", chosen, data))
-        run, done = world.run_of(home / "killed", chosen, data), 0
+        chosen = world.recipe_for(world.base(home / "base", data), steps=STEPS)
+        whole = world.train(world.new_run(home / "whole", chosen, data))
+        run, done = world.new_run(home / "killed", chosen, data), 0
         dice = random.Random(1)
         for place in range(kills):
             going = world.start(run, *(["--resume"] if place else []))
@@ -61,7 +61,7 @@ def losses(run: Run) -> list[tuple[int, float]]:
 
 
 def decisions(run: Run) -> list[tuple[float, ...]]:
-    return [one.probabilities for one in read(run.artifact / REFERENCE, list[ReferenceCase])]
+    return [one.probabilities for one in read_json(run.artifact / REFERENCE, list[ReferenceCase])]
 
 
 if __name__ == "__main__":

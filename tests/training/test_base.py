@@ -2,7 +2,7 @@
 
 import pytest
 
-from train.base import _said
+from train.base import explain_load_error
 
 
 @pytest.mark.parametrize(
@@ -14,10 +14,10 @@ from train.base import _said
             ("licence", "unsloth/gemma-3-1b-it"),
         ),
         ("some/gated", "You are trying to access a gated repo.", ("licence", "hf auth login")),
-        ("some/model", "We couldn't connect to the hub", ("cannot be fetched", "folder")),
+        ("some/model", "We couldn't connect to the hub", ("cannot be downloaded", "folder")),
         ("some/model", "something else entirely", ("cannot be loaded", "something else")),
     ],
 )
 def test_each_reason_has_its_sentence(name, error, said):
-    text = _said(name, OSError(error))
+    text = explain_load_error(name, OSError(error))
     assert name in text and "\n" not in text and all(part in text for part in said)

@@ -1,5 +1,6 @@
 """Real trainings, in processes of their own, on a CPU."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -21,16 +22,16 @@ from tui_router.training.router_manifest import (
     Latency,
     ReferenceCase,
     RouterManifest,
-    read,
+    read_json,
 )
-from tui_router.training.run_events import Curve, Done, Dropped, Eval, Failed, Paused, RunStarted, Step
+from tui_router.training.run_events import Curve, Discarded, Done, Evaluation, Failed, Paused, RunStarted, Step
 from tui_router.training.runs import Run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.trains]
 
 
 def decisions(run):
-    return read(run.artifact / REFERENCE, list[ReferenceCase])
+    return read_json(run.artifact / REFERENCE, list[ReferenceCase])
 
 
 def test_a_run_tells_its_story_and_leaves_an_artifact(full):
@@ -45,23 +46,24 @@ def test_a_run_tells_its_story_and_leaves_an_artifact(full):
     assert start.versions["trl"] and start.why
     assert [s.step for s in steps] == list(range(1, 71)) and steps[-1].loss < steps[0].loss / 4
     assert all(s.grad_norm > 0 and s.tokens_per_second > 0 and s.memory_bytes > 1e8 for s in steps)
-    last = [e for e in events if isinstance(e, Eval)][-1]
+    last = [e for e in events if isinstance(e, Evaluation)][-1]
     assert (
         last.accuracy >= 0.9
         and last.ci95[0] <= last.accuracy <= last.ci95[1]
         and set(last.per_route) == set(world.WORDS)
     )
     assert isinstance(events[-1], Done) and full.state() == "done"
-    card = read(full.artifact / ROUTER, RouterManifest)
+    card = read_json(full.artifact / ROUTER, RouterManifest)
     assert (card.routes, card.answers) == (tuple(world.WORDS), ("A", "B", "C"))
     assert (
-        len(read(full.artifact / SEALED, list[HeldOutCase])) > 20 and read(full.artifact / LATENCY, Latency).p50_ms > 0
+        len(read_json(full.artifact / SEALED, list[HeldOutCase])) > 20
+        and read_json(full.artifact / LATENCY, Latency).p50_ms > 0
     )
     assert not list(full.folder.rglob("*.bin")) and not list(full.folder.rglob("*.pt"))
 
 
 def test_the_same_seed_data_and_versions_give_the_same_adapter(lora, tmp_path, data):
-    again = world.train(world.run_of(tmp_path, lora.record.recipe, data))
+    again = world.train(world.new_run(tmp_path, lora.record.recipe, data))
     name = "adapter_model.safetensors"
     assert (again.artifact / name).read_bytes() == (lora.artifact / name).read_bytes()
 
@@ -85,10 +87,10 @@ def same_as(run, other):
 
 
 def test_paused_and_resumed_is_as_if_never_stopped(full, tmp_path, data):
-    run = world.run_of(tmp_path, full.record.recipe, data)
+    run = world.new_run(tmp_path, full.record.recipe, data)
     going = world.start(run)
     when_step(run, 22)
-    run.ask("pause")
+    run.request_stop("pause")
     assert going.wait(60) == 0 and run.state() == "paused"
     assert isinstance(run.curve().end, Paused)
     world.train(run, "--resume")
@@ -96,7 +98,7 @@ def test_paused_and_resumed_is_as_if_never_stopped(full, tmp_path, data):
 
 
 def test_killed_twice_and_resumed_is_as_if_never_stopped(full, tmp_path, data):
-    run = world.run_of(tmp_path, full.record.recipe, data)
+    run = world.new_run(tmp_path, full.record.recipe, data)
     for step, more in ((18, ()), (41, ("--resume",))):
         going = world.start(run, *more)
         when_step(run, step)
@@ -109,35 +111,38 @@ def test_killed_twice_and_resumed_is_as_if_never_stopped(full, tmp_path, data):
 
 
 def test_stopped_and_kept_or_dropped(full, tmp_path, data):
-    run = world.run_of(tmp_path, full.record.recipe, data)
+    run = world.new_run(tmp_path, full.record.recipe, data)
     going = world.start(run)
     when_step(run, 10)
-    run.ask("keep")
+    run.request_stop("stop_and_keep")
     assert going.wait(60) == 0 and run.finished
     assert run.curve().end.early
-    dropped = world.run_of(tmp_path / "other", full.record.recipe, data)
-    going = world.start(dropped)
-    when_step(dropped, 6)
-    dropped.ask("drop")
-    assert going.wait(60) == 0 and isinstance(dropped.curve().end, Dropped)
-    assert not dropped.finished and not (dropped.folder / "checkpoints").exists()
+    discarded = world.new_run(tmp_path / "other", full.record.recipe, data)
+    going = world.start(discarded)
+    when_step(discarded, 6)
+    discarded.request_stop("discard")
+    assert going.wait(60) == 0 and isinstance(discarded.curve().end, Discarded)
+    assert not discarded.finished and not (discarded.folder / "checkpoints").exists()
 
 
 def test_answers_in_text(full, tmp_path):
     """The form comes first: after some steps the model says nothing but routes, whichever."""
-    chosen = replace(world.written(full.artifact, label="text", steps=40), eval_every=5)
-    run = world.run_of(tmp_path, chosen, world.dataset(tmp_path / "text", "route"))
+    chosen = replace(world.recipe_for(full.artifact, label="text", steps=40), eval_every=5)
+    run = world.new_run(tmp_path, chosen, world.dataset(tmp_path / "text", "route"))
     world.train(run)
-    card, curve = read(run.artifact / ROUTER, RouterManifest), run.curve()
+    card, curve = read_json(run.artifact / ROUTER, RouterManifest), run.curve()
     assert card.answers == tuple(f"ROUTE_TO={route}" for route in world.WORDS) and isinstance(curve.end, Done)
     assert curve.steps[-1].loss < curve.steps[0].loss / 4 and curve.evals[-1].mass > 100 * curve.evals[0].mass
     for one in decisions(run):
         assert sum(one.probabilities) == pytest.approx(1) and len(one.probabilities) == 3
 
 
-def test_unsloth_goes_the_same_way(lora, tmp_path, data):
+@pytest.mark.skipif(
+    importlib.util.find_spec("unsloth") is None, reason="needs pip install --no-deps -r train/unsloth.txt"
+)
+def test_unsloth_trains_the_same_recipe(lora, tmp_path, data):
     chosen = replace(lora.record.recipe, backend="unsloth", steps=5)
-    run = world.train(world.run_of(tmp_path, chosen, data))
+    run = world.train(world.new_run(tmp_path, chosen, data))
     curve = run.curve()
     assert isinstance(curve.end, Done), curve.end
     assert curve.start.backend == "unsloth" and curve.start.versions["unsloth"]
@@ -147,7 +152,7 @@ def test_unsloth_goes_the_same_way(lora, tmp_path, data):
 def test_several_processes_are_one_run(full, tmp_path, data):
     """`accelerate launch` starts the same program more than once; one of them speaks."""
     chosen = replace(full.record.recipe, steps=4)
-    run = world.run_of(tmp_path, chosen, data)
+    run = world.new_run(tmp_path, chosen, data)
     command = launcher.command(*world.arguments(run))
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
               "--mixed_precision", "no", "--dynamo_backend", "no", "-m", *command[2:]]  # fmt: skip
@@ -162,7 +167,7 @@ def test_several_processes_are_one_run(full, tmp_path, data):
 def failed(run):
     end = world.train(run).curve().end
     assert isinstance(end, Failed), end
-    assert "Traceback" not in end.says and end.next
+    assert "Traceback" not in end.message and end.next
     return end
 
 
@@ -174,8 +179,8 @@ def test_a_loss_that_is_no_number(tmp_path, data, base):
     )
     subprocess.run(["cp", "-r", str(base), str(broken)], check=True)
     subprocess.run([sys.executable, "-c", code, str(broken / "model.safetensors")], check=True)
-    end = failed(world.run_of(tmp_path, world.written(broken), data))
-    assert end.cause == "loss" and "loss is nan at step 1" in end.says and "learning rate" in end.next
+    end = failed(world.new_run(tmp_path, world.recipe_for(broken), data))
+    assert end.cause == "loss" and "loss is nan at step 1" in end.message and "learning rate" in end.next
 
 
 def limited(run, limit):
@@ -191,17 +196,17 @@ def limited(run, limit):
 
 
 def test_a_full_disk(tmp_path, data, base):
-    run = world.run_of(tmp_path, world.written(base, steps=12), data)
+    run = world.new_run(tmp_path, world.recipe_for(base, steps=12), data)
     end = limited(
         run,
         "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)",
     )
-    assert end.cause == "disk" and "full" in end.says
+    assert end.cause == "disk" and "full" in end.message
 
 
 def test_a_full_memory(tmp_path, data, base):
-    run = world.run_of(tmp_path, replace(world.written(base, steps=3), batch=240), data)
+    run = world.new_run(tmp_path, replace(world.recipe_for(base, steps=3), batch=240), data)
     end = limited(
         run,
         "import resource, torch, transformers, trl, peft, datasets\n"
@@ -215,19 +220,19 @@ def test_a_base_without_a_chat_template(tmp_path, data, base):
     broken = tmp_path / "base"
     subprocess.run(["cp", "-r", str(base), str(broken)], check=True)
     (broken / "chat_template.jinja").unlink()
-    end = failed(world.run_of(tmp_path, world.written(broken), data))
-    assert end.cause == "base" and "chat template" in end.says
+    end = failed(world.new_run(tmp_path, world.recipe_for(broken), data))
+    assert end.cause == "base" and "chat template" in end.message
 
 
 def test_a_base_that_cannot_be_fetched(tmp_path, data, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     chosen = replace(recipe.load("gemma-3-1b"), steps=1)
-    end = failed(world.run_of(tmp_path, chosen, data))
-    assert end.cause == "base" and "google/gemma-3-1b-it" in end.says and "folder" in end.says
+    end = failed(world.new_run(tmp_path, chosen, data))
+    assert end.cause == "base" and "google/gemma-3-1b-it" in end.message and "folder" in end.message
 
 
 def test_two_processes_on_one_run(full, tmp_path, data):
-    run = world.run_of(tmp_path, full.record.recipe, data)
+    run = world.new_run(tmp_path, full.record.recipe, data)
     going = world.start(run)
     when_step(run, 3)
     assert world.start(run, "--resume").wait(60) == 1
@@ -236,10 +241,10 @@ def test_two_processes_on_one_run(full, tmp_path, data):
 
 
 def test_a_run_outlives_whoever_started_it(full, tmp_path, data):
-    run = world.run_of(tmp_path, replace(full.record.recipe, steps=2000), data)
+    run = world.new_run(tmp_path, replace(full.record.recipe, steps=2000), data)
     code = (
         "import sys, time; from pathlib import Path; from tui_router.training.runs import Run\n"
-        "Run(Path(sys.argv[1])).begin(); time.sleep(60)"
+        "Run(Path(sys.argv[1])).start(); time.sleep(60)"
     )
     starter = subprocess.Popen([sys.executable, "-c", code, str(run.folder)])
     when_step(run, 3)
@@ -249,7 +254,7 @@ def test_a_run_outlives_whoever_started_it(full, tmp_path, data):
     when_step(run, before + 3)
     assert run.state() == "running"
     run.kill()
-    while run.lives():
+    while run.is_running():
         time.sleep(0.05)
     assert run.state() == "dead"
 
@@ -265,7 +270,7 @@ def test_a_run_that_ends_while_its_story_is_read_is_not_dead(full, tmp_path):
     class Ending(Run):
         alive = True
 
-        def lives(self):
+        def is_running(self):
             return self.alive
 
         def events_from(self, offset):
@@ -275,6 +280,6 @@ def test_a_run_that_ends_while_its_story_is_read_is_not_dead(full, tmp_path):
                 self.alive = False
 
     run, curve = Ending(home), Curve()
-    state, offset = run.read_on(curve)
+    state, offset = run.read_new_events(curve)
     assert state == "running" and curve.end is None
-    assert run.read_on(curve, offset)[0] == "done" and isinstance(curve.end, Done)
+    assert run.read_new_events(curve, offset)[0] == "done" and isinstance(curve.end, Done)

@@ -45,7 +45,11 @@ def test_trl_trains_on_what_is_exported(tmp_path, base):
     export_tools(some(), FLEET, "messages", tmp_path / "tools", projection)  # tool calls, and the tools beside them
     folders.append(str(tmp_path / "tools"))
     done = subprocess.run(
-        [sys.executable, "-c", _TRAIN, str(base), *folders], cwd=tmp_path, env=launcher.environment(tmp_path), capture_output=True, text=True
-    )  # fmt: skip
+        [sys.executable, "-c", _TRAIN, str(base), *folders],
+        cwd=tmp_path,
+        env=launcher.environment(tmp_path),
+        capture_output=True,
+        text=True,
+    )
     trained = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("TRAINED")]
     assert trained == ["messages", "sharegpt", "prompt-completion", "hf", "tools"], done.stderr[-2500:]

@@ -1,4 +1,4 @@
-"""A small world to train in: three routes told apart by private words, a tiny base, recipes that take seconds."""
+"""A made-up company for trainings that take seconds: three routes with words of their own, a tiny base, short recipes."""
 
 import random
 import subprocess
@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tui_router.config.settings import parse_config
 from tui_router.core.example import Example
-from tui_router.datasets.formats import line_of, row_of
+from tui_router.datasets.formats import Target, line_of, row_of
 from tui_router.training import launcher, recipe, runs
 from tui_router.training.plan import Plan
-from tui_router.training.rows import read
+from tui_router.training.rows import read_dataset
 
 WORDS = {
     "harbour": "kestrel marlow tansy orrin bexley quill",
@@ -17,15 +17,26 @@ WORDS = {
     "workshop": "garrick nolan yarrow zephyr eldon hobart",
 }
 FORMS = (
-    "what is the matter with {0}", "{0} is late again", "who looks after {0}", "tell the others that {0} is done",
-    "when did {0} change last", "is {0} ready", "please check {0}", "why did we wait for {0}", "{0} looks odd", "move {0}",
-)  # fmt: skip
+    "what is the matter with {0}",
+    "{0} is late again",
+    "who looks after {0}",
+    "tell the others that {0} is done",
+    "when did {0} change last",
+    "is {0} ready",
+    "please check {0}",
+    "why did we wait for {0}",
+    "{0} looks odd",
+    "move {0}",
+)
 ENDINGS = ("", "please", "today", "now", "again", "at noon", "thanks")
-FLEET = "\n".join(
-    [f'[backends."{name}"]\nremove = true' for name in ("LM Studio", "Ollama", "llama-server")]
-    + [f"[routes.{r.name}]\nremove = true" for r in parse_config("", None, {}).fleet.routes]
-    + [f'[routes.{name}]\ndescription = "{name}"\nmodel = "gemma-3-1b"\nfallbacks = []' for name in WORDS]
-) + "\n"  # fmt: skip
+FLEET = (
+    "\n".join(
+        [f'[backends."{name}"]\nremove = true' for name in ("LM Studio", "Ollama", "llama-server")]
+        + [f"[routes.{r.name}]\nremove = true" for r in parse_config("", None, {}).fleet.routes]
+        + [f'[routes.{name}]\ndescription = "{name}"\nmodel = "gemma-3-1b"\nfallbacks = []' for name in WORDS]
+    )
+    + "\n"
+)
 COMPANY = parse_config(FLEET, None, {})
 RECIPE = """\
 base = "{base}"
@@ -45,19 +56,19 @@ eval_every = 10
 
 
 def examples(n: int = 360) -> list[Example]:
-    """Requests of this company."""
+    """Return different requests to this company."""
     dice = random.Random(0)
-    found = {}
+    found: dict[str, Example] = {}
     while len(found) < n:
         route = dice.choice(list(WORDS))
-        asked = dice.choice(FORMS).format(dice.choice(WORDS[route].split()))
-        text = f"{asked} {dice.choice(ENDINGS)}{dice.choice('.!? ')}"
-        found[text.strip()] = Example(text=text.strip(), route=route, source="imported")
+        question = dice.choice(FORMS).format(dice.choice(WORDS[route].split()))
+        text = f"{question} {dice.choice(ENDINGS)}{dice.choice('.!? ')}".strip()
+        found[text] = Example(text=text, route=route, source="imported")
     return list(found.values())
 
 
-def dataset(folder: Path, target: str = "letter") -> Path:
-    """Its dataset: every name is in every part, so that there is something to learn."""
+def dataset(folder: Path, target: Target = "letter") -> Path:
+    """Write a dataset in which every part has every name, so that a model can learn it."""
     folder.mkdir(parents=True)
     for place, example in enumerate(examples()):
         part = {0: "validation", 1: "test"}.get(place % 6, "train")
@@ -67,44 +78,45 @@ def dataset(folder: Path, target: str = "letter") -> Path:
 
 
 def base(folder: Path, data: Path, seed: int = 0) -> Path:
-    """A model of random weights, and a tokenizer made from the dataset."""
-    code, _, trouble = launcher.do(
-        ["tiny", "--data", str(data), "--out", str(folder), "--size", "96", "--layers", "2", "--vocabulary", "1200", "--seed", str(seed)],
-        folder.parent,
-    )  # fmt: skip
-    assert code == 0, trouble
+    """Make a base model of random weights, with a tokenizer fitted to a dataset."""
+    size = ["--size", "96", "--layers", "2", "--vocabulary", "1200", "--seed", str(seed)]
+    code, _, error = launcher.run_job(["tiny", "--data", str(data), "--out", str(folder), *size], folder.parent)
+    assert code == 0, error
     return folder
 
 
-def written(
+def recipe_for(
     base_folder: Path, *, method: str = "full", label: str = "letter", steps: int = 70, rate: float = 3e-3
 ) -> recipe.Recipe:
-    """A recipe."""
+    """Return a recipe that takes seconds."""
     return recipe.parse(RECIPE.format(base=base_folder, method=method, label=label, steps=steps, rate=rate), "recipe")
 
 
-def run_of(home: Path, chosen: recipe.Recipe, data: Path) -> runs.Run:
-    """A run that is not started."""
+def new_run(home: Path, chosen: recipe.Recipe, data: Path) -> runs.Run:
+    """Create a run without starting it."""
     return runs.create(
-        home, chosen, data, read(data, chosen).hash, Plan(champion="learned", champion_version="", fewest=20)
+        home, chosen, data, read_dataset(data, chosen).hash, Plan(champion="learned", champion_version="", fewest=20)
     )
 
 
 def arguments(run: runs.Run) -> tuple[str, ...]:
-    """What the program is told of a run."""
+    """Return the arguments of a run's process."""
     where = run.folder
     return ("--recipe", str(where / "recipe.toml"), "--data", str(where / "data"), "--out", str(where))
 
 
-def start(run: runs.Run, *more: str) -> subprocess.Popen:
-    """Its process, as the app starts it."""
+def start(run: runs.Run, *more: str) -> subprocess.Popen[bytes]:
+    """Start a run's process as the app does, but as a child of the test."""
     return subprocess.Popen(
-        launcher.command(*arguments(run), *more), cwd=run.folder, env=launcher.environment(run.folder),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        launcher.command(*arguments(run), *more),
+        cwd=run.folder,
+        env=launcher.environment(run.folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def train(run: runs.Run, *more: str) -> runs.Run:
-    """Train it to its end."""
+    """Train a run to its end."""
     start(run, *more).wait(170)
     return run

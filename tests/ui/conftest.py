@@ -44,11 +44,13 @@ class Face:
         await self.pilot.press(*text)
 
     async def ask(self, text):
-        shown = len(self.chat.cards)
+        shown = len(self.chat.conversation.cards)
         await self.type(text)
         await self.pilot.press("enter")
-        await self.until(lambda: len(self.chat.cards) > shown and not self.app.engine.live, f"the answer to {text}")
-        await self.until(lambda: not any(c.live for c in self.chat.cards.values()), "the last piece")
+        await self.until(
+            lambda: len(self.chat.conversation.cards) > shown and not self.app.engine.live, f"the answer to {text}"
+        )
+        await self.until(lambda: not any(c.live for c in self.chat.conversation.cards.values()), "the last piece")
         await self.pilot.pause()
 
     def verdict(self, number=1):
@@ -70,7 +72,7 @@ def face(tmp_path, monkeypatch):
         app = RouterApp(Options(data_dir=tmp_path / "store", **options))
         async with app.run_test(size=size, notifications=True) as pilot:
             made = Face(app, pilot, double, tmp_path / "store")
-            await made.until(lambda: app.engine is not None and app.chat.engine is not None, "the engine")
+            await made.until(lambda: app.engine is not None and app.chat.conversation.engine is not None, "the engine")
             await made.until(lambda: all(b.status.reachable is not None for b in app.engine.health.backends), "a look")
             yield made
             await app._stop_engine()

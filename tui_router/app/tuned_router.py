@@ -21,9 +21,9 @@ from tui_router.routing.ensemble.ensemble import AUTO, RouterEnsemble
 from tui_router.routing.llm.llm_router import LLMRouter
 from tui_router.training.export.forms import served_name
 from tui_router.training.gate.run_gate import evaluate_run
-from tui_router.training.helper import START_S, Helper
-from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterManifest, read
-from tui_router.training.runs import Run, RunError, all_runs, find
+from tui_router.training.model_process import START_S, ModelProcess
+from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterManifest, read_json
+from tui_router.training.runs import Run, RunError, all_runs, find_run
 from tui_router.training.training_error import TrainingError
 
 MISSES = 5
@@ -43,7 +43,7 @@ class TunedLetterChooser:
         may_help: Whether it is worth a process now.
     """
 
-    def __init__(self, served: LetterChooser, helper: Helper, may_help: Callable[[], bool]) -> None:
+    def __init__(self, served: LetterChooser, helper: ModelProcess, may_help: Callable[[], bool]) -> None:
         self._served, self.helper, self._may_help = served, helper, may_help
 
     async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> LetterChoice | None:
@@ -73,13 +73,13 @@ class TunedRouter:
     def __init__(
         self, run: Run, config: Config, health: Health, may_help: Callable[[], bool], *, wait: bool = False
     ) -> None:
-        card = read(run.artifact / ROUTER, RouterManifest)
+        card = read_json(run.artifact / ROUTER, RouterManifest)
         self.run = run
         name = served_name(run)
         health.watch(Model(name=name, context=4096))
-        self.helper = Helper(run.artifact, wait=wait)
+        self.helper = ModelProcess(run.artifact, wait=wait)
         chooser = TunedLetterChooser(ServedLetterChooser(health, name, trained=True), self.helper, may_help)
-        self.router = LLMRouter("tuned", config.fleet, name, chooser, card.sheet, card.temperature)
+        self.router = LLMRouter("tuned", config.fleet, name, chooser, card.letter_prompt, card.temperature)
         self.misses = 0
         """Requests in a row that it did not answer."""
 
@@ -92,7 +92,7 @@ def chosen_run(folder: Path, leading: str) -> Run | None:
     """The run that is the trained router: the one that leads, else the newest that can decide; None without one."""
     if leading:
         with suppress(RunError):
-            run = find(folder, leading)
+            run = find_run(folder, leading)
             return run if run.finished else None
         return None
     return next((run for run in all_runs(folder) if run.finished and run.record.recipe.label == "letter"), None)
@@ -111,7 +111,7 @@ def passes(ensemble: RouterEnsemble, run: Run, config: Config, folder: Path) -> 
         raise PromotionError(f"run {run.id} leads already")
     if not run.finished:
         raise PromotionError(f"run {run.id} has no artifact yet; its training must end first")
-    sheet = read(run.artifact / ROUTER, RouterManifest).sheet
+    sheet = read_json(run.artifact / ROUTER, RouterManifest).letter_prompt
     known = {config.fleet.names.get(name) for name in sheet.routes}
     if unknown := [r.name for r in config.fleet.routes if r.name not in known]:
         raise PromotionError(
@@ -119,9 +119,12 @@ def passes(ensemble: RouterEnsemble, run: Run, config: Config, folder: Path) -> 
         )
     verdict = evaluate_run(run, config, folder, ensemble.champion, ensemble.champion_run)
     if not verdict.passed:
-        failed = "; ".join(f"{check.name}: {check.says}" for check in verdict.checks if not check.passed)
+        failed = "; ".join(f"{check.name}: {check.message}" for check in verdict.checks if not check.passed)
         raise PromotionError(f"the gate refuses run {run.id}: {failed}")
-    return f"run {run.id} passed its gate: {verdict.mine} of {verdict.n} sealed requests right, {verdict.champion} {verdict.theirs}"
+    right = (
+        f"{verdict.candidate_right} of {verdict.n} sealed requests right, {verdict.champion} {verdict.baseline_right}"
+    )
+    return f"run {run.id} passed its gate: {right}"
 
 
 def before(ensemble: RouterEnsemble) -> str:

@@ -20,6 +20,7 @@ from tui_router.backends.listing import LISTERS, Listing, ServedModel, detect
 from tui_router.backends.matching import match
 from tui_router.config.settings import BackendSetting, ToolSetting
 from tui_router.core.fleet import Fleet, Model
+from tui_router.core.types import NoticeLevel
 
 ModelState = Literal["loaded", "loadable", "loading", "busy", "down", "unknown"]
 DOWN_FOR_S = 10.0
@@ -153,7 +154,7 @@ class Health:
         self._watched: dict[str, Model] = {}
         self._watched_states: dict[str, ModelStatus] = {}
         self.on_change: Callable[[], None] = lambda: None
-        self.on_event: Callable[[str, str, str], None] = lambda level, tag, text: None
+        self.on_event: Callable[[NoticeLevel, str, str], None] = lambda level, tag, text: None
         self._tasks: list[asyncio.Task[None]] = []
         self._looked = asyncio.Condition()
 

@@ -1,7 +1,7 @@
-"""Settings and the fleet: where they are read from, and what happens when they are wrong.
+"""Reads the settings and the fleet.
 
 One file holds all that a person changes: `fleet.toml` in the platform's config folder, or `--config FILE`. It overlays
-the shipped `data/fleet.toml`. A wrong file gets every fault at once; the dashboard then starts on the last good copy
+the shipped `data/fleet.toml`. Every fault of a wrong file is reported at once; the dashboard then starts on the last good copy
 of it and says so.
 """
 
@@ -12,58 +12,43 @@ import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import Meta, Struct
+from msgspec.structs import asdict, replace
 
 from tui_router.config import fleet_file, toml_locations
-from tui_router.config.validation import Checker, Key, Problem
+from tui_router.config.server_urls import normal_url, url_fault, without_login
+from tui_router.config.text_files import NotTextError, read_text
+from tui_router.config.validation import SECRET, Checker, Key, Problem, read_struct
 from tui_router.core import assets
 from tui_router.core.fleet import Fleet
 
-BackendKind = Literal["auto", "lmstudio", "ollama", "llama-server", "vllm", "openai"]
-KINDS: tuple[BackendKind, ...] = ("auto", "lmstudio", "ollama", "llama-server", "vllm", "openai")
-ROUTERS = ("auto", "learned", "rules", "llm")
-OBSERVERS = ("off", "passive", "active")
-THEMES = ("router-dark", "router-light", "router-high")
+_TABLES = ("settings", "rules", "models", "routes", "backends", "tools")
+"""The tables that fleet.toml may hold."""
 
-_TOP = ("settings", "rules", "models", "routes", "backends", "tools")
-_SETTINGS = (
-    "confidence_threshold",
-    "router",
-    "llm_router",
-    "asks_a_day",
-    "theme",
-    "prefer_loaded",
-    "health_interval_s",
-    "first_byte_s",
-    "load_s",
-    "idle_s",
-    "switch_when_slow",
-    "ascii",
-    "system",
-    "llama_cpp_dir",
-    "observer",
-    "observer_model",
-)
-_BACKEND = ("url", "kind", "api_key", "api_key_env", "parallel", "remove")
+Seconds = Annotated[float, Meta(ge=0.1, le=7200)]
+BackendKind = Literal["auto", "lmstudio", "ollama", "llama-server", "vllm", "openai"]
 
 
 class BackendSetting(Struct, frozen=True, kw_only=True):
-    """A server to talk to."""
+    """A model server."""
 
     name: str
-    url: str
-    """Base URL without `/v1`."""
+    url: Annotated[str, SECRET]
+    """Base URL, with or without `/v1`. A user name and a password in it (`http://user:password@host`) are sent and never shown."""
     kind: BackendKind = "auto"
-    """Pinned, or `auto`: told by the shape of its replies."""
-    api_key: str = ""
-    parallel: int = 0
-    """Requests in flight per model; 0: what the server says, else 1."""
+    """What the server is; `auto` finds out from its replies."""
+    api_key: Annotated[str, SECRET] = ""
+    """The key that is sent with each request."""
+    api_key_env: str = ""
+    """The environment variable that holds the key; it takes the place of `api_key`."""
+    parallel: Annotated[int, Meta(ge=0, le=64)] = 0
+    """Requests in flight per model; 0: what the server reports, else 1."""
 
     def __repr__(self) -> str:
-        return f"BackendSetting(name={self.name!r}, url={self.url!r}, kind={self.kind!r})"  # never the key
+        url = without_login(self.url)
+        return f"BackendSetting(name={self.name!r}, url={url!r}, kind={self.kind!r})"  # neither key nor password
 
 
 class ToolSetting(Struct, frozen=True, kw_only=True):
@@ -71,38 +56,42 @@ class ToolSetting(Struct, frozen=True, kw_only=True):
 
     name: str
     url: str
+    """Its address."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Everything that is not the fleet."""
+    """What is not the fleet: when to ask, how long to wait, how it looks."""
 
-    confidence_threshold: float = 0.70
-    """Below this confidence the decision asks before anything is sent."""
-    router: str = "auto"
-    """Who leads: `auto` (the best by the verdicts so far), or the name of a router."""
+    confidence_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.70
+    """Below this confidence you are asked for the route before anything is sent."""
+    router: Literal["auto", "learned", "rules", "llm"] = "auto"
+    """Which router is the champion: `auto` picks the best by the verdicts so far; a name pins that router."""
     llm_router: str = ""
-    """A small model of the fleet that chooses a route too, by the descriptions alone; empty: none."""
-    asks_a_day: int = 3
-    """How often a day a request is asked about, beside the unsure ones, because its label would teach most."""
-    theme: str = "router-dark"
+    """A small model of the fleet that also chooses a route, from the descriptions alone; empty: none."""
+    asks_a_day: Annotated[int, Meta(ge=0, le=100)] = 3
+    """How many teaching questions a day: requests that are asked about because their label helps the router most."""
+    theme: Literal["router-dark", "router-light", "router-high"] = "router-dark"
+    """Colours of the dashboard: dark, light, or high contrast."""
     prefer_loaded: bool = False
-    """Take a loaded model of the route's chain before one that would have to be loaded."""
-    health_interval_s: float = 5.0
-    first_byte_s: float = 120.0
-    """Longest wait for the first byte of a loaded model."""
-    load_s: float = 300.0
-    """Longest wait for the first byte of a model that has to be loaded first."""
-    idle_s: float = 60.0
-    """Longest silence in the middle of an answer."""
+    """Use a loaded model of the route's chain before one that would have to be loaded."""
+    health_interval_s: Annotated[float, Meta(ge=1, le=3600)] = 5.0
+    """Seconds between two health checks of the servers."""
+    first_byte_s: Seconds = 120.0
+    """Longest wait, in seconds, for the first byte of a loaded model."""
+    load_s: Seconds = 300.0
+    """Longest wait, in seconds, for the first byte of a model that has to be loaded first."""
+    idle_s: Seconds = 60.0
+    """Longest silence, in seconds, in the middle of an answer."""
     switch_when_slow: bool = False
-    """Take the next model when the first byte does not come, without asking."""
-    ascii: str = "auto"
+    """Use the next model when the first byte does not come in time, without asking."""
+    ascii: Literal["auto", "yes", "no"] = "auto"
+    """Draw the dashboard in ASCII; `auto` does so where the terminal cannot show more."""
     system: str = ""
     """A system prompt for every model that has none of its own."""
     observer: Literal["off", "passive", "active"] = "passive"
-    """Whether a small model looks at the turns: at every fifth, at every one, or not at all."""
+    """How often a small model comments on the turns: `active` on each, `passive` on each fifth, `off` never."""
     observer_model: str = "gemma-3-1b"
-    """The model that does; it is asked only while it is loaded."""
+    """The model that comments; it is asked only while it is loaded."""
     llama_cpp_dir: str = ""
     """A folder of llama.cpp: its convert_hf_to_gguf.py and its llama-server are used for exports."""
 
@@ -116,7 +105,7 @@ DEFAULT_TOOLS = (ToolSetting(name="playwright", url="http://127.0.0.1:8931"),)
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """All that was read, and what was wrong with it."""
+    """What was read, and what was wrong with it."""
 
     settings: Settings
     fleet: Fleet
@@ -129,7 +118,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """The file is wrong; this is the last good copy of it, or the shipped fleet."""
 
     def with_only_backend(self, backend: BackendSetting) -> Config:
-        """The same configuration with this one server."""
+        """Return the same configuration with this server alone."""
         return replace(self, backends=(backend,))
 
 
@@ -141,53 +130,66 @@ class ConfigError(ValueError):
         self.problems = problems
 
 
+class NoHomeError(OSError):
+    """The person has no home folder; the message says what to do."""
+
+    def __str__(self) -> str:
+        return "there is no home folder to keep files in; set HOME, or name a folder with --data-dir"
+
+
 def config_dir() -> Path:
-    """The platform's folder for the person's own settings."""
+    """Return the platform's folder for the person's own settings. Raises NoHomeError."""
     import platformdirs
 
-    return Path(platformdirs.user_config_dir("tui-router", appauthor=False))
+    return _below_home(platformdirs.user_config_dir("tui-router", appauthor=False))
 
 
 def data_dir() -> Path:
-    """The platform's folder for the store."""
+    """Return the platform's folder for the store. Raises NoHomeError."""
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("tui-router", appauthor=False))
+    return _below_home(platformdirs.user_data_dir("tui-router", appauthor=False))
+
+
+def _below_home(folder: str) -> Path:
+    if folder.startswith("~"):  # HOME is not set and the user is in no list of users, as in some containers
+        raise NoHomeError
+    return Path(folder).absolute()
 
 
 def load_config(file: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration of a file (default: `fleet.toml` in the config folder, if it is there).
+    """Read the configuration from a file (default: `fleet.toml` in the config folder, if there is one).
 
     Raises:
         ConfigError: the file is wrong, or was named and cannot be read.
     """
-    named = file is not None
-    path = file or config_dir() / "fleet.toml"
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if named:
-            raise ConfigError((Problem(str(path), None, "", "there is no such file"),)) from None
+        path = file or config_dir() / "fleet.toml"
+        text = read_text(path)
+    except (FileNotFoundError, NoHomeError):
+        if file is not None:
+            raise ConfigError((Problem(str(file), None, "", "there is no such file"),)) from None
         return parse_config("", None, environ)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError((Problem(str(path), None, "", f"cannot be read: {error}"),)) from error
+    except NotTextError as error:
+        raise ConfigError((Problem(str(path), None, "", str(error)),)) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError((Problem(str(path), None, "", f"cannot be read: {reason}"),)) from error
     return parse_config(text, path, environ)
 
 
 def load_or_last_good(file: Path | None, state: Path) -> Config:
-    """Like `load_config`, but never raises: a wrong file gives the last good copy (kept in `state`), else the shipped fleet."""
+    """Read the configuration like `load_config`, but never raise: a wrong file gives the last good copy of it, which is kept
+    in the folder `state`, or else the shipped fleet."""
     kept = state / "last-good-fleet.toml"
     try:
         config = load_config(file)
     except ConfigError as error:
         try:
-            last = parse_config(kept.read_text(encoding="utf-8"), kept, os.environ)
-        except (OSError, ConfigError):
+            last = parse_config(read_text(kept), kept, os.environ)
+        except (OSError, NotTextError, ConfigError):
             last = parse_config("", None, os.environ)
-        return Config(
-            settings=last.settings, fleet=last.fleet, backends=last.backends, tools=last.tools,
-            file=last.file, problems=error.problems, stale=True,
-        )  # fmt: skip
+        return replace(last, problems=error.problems, stale=True)
     if config.file is not None:
         _keep(config.file, kept)
     return config
@@ -202,7 +204,7 @@ def _keep(source: Path, kept: Path) -> None:
             kept.touch(0o600)
             kept.write_bytes(text)
     except OSError:
-        return  # a copy for a rainy day; the start must not fail for it
+        return  # without the copy, a later wrong file falls back to the shipped fleet; the start must not fail for it
 
 
 @lru_cache
@@ -211,27 +213,33 @@ def _shipped() -> dict[str, Any]:
 
 
 def parse_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Config:
-    """The configuration that a text describes over the shipped fleet; ConfigError lists every fault."""
+    """Read the configuration from the text of a file, over the shipped fleet.
+
+    Raises:
+        ConfigError: the text is wrong; it lists every fault.
+    """
     name = str(path) if path else "fleet.toml"
     try:
         own = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError((_syntax(name, error),)) from error
+        raise ConfigError((_syntax(name, error, text),)) from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a thousand brackets
+        raise ConfigError((Problem(name, None, "", f"cannot be read: {error}"),)) from error
     check = Checker(name, toml_locations.locate(text))
-    check.known(own, (), _TOP)
-    merged = fleet_file.overlay(_shipped(), own, check)
-    fleet = fleet_file.build(merged, check)
-    settings = _settings(own, check)
+    check.known(own, (), _TABLES)
+    fleet = fleet_file.build(fleet_file.overlay(_shipped(), own, check), check)
+    settings = read_struct(check.table(own, ("settings",)), ("settings",), Settings, check)
     if settings.llm_router and settings.llm_router not in fleet.models:
         known = ", ".join(fleet.models)
         check.fault(("settings", "llm_router"), f"the fleet has no model {settings.llm_router!r}; known: {known}")
     if settings.router == "llm" and not settings.llm_router:
-        check.fault(("settings", "router"), "leads by a model, but settings.llm_router names none")
+        check.fault(("settings", "router"), "is 'llm', but settings.llm_router names no model")
+    backends = _servers(own, ("backends",), DEFAULT_BACKENDS, check)
     config = Config(
         settings=settings,
         fleet=fleet,
-        backends=_backends(own, check, environ),
-        tools=_tools(own, check),
+        backends=tuple(_with_key(backend, check, environ) for backend in backends),
+        tools=tuple(_servers(own, ("tools",), DEFAULT_TOOLS, check)),
         file=path,
     )
     if check.problems:
@@ -239,88 +247,53 @@ def parse_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Co
     return config
 
 
-def _syntax(name: str, error: tomllib.TOMLDecodeError) -> Problem:
+def _syntax(name: str, error: tomllib.TOMLDecodeError, text: str) -> Problem:
     import re
 
     found = re.search(r"\(at line (\d+), column \d+\)", str(error))
-    said = re.sub(r" \(at [^)]*\)$", "", str(error))
-    return Problem(name, int(found[1]) if found else None, "", f"is not TOML: {said}")
-
-
-def _settings(own: Mapping[str, Any], check: Checker) -> Settings:
-    table, at = check.table(own, ("settings",)), ("settings",)
-    check.known(table, at, _SETTINGS)
-    plain = Settings()
-    return Settings(
-        confidence_threshold=check.number(table, at, "confidence_threshold", plain.confidence_threshold, 0, 1),
-        router=check.choice(table, at, "router", ROUTERS, plain.router),
-        llm_router=check.text(table, at, "llm_router"),
-        asks_a_day=int(check.number(table, at, "asks_a_day", plain.asks_a_day, 0, 100)),
-        theme=check.choice(table, at, "theme", THEMES, plain.theme),
-        prefer_loaded=check.flag(table, at, "prefer_loaded"),
-        health_interval_s=check.number(table, at, "health_interval_s", plain.health_interval_s, 1, 3600),
-        first_byte_s=check.number(table, at, "first_byte_s", plain.first_byte_s, 0.1, 7200),
-        load_s=check.number(table, at, "load_s", plain.load_s, 0.1, 7200),
-        idle_s=check.number(table, at, "idle_s", plain.idle_s, 0.1, 7200),
-        switch_when_slow=check.flag(table, at, "switch_when_slow"),
-        ascii=check.choice(table, at, "ascii", ("auto", "yes", "no"), "auto"),
-        system=check.text(table, at, "system"),
-        llama_cpp_dir=check.text(table, at, "llama_cpp_dir"),
-        observer=check.choice(table, at, "observer", OBSERVERS, plain.observer),  # type: ignore[arg-type]
-        observer_model=check.text(table, at, "observer_model", plain.observer_model),
+    line = int(found[1]) if found else None
+    reason = re.sub(r" \(at [^)]*\)$", "", str(error))
+    header = re.match(
+        r"\s*\[+\s*(?:(models|routes|backends|tools)\.)?([^\"'\]]*[^\"'\]\w.\s-][^\"'\]]*)]",
+        text.split("\n")[(line or 1) - 1],
     )
+    if header:
+        whole = f'{header[1]}."{header[2]}"' if header[1] else f'"{header[2]}"'
+        reason = f"{reason}; a name with other characters than letters, digits, _ and - needs quotes: [{whole}]"
+    return Problem(name, line, "", f"is not TOML: {reason}")
 
 
-def _backends(own: Mapping[str, Any], check: Checker, environ: Mapping[str, str]) -> tuple[BackendSetting, ...]:
-    found = {b.name: b for b in DEFAULT_BACKENDS}
-    for name, table in check.table(own, ("backends",)).items():
-        at: Key = ("backends", name)
+Server = TypeVar("Server", BackendSetting, ToolSetting)
+
+
+def _servers(own: Mapping[str, Any], at: Key, shipped: tuple[Server, ...], check: Checker) -> list[Server]:
+    """Read `[backends.NAME]` or `[tools.NAME]` over the shipped ones; `remove = true` takes one out."""
+    found = {server.name: server for server in shipped}
+    for name, table in check.named_tables(own, at).items():
+        here: Key = (*at, name)
         if not isinstance(table, dict):
-            check.wrong(at, "a table with a url", table)
-            continue
-        check.known(table, at, _BACKEND)
-        base = found.get(name)
-        if check.flag(table, at, "remove"):
+            check.wrong(here, "a table with a url", table)
+        elif fleet_file.is_removed(table, here, check):
             found.pop(name, None)
-            continue
-        url = check.text(table, at, "url", base.url if base else "")
-        if not url.startswith(("http://", "https://")):
-            check.fault((*at, "url"), f'expected a URL such as "http://127.0.0.1:1234", found {url!r}')
-            continue
-        variable = check.text(table, at, "api_key_env")
-        if variable and variable not in environ:
-            check.fault((*at, "api_key_env"), f"names the environment variable {variable!r}, which is not set")
-        kind = check.choice(table, at, "kind", KINDS, base.kind if base else "auto")
-        found[name] = BackendSetting(
-            name=name,
-            url=normal_url(url),
-            kind=kind,  # type: ignore[arg-type]  # `choice` allows only KINDS
-            api_key=environ.get(variable, "") if variable else check.text(table, at, "api_key"),
-            parallel=check.whole(table, at, "parallel", 0, 0, 64),
-        )
-    return tuple(found.values())
+        else:
+            defaults = {"url": "", **(asdict(found[name]) if name in found else {}), "name": name}
+            server = read_struct(table, here, type(shipped[0]), check, also=("remove",), defaults=defaults, name=name)
+            url = server.url.strip()
+            if not url and not table.get("url"):
+                check.fault((*here, "url"), f'is missing: the server\'s address, such as "{shipped[0].url}"')
+            elif fault := url_fault(url, shipped[0].url):
+                check.fault((*here, "url"), fault)
+            else:
+                found[name] = replace(server, url=normal_url(url))
+    return list(found.values())
 
 
-def _tools(own: Mapping[str, Any], check: Checker) -> tuple[ToolSetting, ...]:
-    found = {t.name: t for t in DEFAULT_TOOLS}
-    for name, table in check.table(own, ("tools",)).items():
-        at: Key = ("tools", name)
-        if not isinstance(table, dict):
-            check.wrong(at, "a table with a url", table)
-            continue
-        check.known(table, at, ("url", "remove"))
-        if check.flag(table, at, "remove"):
-            found.pop(name, None)
-            continue
-        url = check.text(table, at, "url")
-        if not url.startswith(("http://", "https://")):
-            check.fault((*at, "url"), f'expected a URL such as "http://127.0.0.1:8931", found {url!r}')
-            continue
-        found[name] = ToolSetting(name=name, url=normal_url(url))
-    return tuple(found.values())
-
-
-def normal_url(url: str) -> str:
-    """A base URL: without `/v1` or `/api`, and with 127.0.0.1 for localhost, which may resolve to ::1 first."""
-    url = url.rstrip("/").removesuffix("/v1").removesuffix("/api")
-    return url.replace("://localhost", "://127.0.0.1", 1)
+def _with_key(backend: BackendSetting, check: Checker, environ: Mapping[str, str]) -> BackendSetting:
+    """Return the server with the key that its environment variable holds."""
+    variable = backend.api_key_env
+    if not variable:
+        return replace(backend, api_key=backend.api_key.strip())
+    if variable not in environ:
+        at = ("backends", backend.name, "api_key_env")
+        check.fault(at, f"names the environment variable {variable!r}, which is not set")
+    return replace(backend, api_key=environ.get(variable, "").strip())  # a file's line break is no part of the key

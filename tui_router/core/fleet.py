@@ -4,27 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+Texts = tuple[Annotated[str, Meta(pattern=r"\S")], ...]
+"""Texts of which none is empty."""
+Tokens = Annotated[int, Meta(ge=0, le=10**9)]
 
 
 class Model(Struct, frozen=True, kw_only=True):
     """One served model, as the fleet names it."""
 
     name: str
-    aliases: tuple[str, ...] = ()
-    """What servers call it, when the careful match of `backends.matching` would not find it."""
+    aliases: Texts = ()
+    """What servers call it, where its name alone does not match; `--health` lists what is served."""
     backend: str = ""
     """Base URL of the only server that may serve it; empty: any."""
-    size_bytes: int = 0
-    context: int = 0
+    size_bytes: Annotated[int, Meta(ge=0, le=10**15)] = 0
+    """Size of the weights in bytes, for the Models pane; 0: not known."""
+    context: Tokens = 0
     """Longest context in tokens that the model can take; 0: not known."""
     vision: bool = False
+    """Whether it can look at images."""
     tools: bool = False
-    max_tokens: int = 4096
+    """Whether it can call tools."""
+    max_tokens: Annotated[int, Meta(ge=1, le=10**7)] = 4096
     """The most tokens of one answer."""
     system: str = ""
-    """A system prompt of the person's own for this model."""
+    """A system prompt for this model alone."""
 
 
 class Trigger(Struct, frozen=True, kw_only=True):
@@ -34,13 +42,14 @@ class Trigger(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    weight: float
-    words: tuple[str, ...] = ()
+    weight: Annotated[float, Meta(ge=-100, le=100)]
+    """How much it adds to the route's score; the shipped ones weigh 1 to 6."""
+    words: Texts = ()
     """Whole words or phrases, any case; a word ending in `*` matches as a prefix."""
     pattern: str = ""
     """A Python regular expression, any case unless it says `(?-i:...)`; `^` and `$` match at line ends."""
     shape: str = ""
-    """A form of the text that `routers.shape` knows, such as `url` or `code_fence`."""
+    """A form of the text, such as `stack_trace` or `code_fence`; the known ones are in `routing.rules.text_features`."""
     says: str = ""
     """What the evidence means, in a person's words; empty: the trigger's name."""
 
@@ -49,29 +58,34 @@ class Needs(Struct, frozen=True, kw_only=True):
     """What a model must be able to do to serve a route."""
 
     vision: bool = False
+    """It must be able to look at images."""
     tools: bool = False
-    context: int = 0
+    """It must be able to call tools."""
+    context: Tokens = 0
     """Least usable context in tokens."""
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """A lane of work."""
+    """A kind of work, and the models that do it."""
 
     name: str
     description: str
+    """What belongs here; routers that ask a model show it this sentence."""
     model: str
-    fallbacks: tuple[str, ...] = ()
-    priority: float = 1.0
+    """The model that serves it."""
+    fallbacks: Texts = ()
+    """Models that are tried when it cannot, in this order."""
+    priority: Annotated[float, Meta(ge=0.001, le=1000)] = 1.0
     """Multiplies the route's probability before it is normalised; ties go to the higher one."""
-    bias: float = 0.0
+    bias: Annotated[float, Meta(ge=-100, le=100)] = 0.0
     """Score that the route starts with."""
-    order: int = 0
-    """Its place in lists, and its digit in pickers."""
+    order: Annotated[int, Meta(ge=0, le=999)] = 0
+    """Its place in lists, which makes its digit in pickers; 0: after the others."""
     needs: Needs = Needs()
     triggers: tuple[Trigger, ...] = ()
-    was: tuple[str, ...] = ()
+    was: Texts = ()
     """Former names, newest first: what is known of them is known of this route."""
-    on_partial: str = "keep"
+    on_partial: Literal["keep", "restart"] = "keep"
     """What to do when an answer breaks after text was shown: `keep` it, or `restart` with the next model."""
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning a router: recipes, runs, the gate, exports, promotion. Imports no torch; `train/` does, in its own process."""
+"""Fine-tuning a router: recipes, runs, the gate, exports. Imports no torch: `train/` does, in a process of its own."""
 
 RUNS = "runs"
-"""Folder of the runs in the data folder."""
+"""Name of the folder in the data folder that holds the runs."""

@@ -1,4 +1,4 @@
-"""The gate's plan: what a new router must show before it may lead, written down before its training starts."""
+"""The gate's plan: what a trained router must show before it may become champion. Written before its training starts."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from msgspec import Struct
 
 
 class Plan(Struct, frozen=True, kw_only=True, rename={"champion": "leader", "champion_version": "leader_version"}):
-    """What must be shown, on requests that neither router was fitted to."""
+    """The gate's limits, on requests that neither router was fitted to. All of them were chosen by hand."""
 
     champion: str
-    """Who leads when the run starts: it is compared with this router."""
+    """The champion when the run is created; the candidate is compared with it."""
     champion_version: str
     fewest: int = 100
-    """Rows of the sealed test that the comparison needs."""
+    """Fewest sealed rows."""
     level: float = 0.05
-    """Chance that the gate lets a router pass that is not better."""
+    """Probability that a candidate passes which is not better (`scripts/sim.py gate`)."""
     margin: float = 0.01
-    """By how much it may be worse, and pass because it is faster: shown at the same level."""
+    """Accuracy that a faster candidate may lose: it must be shown, at `level`, to lose less."""
     most_ece: float = 0.10
-    """Expected calibration error."""
+    """Greatest expected calibration error."""
     floor: float = 0.15
-    """By how much it may fall behind on any route with at least `floor_rows` rows."""
+    """Accuracy that a candidate may lose on a single route with at least `floor_rows` rows."""
     floor_rows: int = 10
     latency_ms: float = 500.0
-    """95th percentile of one decision."""
+    """Greatest 95th percentile of the time of one decision."""

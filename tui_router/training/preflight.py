@@ -1,8 +1,9 @@
-"""What can be known before minutes are spent: packages, data, base, disk, and about how much memory and time it takes."""
+"""Checks before a training starts: packages, data, base model, disk, and an estimate of memory and time."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import struct
@@ -16,105 +17,133 @@ from msgspec import Struct
 
 from tui_router.core.example import GOAL
 from tui_router.training import launcher
-from tui_router.training.recipe import FEED_FORWARD, MIRRORS, Recipe, base_of, steps_of
-from tui_router.training.rows import DataError, Dataset, TrainingRow, read
+from tui_router.training.recipe import FEED_FORWARD, MIRRORS, Recipe, resolve_base, total_steps
+from tui_router.training.rows import DataError, TrainingDataset, TrainingRow, read_dataset
 
 NoteLevel = Literal["stop", "warning", "note"]
-_CHARACTERS_A_TOKEN = 3.0
+FEWEST_PER_ROUTE = 10
+"""Training rows of a route below which there is a warning. Chosen by hand."""
+_CHARACTERS_PER_TOKEN = 3.0
+_PROMPT_TOKENS = 12
+"""Tokens that a chat template adds to a prompt, about."""
 _CPU_FLOPS = 5e10
-"""Of one thread, measured on small Gemmas; a GPU's is taken as 3e13."""
+"""Floating-point operations a second of one CPU thread, timed on Gemma 3 models of 2 and 270 million parameters."""
 _GPU_FLOPS = 3e13
-_A_STEP_S = 0.08
+"""The same of a GPU: an assumption, not measured."""
+_STEP_OVERHEAD_S = 0.08
 _IMPORTS_BYTES, _IMPORTS_S = 600_000_000, 12.0
-_TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+"""Memory and time of importing torch, transformers and trl, measured on a CPU."""
+_TOKENIZERS = {"tokenizer.json", "tokenizer.model", "vocab.json"}
 
 
-class Note(Struct, frozen=True):
-    """One thing that was found."""
+class PreflightNote(Struct, frozen=True):
+    """One finding."""
 
     level: NoteLevel
-    says: str
+    """`stop`: the training cannot start."""
+    message: str
 
 
 class Preflight(Struct, frozen=True, kw_only=True):
-    """What was found."""
+    """All findings, and the estimates."""
 
-    notes: tuple[Note, ...]
+    notes: tuple[PreflightNote, ...]
     examples: int = 0
     steps: int = 0
     parameters: int = 0
-    """Of the base; 0 when that is not known."""
+    """Of the base model; 0 when unknown."""
     memory_bytes: int = 0
     seconds: float = 0.0
     data_hash: str = ""
 
     @property
     def ready(self) -> bool:
-        """Whether nothing stands against a start."""
+        """Whether the training can start."""
         return all(note.level != "stop" for note in self.notes)
 
 
 def preflight(recipe: Recipe, data: Path, out: Path) -> Preflight:
-    """Look at everything. Reads the dataset; a second for 100,000 rows."""
-    notes: list[Note] = []
-    if names := launcher.missing():
-        notes.append(Note("stop", f"training needs {', '.join(names)}: pip install 'tui-router[train]'"))
+    """Check everything. Reads the dataset: about a second for 100,000 rows.
+
+    Args:
+        recipe: How to train.
+        data: The dataset's folder.
+        out: Where the run will be written; need not exist.
+    """
+    notes: list[PreflightNote] = []
+    if names := launcher.missing_packages():
+        notes.append(PreflightNote("stop", f"training needs {', '.join(names)}: pip install 'tui-router[train]'"))
+    notes += _check_base(recipe)
     try:
-        dataset = read(data, recipe)
+        dataset = read_dataset(data, recipe)
     except DataError as error:
-        return Preflight(notes=(*notes, Note("stop", str(error)), *_of_base(recipe)))
-    notes += _of_base(recipe)
-    notes += _of_data(dataset)
-    steps = steps_of(recipe, len(dataset.train))
-    parameters = _parameters(_folder_of(base_of(recipe)))
-    gpu = gpu_memory()
-    memory, seconds = _estimate(recipe, dataset, parameters, steps, gpu=gpu > 0)
-    there = gpu or _memory()
-    if parameters and there and memory > there:
-        where = "GPU" if gpu else "machine"
-        notes.append(
-            Note(
-                "stop",
-                f"it takes about {memory / 1e9:.1f} GB and this {where} has {there / 1e9:.1f} GB; halve batch, or take LoRA",
-            )
-        )
-    room, wanted = _room(out), 3 * 4 * parameters if recipe.method == "full" else 2 * parameters + 200_000_000
-    if room and parameters and wanted > room:
-        notes.append(
-            Note("stop", f"it takes about {wanted / 1e9:.1f} GB of disk at {out} and {room / 1e9:.1f} GB are free")
-        )
+        return Preflight(notes=(*notes, PreflightNote("stop", str(error))))
+    notes += _check_data(dataset)
+    steps = total_steps(recipe, len(dataset.train))
+    parameters = _count_parameters(_base_folder(resolve_base(recipe)))
+    gpu_bytes = free_gpu_memory()
+    memory, seconds = _estimate(recipe, dataset, parameters, steps, gpu=gpu_bytes > 0)
+    if parameters:
+        notes += _check_room(recipe, parameters, memory, gpu_bytes, out)
     return Preflight(
-        notes=tuple(notes), examples=len(dataset.train),
-        steps=steps, parameters=parameters, memory_bytes=memory, seconds=seconds, data_hash=dataset.hash,
-    )  # fmt: skip
+        notes=tuple(notes),
+        examples=len(dataset.train),
+        steps=steps,
+        parameters=parameters,
+        memory_bytes=memory,
+        seconds=seconds,
+        data_hash=dataset.hash,
+    )
 
 
-def _of_base(recipe: Recipe) -> list[Note]:
-    name = base_of(recipe)
+def _check_room(recipe: Recipe, parameters: int, memory: int, gpu_bytes: int, out: Path) -> list[PreflightNote]:
+    """Check memory and disk."""
+    notes = []
+    available = gpu_bytes or _free_memory()
+    if available and memory > available:
+        place = "GPU" if gpu_bytes else "machine"
+        needed = f"the training needs about {memory / 1e9:.1f} GB and this {place} has {available / 1e9:.1f} GB free"
+        notes.append(PreflightNote("stop", f"{needed}; halve batch, or use LoRA"))
+    disk = _free_disk(out)
+    needed_disk = 3 * 4 * parameters if recipe.method == "full" else 2 * parameters + 200_000_000
+    if disk and needed_disk > disk:
+        needed = (
+            f"the training needs about {needed_disk / 1e9:.1f} GB of disk at {out}, where {disk / 1e9:.1f} GB are free"
+        )
+        notes.append(PreflightNote("stop", f"{needed}; free some space"))
+    return notes
+
+
+def _check_base(recipe: Recipe) -> list[PreflightNote]:
+    name = resolve_base(recipe)
     folder = Path(name).expanduser()
     if folder.is_dir():
-        files = {path.name for path in folder.iterdir()}
-        if "config.json" not in files:
-            return [Note("stop", f"{folder} is no model in Hugging Face form: it has no config.json")]
-        if not files & set(_TOKENIZERS):
-            return [
-                Note("stop", f"{folder} has no tokenizer (tokenizer.json); copy it from the model it was made from")
-            ]
-        if not any(file.endswith(".safetensors") for file in files):
-            return [Note("stop", f"{folder} has no weights in safetensors; other forms are not read")]
-        return []
+        return [PreflightNote("stop", fault) for fault in _folder_faults(folder)]
     if name.startswith(("/", "./", "~")) or name.count("/") != 1:
-        return [Note("stop", f"{name} is no folder, and no id of the hub such as google/gemma-3-1b-it")]
-    if _folder_of(name).is_dir():
+        return [PreflightNote("stop", f"{name} is neither a folder nor an id of the hub such as google/gemma-3-1b-it")]
+    if _base_folder(name).is_dir():
         return []
-    mirror = f"; if it wants a licence accepted, {MIRRORS[name]} has the same weights" if name in MIRRORS else ""
     if os.environ.get("HF_HUB_OFFLINE") == "1":
-        return [Note("stop", f"{name} is not on this machine and HF_HUB_OFFLINE is set; name a folder that holds it")]
-    return [Note("note", f"{name} is not on this machine yet and will be fetched from the hub{mirror}")]
+        return [
+            PreflightNote("stop", f"{name} is not on this machine and HF_HUB_OFFLINE is set; name a folder that has it")
+        ]
+    mirror = f"; if it needs a licence accepted, {MIRRORS[name]} has the same weights" if name in MIRRORS else ""
+    return [PreflightNote("note", f"{name} is not on this machine and will be downloaded from the hub{mirror}")]
 
 
-def _folder_of(name: str) -> Path:
-    """Where a base lies: the folder that is named, or the hub's cache of an id; may not be there."""
+def _folder_faults(folder: Path) -> list[str]:
+    files = {path.name for path in folder.iterdir()}
+    if "config.json" not in files:
+        return [f"{folder} is not a model in Hugging Face form: it has no config.json"]
+    if not files & _TOKENIZERS:
+        return [f"{folder} has no tokenizer (tokenizer.json); copy it from the model it was made from"]
+    if not any(file.endswith(".safetensors") for file in files):
+        return [f"{folder} has no weights in safetensors, the only form that is read"]
+    return []
+
+
+def _base_folder(name: str) -> Path:
+    """Return the folder of a base model: the one that is named, or the hub's cache of an id. It may not exist."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
@@ -124,62 +153,59 @@ def _folder_of(name: str) -> Path:
     return found[-1].parent if found else folder
 
 
-def _of_data(dataset: Dataset) -> list[Note]:
-    found = []
+def _check_data(dataset: TrainingDataset) -> list[PreflightNote]:
+    notes = []
     rows = (*dataset.train, *dataset.validation, *dataset.test)
     verdicts = sum(row.source == "verdict" for row in rows)
     if verdicts < GOAL:
-        found.append(
-            Note("warning", f"{verdicts} of its {len(rows):,} examples are your own verdicts; {GOAL} make it yours")
-        )
+        message = f"{verdicts} of its {len(rows):,} examples are your own verdicts; {GOAL} make it yours"
+        notes.append(PreflightNote("warning", message))
     counts = Counter(row.route for row in dataset.train)
-    scarce = [f"{route} {counts[route]}" for route in dataset.answers if counts[route] < FEWEST_A_ROUTE]
+    scarce = [f"{route} {counts[route]}" for route in dataset.answers if counts[route] < FEWEST_PER_ROUTE]
     if scarce:
-        found.append(Note("warning", f"few examples to learn from: {', '.join(scarce)}"))
+        notes.append(PreflightNote("warning", f"few examples to learn from: {', '.join(scarce)}"))
     if not dataset.test:
-        found.append(Note("warning", "the dataset has no sealed test, so the gate cannot pass it"))
-    return found
+        notes.append(PreflightNote("warning", "the dataset has no sealed test rows, so the gate cannot pass this run"))
+    return notes
 
 
-FEWEST_A_ROUTE = 10
-
-
-def _parameters(folder: Path) -> int:
-    """Of the safetensors files of a folder, read off their headers; 0 when there are none."""
+def _count_parameters(folder: Path) -> int:
+    """Return the number of weights, from the headers of the folder's safetensors files; 0 without any."""
     count = 0
     for path in folder.glob("*.safetensors") if folder.is_dir() else ():
         with suppress(OSError, ValueError, struct.error, KeyError), path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
             for name, tensor in json.loads(file.read(size)).items():
                 if name != "__metadata__":
-                    shape = 1
-                    for side in tensor["shape"]:
-                        shape *= side
-                    count += shape
+                    count += math.prod(tensor["shape"])
     return count
 
 
-def _estimate(recipe: Recipe, dataset: Dataset, parameters: int, steps: int, *, gpu: bool) -> tuple[int, float]:
-    """(bytes, seconds), both about."""
-    tokens = sum(map(_tokens, dataset.train)) / len(dataset.train)
-    a_batch = recipe.batch * min(tokens, recipe.max_length)
+def _estimate(recipe: Recipe, dataset: TrainingDataset, parameters: int, steps: int, *, gpu: bool) -> tuple[int, float]:
+    """Return (bytes, seconds) of a training, roughly; (0 parameters: the time is unknown and 0).
+
+    A step costs 6 floating-point operations a weight and token, 4 with LoRA, which needs no gradients of the base.
+    Activations take about 60 bytes a token for each unit of the square root of the number of weights.
+    """
+    tokens = sum(map(_token_count, dataset.train)) / len(dataset.train)
+    batch_tokens = recipe.batch * min(tokens, recipe.max_length)
     full = recipe.method == "full"
     weights = parameters * (0.7 if recipe.four_bit and gpu else 2 if gpu else 4)
-    wide = 2 if set(recipe.targets) & set(FEED_FORWARD) else 1
-    trained = 12 * parameters if full else parameters * 0.01 * wide * recipe.r / 16 * 16
-    memory = int(_IMPORTS_BYTES + weights + trained + a_batch * (parameters**0.5) * 60)
-    flops = (6 if full else 4) * parameters * a_batch * recipe.accumulate
+    matrices = 2 if set(recipe.targets) & set(FEED_FORWARD) else 1
+    trained = 12 * parameters if full else parameters * 0.01 * matrices * recipe.r
+    memory = int(_IMPORTS_BYTES + weights + trained + batch_tokens * (parameters**0.5) * 60)
+    operations = (6 if full else 4) * parameters * batch_tokens * recipe.accumulate
     threads = recipe.threads or max(1, (os.cpu_count() or 2) - 1)
-    seconds = _IMPORTS_S + steps * (_A_STEP_S + flops / (_GPU_FLOPS if gpu else _CPU_FLOPS * threads))
+    seconds = _IMPORTS_S + steps * (_STEP_OVERHEAD_S + operations / (_GPU_FLOPS if gpu else _CPU_FLOPS * threads))
     return memory, seconds if parameters else 0.0
 
 
-def _tokens(row: TrainingRow) -> float:
-    return sum(len(m["content"]) for m in row.messages) / _CHARACTERS_A_TOKEN + 12
+def _token_count(row: TrainingRow) -> float:
+    return sum(len(m["content"]) for m in row.messages) / _CHARACTERS_PER_TOKEN + _PROMPT_TOKENS
 
 
-def _memory() -> int:
-    """Free memory of the machine in bytes; 0 when that is not known."""
+def _free_memory() -> int:
+    """Return the free memory of the machine in bytes; 0 when unknown."""
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
@@ -189,18 +215,19 @@ def _memory() -> int:
     return 0
 
 
-def gpu_memory() -> int:
-    """Free memory of the first GPU in bytes, as nvidia-smi tells; 0 without one."""
+def free_gpu_memory() -> int:
+    """Return the free memory of the first GPU in bytes, as nvidia-smi reports it; 0 without one."""
     if shutil.which("nvidia-smi") is None:
         return 0
     with suppress(OSError, subprocess.SubprocessError, ValueError, IndexError):
-        asked = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True).stdout
-        return int(said.split()[0]) * 1024 * 1024
+        query = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+        output = subprocess.run(query, capture_output=True, text=True, timeout=5, check=True).stdout
+        return int(output.split()[0]) * 1024 * 1024
     return 0
 
 
-def _room(path: Path) -> int:
+def _free_disk(path: Path) -> int:
+    """Return the free bytes of the disk that a path lies on, which may not exist yet; 0 when unknown."""
     while not path.exists() and path != path.parent:
         path = path.parent
     try:

@@ -1,4 +1,4 @@
-"""The files beside the weights of an artifact: how the router is asked, and what it said, as plain JSON."""
+"""The JSON files of an artifact: how the trained router is asked, and its predictions on held-out requests."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tui_router.training.training_error import TrainingError
 
 T = TypeVar("T")
 ROUTER, REFERENCE, SEALED, LATENCY = "router.json", "reference.json", "sealed.json", "latency.json"
+"""File names of a RouterManifest, of ReferenceCases, of HeldOutCases and of a Latency."""
 
 
 class ArtifactError(TrainingError):
@@ -21,108 +22,113 @@ class ArtifactError(TrainingError):
 
 
 class RouterManifest(Struct, frozen=True, kw_only=True):
-    """How the router is asked."""
+    """How the trained router is asked."""
 
     routes: tuple[str, ...]
     """In the order of their answers."""
     answers: tuple[str, ...]
     instructions: str
-    """What stood before each request while it was trained; empty for answers in text."""
+    """The first paragraph of every prompt; empty for answers in text."""
     method: Literal["lora", "full"]
     label: Literal["letter", "text"]
     base: str
-    """The model that LoRA matrices belong to: a folder or an id of the hub."""
+    """The model that the LoRA matrices belong to: a folder or an id of the hub."""
     temperature: float
-    """By which its probabilities are flattened; fitted on the validation rows."""
+    """Divides the logits of the answers; fitted on the validation rows."""
 
     @property
-    def sheet(self) -> LetterPrompt:
-        """The question, as it was put while it was trained. Raises ArtifactError for a model that answers in text."""
+    def letter_prompt(self) -> LetterPrompt:
+        """The prompt that the router was trained on. Raises ArtifactError for a router that answers in text."""
         if self.label == "text":
             raise ArtifactError(
-                'it answers in text, for programs that can do nothing but write; train with label = "letter" to have it decide here'
+                'it answers in text, for programs that read only text; train with label = "letter" to let it decide here'
             )
         return as_trained(self.routes, "".join(self.answers), self.instructions)
 
 
 class ReferenceCase(Struct, frozen=True):
-    """What the trained model made of a held-out request, step by step."""
+    """A held-out request and each step of the trained model's prediction, for comparing exports."""
 
     messages: tuple[dict[str, str], ...]
     prompt: str
-    """What the chat template made of the messages."""
+    """The rendered chat template."""
     ids: tuple[int, ...]
-    """What the tokenizer made of the prompt."""
+    """The prompt's token ids."""
     probabilities: tuple[float, ...]
-    """Of the routes, in their order."""
+    """One for each route, in the manifest's order."""
 
 
 class HeldOutCase(Struct, frozen=True):
-    """What the trained model made of a row of the sealed test."""
+    """The trained model's prediction for a sealed row."""
 
     key: str
     route: str
     """The right one."""
     probabilities: tuple[float, ...]
+    """One for each route, in the manifest's order."""
     mass: float
+    """Probability of all answers together, among everything that the model could write."""
 
 
 class Latency(Struct, frozen=True):
-    """Time of one decision."""
+    """The time of one decision."""
 
     p50_ms: float
     p95_ms: float
     device: str
 
 
-def write(path: Path, value: Any) -> None:
-    """Write JSON."""
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON."""
     path.write_bytes(msgspec.json.encode(value))
 
 
-def read(path: Path, kind: type[T]) -> T:
-    """Read JSON of a kind. Raises ArtifactError."""
+def read_json(path: Path, kind: type[T]) -> T:
+    """Return the value in a JSON file. Raises ArtifactError."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
         raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
     except msgspec.DecodeError as error:
-        raise ArtifactError(f"{path} is not what a training wrote: {error}") from error
+        raise ArtifactError(f"{path} is damaged, or another version wrote it: {error}") from error
 
 
-class ParityReport(Struct, frozen=True, kw_only=True):
-    """Something that an artifact was made into, beside the trained model, on the same held-out requests."""
+class ParityReport(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"same_route": "same", "max_difference": "worst", "same_prompt": "prompts", "same_tokens": "tokens"},
+):
+    """How many held-out requests an export treats as the trained model does."""
 
     n: int
-    same: int
-    """Requests that get the same route."""
-    worst: float
+    same_route: int
+    max_difference: float
     """The greatest difference of a probability."""
-    prompts: int
-    """Requests of which the chat template makes the same text."""
-    tokens: int
-    """Prompts of which the tokenizer makes the same tokens."""
+    same_prompt: int
+    """Requests for which the chat template writes the same text."""
+    same_tokens: int
+    """Prompts that the tokenizer splits into the same tokens."""
 
     @classmethod
-    def of(
+    def compare(
         cls,
-        known: Sequence[ReferenceCase],
+        cases: Sequence[ReferenceCase],
         prompts: Sequence[str],
         ids: Sequence[Sequence[int]],
         probabilities: Sequence[Sequence[float]],
     ) -> ParityReport:
-        """Count what agrees."""
+        """Compare the reference cases with what an export gives for each: prompt, token ids, probabilities."""
+        pairs = list(zip(cases, probabilities, strict=True))
+        differences = [abs(p - q) for case, found in pairs for p, q in zip(case.probabilities, found, strict=True)]
         return cls(
-            n=len(known),
-            same=sum(_top(a.probabilities) == _top(b) for a, b in zip(known, probabilities, strict=True)),
-            worst=max(
-                (abs(p - q) for a, b in zip(known, probabilities, strict=True) for p, q in zip(a.probabilities, b, strict=True)),
-                default=0.0,
-            ),
-            prompts=sum(a.prompt == b for a, b in zip(known, prompts, strict=True)),
-            tokens=sum(tuple(a.ids) == tuple(b) for a, b in zip(known, ids, strict=True)),
-        )  # fmt: skip
+            n=len(cases),
+            same_route=sum(_argmax(case.probabilities) == _argmax(found) for case, found in pairs),
+            max_difference=max(differences, default=0.0),
+            same_prompt=sum(case.prompt == prompt for case, prompt in zip(cases, prompts, strict=True)),
+            same_tokens=sum(tuple(case.ids) == tuple(one) for case, one in zip(cases, ids, strict=True)),
+        )
 
 
-def _top(p: Sequence[float]) -> int:
+def _argmax(p: Sequence[float]) -> int:
     return max(range(len(p)), key=lambda i: p[i])

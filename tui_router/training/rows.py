@@ -1,7 +1,7 @@
-"""The rows of a dataset as a training reads them: what the model is shown, and what it is to say.
+"""The rows of a dataset as a training reads them: the prompt, and the answer that the model is to learn.
 
-A dataset is a folder that `dataset export` wrote in the format `messages` with
-the target `letter`, or `route` for answers in text.
+A dataset is a folder that `dataset export` wrote in the format `messages`, with the target `letter`, or `route` for answers
+in text.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from msgspec import Struct
 from tui_router.training.recipe import Recipe
 from tui_router.training.training_error import TrainingError
 
-FEWEST = 10
-"""Rows below which there is nothing to train on."""
+FEWEST_ROWS = 10
+"""Fewest training rows. Chosen by hand."""
 
 
 class DataError(TrainingError):
@@ -30,71 +30,75 @@ class TrainingRow(NamedTuple):
     """One example."""
 
     messages: tuple[dict[str, str], ...]
-    """What the model is shown."""
+    """The prompt: `role` and `content` of each message."""
     answer: str
     route: str
     key: str
-    """Which example it is: its turn, or a hash of what the model is shown."""
+    """Identifies the example: its turn, or a hash of the prompt."""
     source: str
+    """`verdict`, `seed`, `generated` or `imported`."""
 
 
-class Dataset(Struct, frozen=True, kw_only=True):
-    """What is trained on, and what it is judged by."""
+class TrainingDataset(Struct, frozen=True, kw_only=True):
+    """The rows of a training, in their parts."""
 
     train: tuple[TrainingRow, ...]
     validation: tuple[TrainingRow, ...]
-    """In an order that has nothing to do with that of the file, which may go route by route: any first so many are a sample."""
+    """Shuffled by a hash, so that the first n rows are a sample: the file may be sorted by route."""
     test: tuple[TrainingRow, ...]
-    """Sealed: only the gate looks at it."""
+    """Sealed: only the gate reads the predictions for them."""
     answers: dict[str, str]
-    """Route -> what the model says for it, in the order of the letters, or of the names."""
+    """Route -> answer, in the order of the answers."""
     instructions: str
-    """What stands before each request when the answers are letters; else empty."""
+    """The first paragraph of every prompt when the answers are letters, else empty."""
     hash: str
     """Of the files."""
 
 
-def read(folder: Path, recipe: Recipe) -> Dataset:
+def read_dataset(folder: Path, recipe: Recipe) -> TrainingDataset:
     """Read a dataset and check that it can be trained on. Raises DataError."""
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is no folder; tui-router dataset export --format messages --target letter --out DIR makes one"
+            f"{folder} is not a folder; `tui-router dataset export --format messages --target letter --out DIR` makes one"
         )
     files = {part: folder / f"{part}.jsonl" for part in ("train", "validation", "test")}
     if not files["train"].is_file():
         raise DataError(f"{folder} has no train.jsonl; export it with --format messages --target {_target(recipe)}")
-    made = hashlib.blake2b(digest_size=8)
+    digest = hashlib.blake2b(digest_size=8)
     parts: dict[str, tuple[TrainingRow, ...]] = {}
     for part, path in files.items():
-        parts[part] = tuple(_rows(path, recipe)) if path.is_file() else ()
+        parts[part] = tuple(_read_rows(path, recipe)) if path.is_file() else ()
         if path.is_file():
-            made.update(path.read_bytes())
-    train = parts["train"]
-    if len(train) < FEWEST:
+            digest.update(path.read_bytes())
+    train, validation, test = parts["train"], parts["validation"], parts["test"]
+    if len(train) < FEWEST_ROWS:
         raise DataError(
-            f"{folder} has {len(train)} rows to train on, and {FEWEST} are the fewest; rate more turns, or export the seeds too"
+            f"{folder} has {len(train)} training rows and needs at least {FEWEST_ROWS}; "
+            "rate more turns, or export the seeds too"
         )
     routes = Counter(row.route for row in train)
     if len(routes) < 2:
         raise DataError(
-            f"all rows of {folder} belong to one route, {next(iter(routes))!r}; there is nothing to tell apart"
+            f"all training rows of {folder} have the route {next(iter(routes))!r}; add rows of other routes"
         )
-    validation = parts["validation"]
     if not validation:
-        train, validation = _held_out(train, recipe.eval_share)
-    answers = {row.route: row.answer for row in (*train, *validation, *parts["test"])}
-    said = {_instructions(row) for row in (*train, *validation, *parts["test"])} if recipe.label == "letter" else {""}
-    if len(said) != 1:
-        raise DataError(f"the rows of {folder} were exported for {len(said)} different lists of routes; export it anew")
-    order = sorted(answers, key=lambda route: answers[route])
-    return Dataset(
-        train=train, validation=tuple(sorted(validation, key=_place)), test=parts["test"], answers={route: answers[route] for route in order},
-        instructions=said.pop(), hash=made.hexdigest(),
-    )  # fmt: skip
+        train, validation = _hold_out(train, recipe.eval_share)
+    rows = (*train, *validation, *test)
+    answers = {row.route: row.answer for row in rows}
+    instructions = {_first_paragraph(row) for row in rows} if recipe.label == "letter" else {""}
+    if len(instructions) != 1:
+        raise DataError(f"the rows of {folder} have {len(instructions)} different lists of routes; export it again")
+    return TrainingDataset(
+        train=train,
+        validation=tuple(sorted(validation, key=_hash_fraction)),
+        test=test,
+        answers=dict(sorted(answers.items(), key=lambda item: item[1])),
+        instructions=instructions.pop(),
+        hash=digest.hexdigest(),
+    )
 
 
-def _instructions(row: TrainingRow) -> str:
-    """The first paragraph of what the model is shown."""
+def _first_paragraph(row: TrainingRow) -> str:
     return row.messages[0]["content"].partition("\n\n")[0]
 
 
@@ -102,50 +106,52 @@ def _target(recipe: Recipe) -> str:
     return "letter" if recipe.label == "letter" else "route"
 
 
-def _rows(path: Path, recipe: Recipe) -> Iterator[TrainingRow]:
-    said: dict[str, str] = {}
+def _read_rows(path: Path, recipe: Recipe) -> Iterator[TrainingRow]:
+    answers: dict[str, str] = {}
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             where = f"{path}:{number}"
             try:
-                row = _row(json.loads(line))
+                row = _parse_row(json.loads(line))
             except (ValueError, KeyError, TypeError, IndexError) as error:
                 raise DataError(
-                    f"{where}: is no row of messages with a route ({error}); export it with --format messages"
+                    f"{where}: is not a row of messages with a route ({error}); export it with --format messages"
                 ) from error
-            lettered = len(row.answer) == 1
-            if lettered != (recipe.label == "letter"):
+            if (len(row.answer) == 1) != (recipe.label == "letter"):
                 raise DataError(
-                    f"{where}: answers {row.answer!r}, and the recipe wants answers as {recipe.label}; "
+                    f"{where}: the answer is {row.answer!r}, and the recipe needs answers as {recipe.label}; "
                     f"export it with --target {_target(recipe)}"
                 )
-            if said.setdefault(row.route, row.answer) != row.answer:
+            if answers.setdefault(row.route, row.answer) != row.answer:
                 raise DataError(
-                    f"{where}: {row.route} is {row.answer!r} here and {said[row.route]!r} before; export it anew"
+                    f"{where}: the answer for {row.route} is {row.answer!r} here and {answers[row.route]!r} before; "
+                    "export it again"
                 )
             yield row
 
 
-def _row(row: Mapping[str, Any]) -> TrainingRow:
-    *shown, last = row["messages"]
-    if last["role"] != "assistant" or not shown:
-        raise ValueError("its last message is no answer")
-    messages = tuple({"role": str(m["role"]), "content": str(m["content"])} for m in shown)
+def _parse_row(row: Mapping[str, Any]) -> TrainingRow:
+    *prompt, last = row["messages"]
+    if last["role"] != "assistant" or not prompt:
+        raise ValueError("the last message is not an answer")
+    messages = tuple({"role": str(m["role"]), "content": str(m["content"])} for m in prompt)
     key = row.get("origin") or hashlib.blake2b(repr(messages).encode("utf-8", "replace"), digest_size=8).hexdigest()
     return TrainingRow(
         messages, str(last["content"]).strip(), str(row["route"]), str(key), str(row.get("source", "imported"))
     )
 
 
-def _held_out(rows: tuple[TrainingRow, ...], share: float) -> tuple[tuple[TrainingRow, ...], tuple[TrainingRow, ...]]:
-    """Rows without a share of them, chosen by what they say."""
+def _hold_out(rows: tuple[TrainingRow, ...], share: float) -> tuple[tuple[TrainingRow, ...], tuple[TrainingRow, ...]]:
+    """Return (the rows to train on, about a share of them), chosen by their hash: the same in every process."""
+    return (
+        tuple(row for row in rows if _hash_fraction(row) >= share),
+        tuple(row for row in rows if _hash_fraction(row) < share),
+    )
 
-    return tuple(row for row in rows if _place(row) >= share), tuple(row for row in rows if _place(row) < share)
 
-
-def _place(row: TrainingRow) -> float:
-    """A number from 0 to 1 that follows from what a row says."""
-    made = hashlib.blake2b(f"{row.key} {row.messages}".encode("utf-8", "replace"), digest_size=8).digest()
-    return int.from_bytes(made, "big") / 2**64
+def _hash_fraction(row: TrainingRow) -> float:
+    """Return a number from 0 to 1 that depends only on the row's key and prompt."""
+    digest = hashlib.blake2b(f"{row.key} {row.messages}".encode("utf-8", "replace"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64

@@ -1,7 +1,7 @@
-"""What a training tells while it runs: one JSON object a line, in `events.jsonl` of its run.
+"""The events of a run: one JSON object a line in its `events.jsonl`.
 
-The program in `train/` writes them and the app reads them; the file is the run's whole story, so whoever comes later reads
-it from the start. After a resume the steps that were lost are told again: a reader drops steps beyond `RunStarted.resumed_at`.
+The program in `train/` writes them and the app reads them. The file holds everything from the start, so a reader can begin
+at any time. After a resume, steps that were lost are written again: a reader drops the steps after `RunStarted.resumed_at`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+_STORED = {"message": "says"}
+"""Field -> its name in the file, which older runs have."""
+
 
 class RunStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag="start"):
-    """The model is there, the first step comes next."""
+    """The model is loaded; the first step follows."""
 
     at: str
     backend: str
     """`unsloth` or `plain`."""
     why: str
-    """Why this backend."""
+    """Why this backend was chosen."""
     device: str
     versions: dict[str, str]
     base: str
@@ -32,13 +35,13 @@ class RunStarted(Struct, frozen=True, kw_only=True, tag_field="event", tag="star
     """Rows that are longer than the recipe's `max_length`."""
     steps: int
     resumed_at: int = 0
-    """The step after which this process goes on; 0 at a first start."""
+    """The step after which this process continues; 0 at the first start."""
 
 
-class RunStage(Struct, frozen=True, kw_only=True, tag_field="event", tag="stage"):
+class RunStage(Struct, frozen=True, kw_only=True, tag_field="event", tag="stage", rename=_STORED):
     """Something begins that takes a while."""
 
-    says: str
+    message: str
 
 
 class Step(Struct, frozen=True, kw_only=True, tag_field="event", tag="step"):
@@ -46,90 +49,94 @@ class Step(Struct, frozen=True, kw_only=True, tag_field="event", tag="step"):
 
     step: int
     of: int
+    """The run's last step."""
     loss: float
     learning_rate: float
     grad_norm: float
     tokens: int
-    """Seen so far."""
+    """Tokens trained on so far."""
     tokens_per_second: float
     memory_bytes: int
-    """Peak: of the GPU where there is one, else of the process."""
+    """Peak memory of the GPU where there is one, else of the process."""
     seconds_left: float
 
 
-class Eval(Struct, frozen=True, kw_only=True, tag_field="event", tag="eval"):
+class Evaluation(Struct, frozen=True, kw_only=True, tag_field="event", tag="eval"):
     """The model on rows that it is not trained on."""
 
     step: int
     n: int
     loss: float
-    """Mean negative log probability of the tokens of the right answer, in nats: the same as `Step.loss`."""
+    """Mean negative log probability of the tokens of the right answer, in nats: comparable with `Step.loss`."""
     accuracy: float
     ci95: tuple[float, float]
+    """Wilson's interval of the accuracy."""
     ece: float
+    """Expected calibration error."""
     mass: float
-    """Mean probability of all labels together: far below 1, the model has not learned the form of the answer."""
+    """Mean probability of all labels together. Far below 1, the model has not learned to answer with a label."""
     per_route: dict[str, tuple[int, int]]
-    """Route -> (right, all)."""
+    """Route -> (rows that are right, rows)."""
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True, tag_field="event", tag="checkpoint"):
-    """From here a stopped run can go on."""
+    """A stopped run can continue after this step."""
 
     step: int
 
 
-class Warn(Struct, frozen=True, kw_only=True, tag_field="event", tag="warning"):
+class RunWarning(Struct, frozen=True, kw_only=True, tag_field="event", tag="warning", rename=_STORED):
     """Something that does not stop the run."""
 
-    says: str
+    message: str
 
 
 class Paused(Struct, frozen=True, kw_only=True, tag_field="event", tag="paused"):
-    """The process ended on request, behind a checkpoint."""
+    """The process ended on request, after a checkpoint."""
 
     step: int
 
 
-class Dropped(Struct, frozen=True, kw_only=True, tag_field="event", tag="dropped"):
-    """The run was given up on request."""
+class Discarded(Struct, frozen=True, kw_only=True, tag_field="event", tag="dropped"):
+    """The run was stopped on request, and its checkpoints were removed."""
 
     step: int
 
 
 class Done(Struct, frozen=True, kw_only=True, tag_field="event", tag="done"):
-    """The artifact is there."""
+    """The artifact is written."""
 
     step: int
     seconds: float
-    """Of this process."""
+    """Time of this process, without those before a resume."""
     accuracy: float
+    """On the validation rows."""
     n: int
     early: bool = False
-    """Stopped before the last step, and kept."""
+    """Stopped on request before the last step, and kept."""
 
 
-class Failed(Struct, frozen=True, kw_only=True, tag_field="event", tag="error"):
+class Failed(Struct, frozen=True, kw_only=True, tag_field="event", tag="error", rename=_STORED):
     """The run ended without an artifact."""
 
-    says: str
-    """What happened, in a sentence."""
+    message: str
+    """What happened, in one sentence."""
     cause: Literal["data", "recipe", "base", "memory", "disk", "loss", "packages", "other"]
     next: str
     """What to try."""
 
 
-RunEvent = RunStarted | RunStage | Step | Eval | Checkpoint | Warn | Paused | Dropped | Done | Failed
+RunEvent = RunStarted | RunStage | Step | Evaluation | Checkpoint | RunWarning | Paused | Discarded | Done | Failed
 _decoder: msgspec.json.Decoder[RunEvent] = msgspec.json.Decoder(RunEvent)
 
 
-def line_of(event: RunEvent) -> bytes:
-    """An event as its line."""
+def encode_line(event: RunEvent) -> bytes:
+    """Return an event as its line of the file."""
     return msgspec.json.encode(event) + b"\n"
 
 
-def event_of(line: bytes) -> RunEvent | None:
-    """The event in a line; None when it is not one (a later version's, or cut off by a crash)."""
+def decode_line(line: bytes) -> RunEvent | None:
+    """Return the event in a line; None when a later version wrote it or a crash cut it off."""
     try:
         return _decoder.decode(line)
     except msgspec.DecodeError:
@@ -137,41 +144,42 @@ def event_of(line: bytes) -> RunEvent | None:
 
 
 class Curve(Struct):
-    """A run so far, as its events tell it."""
+    """What a run has done so far, put together from its events."""
 
     start: RunStarted | None = None
     stage: str = ""
+    """What takes a while now; empty while it trains."""
     steps: list[Step] = msgspec.field(default_factory=list)
-    evals: list[Eval] = msgspec.field(default_factory=list)
+    evals: list[Evaluation] = msgspec.field(default_factory=list)
     checkpoint: int = 0
     warnings: list[str] = msgspec.field(default_factory=list)
-    end: Paused | Dropped | Done | Failed | None = None
+    end: Paused | Discarded | Done | Failed | None = None
 
     def add(self, event: RunEvent) -> None:
-        """One event more."""
+        """Add one event."""
         match event:
             case RunStarted():
                 self.start, self.end, self.stage = event, None, ""
                 at = event.resumed_at
-                self.steps = [s for s in self.steps if s.step <= at]
-                self.evals = [e for e in self.evals if e.step <= at]
+                self.steps = [step for step in self.steps if step.step <= at]
+                self.evals = [one for one in self.evals if one.step <= at]
             case RunStage():
-                self.stage, self.end = event.says, None
+                self.stage, self.end = event.message, None
             case Step():
                 self.steps.append(event)
                 self.stage = ""
-            case Eval():
-                self.evals = [e for e in self.evals if e.step != event.step] + [event]
+            case Evaluation():
+                self.evals = [one for one in self.evals if one.step != event.step] + [event]
             case Checkpoint():
                 self.checkpoint = event.step
-            case Warn():
-                self.warnings.append(event.says)
+            case RunWarning():
+                self.warnings.append(event.message)
             case _:
                 self.end, self.stage = event, ""
 
     @classmethod
     def of(cls, events: Iterable[RunEvent]) -> Curve:
-        """The curve of all these events."""
+        """Return the curve of these events."""
         curve = cls()
         for event in events:
             curve.add(event)

@@ -1,16 +1,16 @@
-"""The runs that are kept: one folder each, which holds everything that is needed to look at a run, go on with it, or repeat it.
+"""The runs: one folder each, which holds everything that is needed to look at a run, resume it, or repeat it.
 
-    run.json        who made it from what, and the gate's plan, written down before it starts
-    recipe.toml     every value written out
+    run.json        the recipe, the data's hash, and the gate's plan, written before the run starts
+    recipe.toml     the recipe with every value written out
     data/           a copy of the dataset
-    events.jsonl    its story (`training.events`)
-    log.txt         what the program said besides
-    artifact/       what it left (`training.artifact`)
-    gate.json, gate.md      what the gate said
-    exports/        the forms that it was written in
+    events.jsonl    what happened (`training.run_events`)
+    log.txt         standard error of the program
+    artifact/       the trained router (`train.artifact`)
+    gate.json, gate.md      the gate's result
+    exports/        the forms it was exported in
 
-A run lives as long as its process holds `run.lock`, whoever started it: so it is found again after the app was closed, or
-found dead.
+A run is running as long as a process holds `run.lock`, whoever started it. So a run that was started elsewhere, or before
+the app was closed, is recognised as running, and one that crashed as dead.
 """
 
 from __future__ import annotations
@@ -33,37 +33,39 @@ from tui_router.training import RUNS, launcher, recipe
 from tui_router.training.plan import Plan
 from tui_router.training.recipe import Recipe
 from tui_router.training.router_manifest import ROUTER
-from tui_router.training.run_events import Curve, Done, Dropped, Failed, Paused, RunEvent, event_of
+from tui_router.training.run_events import Curve, Discarded, Done, Failed, Paused, RunEvent, decode_line
 from tui_router.training.training_error import TrainingError
 
 RunState = Literal["new", "running", "paused", "done", "dropped", "failed", "dead"]
-"""`dead`: its process ended without a word, by a crash or because the memory was full."""
+"""`dead`: its process ended without a last event, by a crash or because the memory was full."""
+StopMode = Literal["pause", "stop_and_keep", "discard"]
+STOP_WORDS: dict[StopMode, str] = {"pause": "pause", "stop_and_keep": "keep", "discard": "drop"}
+"""How a run is asked to stop -> the word in its `control` file."""
 _PROBE_S = 0.05
-"""How long it is tried to get a run's lock: whoever else looks whether it is held holds it for a moment."""
-ControlWord = Literal["pause", "keep", "drop"]
+"""Seconds to wait when probing `run.lock`. Another prober holds it for a moment, so one failed try does not mean running."""
 
 
 class RunError(TrainingError):
-    """There is no such run, or it cannot be done with it; the message says which."""
+    """There is no such run, or it is in the wrong state; the message says which."""
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
-    """What is written down before a run starts."""
+    """What is written before a run starts."""
 
     id: str
     made: str
     recipe: Recipe
     data: str
-    """Where the dataset was."""
+    """Folder that the dataset was copied from."""
     data_hash: str
     program: str
-    """Hash of the program's text."""
+    """Hash of the training program's source."""
     plan: Plan
     notes: str = ""
 
 
 class Run:
-    """One run."""
+    """One run. Raises RunError when its `run.json` cannot be read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -74,25 +76,25 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """The run's name: when it was created, and four random digits."""
         return self.record.id
 
     @property
     def artifact(self) -> Path:
-        """What it left."""
+        """The folder of the trained router."""
         return self.folder / "artifact"
 
     @property
     def finished(self) -> bool:
-        """Whether the artifact is there."""
+        """Whether the trained router is written."""
         return (self.artifact / ROUTER).is_file()
 
     def events(self) -> Iterator[RunEvent]:
-        """Its story so far; lines that were cut off by a crash are left out."""
+        """Yield the events so far; lines that a crash cut off are skipped."""
         return (event for event, _ in self.events_from(0))
 
     def events_from(self, offset: int) -> Iterator[tuple[RunEvent, int]]:
-        """(event, where the next one begins) of all whole lines behind an offset."""
+        """Yield (event, byte offset of the next line) of all complete lines after an offset."""
         try:
             file = (self.folder / "events.jsonl").open("rb")
         except FileNotFoundError:
@@ -103,15 +105,15 @@ class Run:
                 if not line.endswith(b"\n"):
                     return
                 offset += len(line)
-                if (event := event_of(line)) is not None:
+                if (event := decode_line(line)) is not None:
                     yield event, offset
 
     def curve(self) -> Curve:
-        """Its story so far, put together."""
+        """Return what has happened so far."""
         return Curve.of(self.events())
 
-    def lives(self) -> bool:
-        """Whether a process works on it."""
+    def is_running(self) -> bool:
+        """Return whether a process, started by anyone, works on this run."""
         lock = FileLock(self.folder / "run.lock")
         try:
             lock.acquire(timeout=_PROBE_S, poll_interval=_PROBE_S / 5)
@@ -121,26 +123,26 @@ class Run:
         return False
 
     def state(self) -> RunState:
-        """What has become of it."""
-        return self.read_on(Curve())[0]
+        """Return the state of the run."""
+        return self.read_new_events(Curve())[0]
 
-    def read_on(self, curve: Curve, offset: int = 0) -> tuple[RunState, int]:
-        """Add what a curve does not hold yet, from an offset on: (what has become of the run, where the next event begins).
+    def read_new_events(self, curve: Curve, offset: int = 0) -> tuple[RunState, int]:
+        """Add the events after an offset to a curve; returns (state of the run, offset of the next event).
 
-        Whether it lives is asked before its story is read: a process writes its last word before it goes, so what is read
-        of one that was gone is whole.
+        The lock is probed before the events are read. A process writes its last event before it releases the lock, so the
+        events of a run that was not running then are complete.
         """
-        lives = self.lives()
-        for event, place in self.events_from(offset):
+        running = self.is_running()
+        for event, next_offset in self.events_from(offset):
             curve.add(event)
-            offset = place
-        return ("running" if lives else self._became(curve)), offset
+            offset = next_offset
+        return ("running" if running else self._end_state(curve)), offset
 
-    def _became(self, curve: Curve) -> RunState:
+    def _end_state(self, curve: Curve) -> RunState:
         match curve.end:
             case Paused():
                 return "paused"
-            case Dropped():
+            case Discarded():
                 return "dropped"
             case Done():
                 return "done"
@@ -148,53 +150,50 @@ class Run:
                 return "failed"
         return "dead" if (self.folder / "events.jsonl").exists() else "new"
 
-    def begin(self, *, resume: bool = False) -> None:
-        """Start its process, or go on behind the newest checkpoint. Raises RunError, NotInstalledError."""
-        launcher.require()
-        if self.lives():
+    def start(self, *, resume: bool = False) -> None:
+        """Start the run's process, from the beginning or after the newest checkpoint. Raises RunError, NotInstalledError."""
+        launcher.require_packages()
+        if self.is_running():
             raise RunError(f"run {self.id} is running already")
-        more = ["--resume"] if resume else []
         (self.folder / "control").unlink(missing_ok=True)
         if not resume:
             (self.folder / "events.jsonl").unlink(missing_ok=True)
-        started = launcher.begin(
-            ["--recipe", str(self.folder / "recipe.toml"), "--data", str(self.folder / "data"), "--out", str(self.folder),
-             "--nice", str(launcher.NICE), *more],
-            self.folder,
-        )  # fmt: skip
-        (self.folder / "pid").write_text(str(started.pid), encoding="utf-8")
+        arguments = ["--recipe", str(self.folder / "recipe.toml"), "--data", str(self.folder / "data")]
+        arguments += ["--out", str(self.folder), "--nice", str(launcher.NICE), *(["--resume"] if resume else [])]
+        process = launcher.start_job(arguments, self.folder)
+        (self.folder / "pid").write_text(str(process.pid), encoding="utf-8")
 
-    def ask(self, word: ControlWord) -> None:
-        """Have it pause, stop and keep what it has, or stop and drop it; it does so after the step that it is at."""
-        (self.folder / "control").write_text(word, encoding="utf-8")
+    def request_stop(self, mode: StopMode) -> None:
+        """Ask the run to pause, to stop and keep what it has learned, or to stop and discard it, after its present step."""
+        (self.folder / "control").write_text(STOP_WORDS[mode], encoding="utf-8")
 
     def kill(self) -> None:
-        """End its process at once; the newest checkpoint is kept."""
+        """End the run's process at once; the newest checkpoint is kept."""
         try:
             pid = int((self.folder / "pid").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return
-        if self.lives():
+        if self.is_running():
             os.kill(pid, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
 
-    def note(self, text: str) -> None:
-        """Write something down about it."""
+    def set_note(self, text: str) -> None:
+        """Replace the person's note on this run."""
         self.record = replace(self.record, notes=text)
-        _write(self.folder, self.record)
+        _write_record(self.folder, self.record)
 
     def size_bytes(self) -> int:
-        """What it takes of the disk."""
+        """Return the disk space of the run's folder."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
 
     def delete(self) -> None:
-        """Remove it. Raises RunError while it is running."""
-        if self.lives():
+        """Remove the run and its exports. Raises RunError while it is running."""
+        if self.is_running():
             raise RunError(f"run {self.id} is running; stop it first")
         shutil.rmtree(self.folder)
 
 
 def create(folder: Path, chosen: Recipe, data: Path, data_hash: str, plan: Plan) -> Run:
-    """A new run in a data folder: its recipe, a copy of its dataset, and the gate's plan. Raises OSError."""
+    """Create a run in a data folder: the recipe, a copy of the dataset, and the gate's plan. Raises OSError."""
     made = now()
     name = f"{local(made):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     home = folder / RUNS / name
@@ -202,9 +201,9 @@ def create(folder: Path, chosen: Recipe, data: Path, data_hash: str, plan: Plan)
     try:
         shutil.copytree(data, home / "data")
         base = Path(chosen.base).expanduser()
-        if base.is_dir():
+        if base.is_dir():  # the program runs in another folder, where a relative path would not be found
             chosen = replace(chosen, base=str(base.resolve()))
-        (home / "recipe.toml").write_text(recipe.write(chosen), encoding="utf-8")
+        (home / "recipe.toml").write_text(recipe.to_toml(chosen), encoding="utf-8")
         record = RunRecord(
             id=name,
             made=made,
@@ -214,21 +213,21 @@ def create(folder: Path, chosen: Recipe, data: Path, data_hash: str, plan: Plan)
             program=launcher.program_hash(),
             plan=plan,
         )
-        _write(home, record)
+        _write_record(home, record)
     except BaseException:
         shutil.rmtree(home, ignore_errors=True)
         raise
     return Run(home)
 
 
-def _write(home: Path, record: RunRecord) -> None:
+def _write_record(home: Path, record: RunRecord) -> None:
     part = home / "run.json.part"
     part.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
     part.replace(home / "run.json")
 
 
 def all_runs(folder: Path) -> list[Run]:
-    """The runs of a data folder, newest first; what is no run is left out."""
+    """Return the runs of a data folder, newest first; folders without a readable `run.json` are skipped."""
     found = []
     for path in sorted((folder / RUNS).glob("*/run.json"), reverse=True):
         try:
@@ -238,8 +237,8 @@ def all_runs(folder: Path) -> list[Run]:
     return found
 
 
-def find(folder: Path, name: str) -> Run:
-    """A run by its name or the beginning or end of it, or `last`. Raises RunError."""
+def find_run(folder: Path, name: str) -> Run:
+    """Return a run by its name, by the start or end of its name, or the newest for `last`. Raises RunError."""
     runs = all_runs(folder)
     if name == "last" and runs:
         return runs[0]
@@ -248,6 +247,6 @@ def find(folder: Path, name: str) -> Run:
     ]
     if len(found) != 1:
         known = ", ".join(run.id for run in runs[:5]) or "none yet"
-        what = "no run" if not found else f"{len(found)} runs"
-        raise RunError(f"there is {what} {name!r}; newest: {known}")
+        count = "no run" if not found else f"{len(found)} runs"
+        raise RunError(f"there is {count} {name!r}; newest: {known}")
     return found[0]

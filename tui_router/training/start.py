@@ -1,4 +1,4 @@
-"""Beginning a run: the dataset when none is named, and the gate's plan, written down before anything is trained."""
+"""Creates a run: its dataset when the person names none, and the gate's plan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tui_router.config.settings import Config
 from tui_router.core.example import Source
 from tui_router.datasets.export import ExportOptions, export
-from tui_router.datasets.sources import of_seeds, streamed
+from tui_router.datasets.sources import iter_examples, seed_examples
 from tui_router.routing.ensemble.ensemble import RouterEnsemble
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.store.store import STORE_FILE, Store
@@ -20,36 +20,38 @@ from tui_router.training.runs import Run
 
 
 def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[Source]) -> Path:
-    """Export what the store and the seeds hold, as this recipe wants it; returns the folder. Blocks for seconds.
+    """Export the store and the seeds in the form that a recipe needs; returns the dataset's folder. Blocks for seconds.
 
-    Raises ExportError, StoreError.
+    Raises:
+        DatasetExportError, StoreError: the rows cannot be read or written.
     """
     target = "letter" if recipe.label == "letter" else "route"
-    out = folder / RUNS / f".dataset-{target}"  # a run keeps a copy of its own
+    out = folder / RUNS / f".dataset-{target}"  # every run copies it
     shutil.rmtree(out, ignore_errors=True)
-    choice = ExportOptions(form="messages", target=target, sources=tuple(sources))  # type: ignore[arg-type]
+    options = ExportOptions(form="messages", target=target, sources=tuple(sources))  # type: ignore[arg-type]
     fleet = config.fleet
     projection = LearnedRouter.as_shipped(fleet).projection
     if not (folder / STORE_FILE).exists():
-        export(lambda: of_seeds(fleet), fleet, choice, out, projection)
+        export(lambda: seed_examples(fleet), fleet, options, out, projection)
         return out
     store = Store(folder)
     try:
         with store.db.transaction(write=False):  # read twice, and the same both times
-            rulings = store.rulings()
-            export(lambda: streamed(store.turns(), store.examples(), fleet, rulings), fleet, choice, out, projection)
+            rulings = store.training.edits()
+            export(
+                lambda: iter_examples(store.turns(), store.training.examples(), fleet, rulings),
+                fleet,
+                options,
+                out,
+                projection,
+            )
     finally:
         store.close()
     return out
 
 
 def create(folder: Path, recipe: Recipe, data: Path, data_hash: str, ensemble: RouterEnsemble) -> Run:
-    """A new run with its plan: it must beat whoever leads the race now. Raises OSError."""
-    name, version = leader_of(ensemble)
-    return runs.create(folder, recipe, data, data_hash, Plan(champion=name, champion_version=version))
-
-
-def leader_of(ensemble: RouterEnsemble) -> tuple[str, str]:
-    """(name, version) of the router that leads; of a trained one, its run."""
+    """Create a run whose plan names the present champion. Raises OSError."""
     router = ensemble.routers.get(ensemble.champion)
-    return ensemble.champion, router.version if router is not None else ensemble.champion_run
+    version = router.version if router is not None else ensemble.champion_run
+    return runs.create(folder, recipe, data, data_hash, Plan(champion=ensemble.champion, champion_version=version))

@@ -1,7 +1,7 @@
-"""What can go wrong with a trained router."""
+"""The base class of what can go wrong with a trained router."""
 
 from __future__ import annotations
 
 
 class TrainingError(Exception):
-    """Something about a run, its recipe, its data or an export; the message is a sentence that says what to do."""
+    """A run, its recipe, its data or an export is at fault; the message is one sentence that says what to do."""

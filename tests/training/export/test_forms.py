@@ -15,15 +15,15 @@ from tui_router.training.export import forms, parity
 from tui_router.training.export.forms import RefusedError, RouterExportError, export
 from tui_router.training.runs import Run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.trains]
 
 
 @pytest.mark.parametrize(("form", "quant"), [("gguf", "f16"), ("ollama", "q8_0"), ("lmstudio", "f32")])
 def test_a_gguf_decides_as_the_trained_model(full, tmp_path, form, quant):
     made = export(full, form, quant, tmp_path / "a folder")
-    assert made.compared.same >= 0.99 * made.compared.n and made.compared.n > 20
-    assert made.compared.prompts == made.compared.tokens == made.compared.n
-    assert made.compared.worst <= 0.02
+    assert made.parity.same_route >= 0.99 * made.parity.n and made.parity.n > 20
+    assert made.parity.same_prompt == made.parity.same_tokens == made.parity.n
+    assert made.parity.max_difference <= 0.02
     (file,) = Path(made.folder).rglob("*.gguf")
     assert file.stat().st_size > 100_000
     (command,) = made.commands
@@ -38,7 +38,7 @@ def test_a_gguf_decides_as_the_trained_model(full, tmp_path, form, quant):
 @pytest.mark.parametrize("form", ["adapter", "merged", "gguf-lora"])
 def test_an_adapter_in_every_form(lora, tmp_path, form):
     made = export(lora, form, "f16", tmp_path / "out")
-    assert made.compared.same == made.compared.n and made.compared.worst <= 0.02
+    assert made.parity.same_route == made.parity.n and made.parity.max_difference <= 0.02
     assert list(Path(made.folder).glob("*.safetensors")) or list(Path(made.folder).glob("*.gguf"))
 
 
@@ -48,7 +48,7 @@ def test_what_cannot_be_written_says_so_and_leaves_nothing(full, tmp_path):
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
-    with pytest.raises(RouterExportError, match="is there already"):
+    with pytest.raises(RouterExportError, match="exists already"):
         export(full, "gguf", "f16", tmp_path / "taken")
 
 
@@ -85,7 +85,7 @@ def test_a_broken_tokenizer_is_refused_at_the_tokenizer(copied, tmp_path):
 
 def test_a_swapped_adapter_is_refused_at_the_adapter(lora, tmp_path, data):
     other = world.train(
-        world.run_of(tmp_path / "other", replace(lora.record.recipe, steps=40), _swapped(data, tmp_path / "swapped"))
+        world.new_run(tmp_path / "other", replace(lora.record.recipe, steps=40), _swapped(data, tmp_path / "swapped"))
     )
     shutil.copytree(lora.folder, tmp_path / "run")
     run = Run(tmp_path / "run")
@@ -132,6 +132,6 @@ def test_without_a_server_it_is_written_and_said_to_be_unchecked(full, tmp_path,
     def none(*_):
         raise parity.NoServerError("there is no llama-server")
 
-    monkeypatch.setattr(parity, "_command", none)
+    monkeypatch.setattr(parity, "_server_command", none)
     made = export(full, "gguf", "f16", tmp_path / "out")
-    assert made.compared is None and "no llama-server" in made.unchecked
+    assert made.parity is None and "no llama-server" in made.unchecked

@@ -1,4 +1,4 @@
-"""The gate's judgement on made-up trials."""
+"""The gate's judgement on made-up cases."""
 
 import random
 
@@ -10,13 +10,20 @@ from tui_router.training.plan import Plan
 PLAN = Plan(champion="learned", champion_version="abc")
 
 
-def trials(n, won, lost, both_wrong=0, route="code", confidence=0.95):
+def cases(n, won, lost, both_wrong=0, route="code", confidence=0.95):
     made = []
     for i in range(n):
-        mine = "x" if won <= i < won + lost or i >= n - both_wrong else route
-        theirs = "x" if i < won or i >= n - both_wrong else route
+        candidate = "x" if won <= i < won + lost or i >= n - both_wrong else route
+        baseline = "x" if i < won or i >= n - both_wrong else route
         made.append(
-            PairedCase(key=str(i), route=route, text=f"request {i}", mine=mine, confidence=confidence, theirs=theirs)
+            PairedCase(
+                key=str(i),
+                route=route,
+                text=f"request {i}",
+                candidate=candidate,
+                confidence=confidence,
+                baseline=baseline,
+            )
         )
     return made
 
@@ -30,19 +37,28 @@ def failed(found):
 
 
 def test_better_passes_and_the_page_says_why():
-    found = verdict(trials(200, 20, 5))
-    assert found.passed and (found.mine, found.theirs, found.only_mine, found.only_theirs) == (195, 180, 20, 5)
+    found = verdict(cases(200, 20, 5))
+    assert found.passed and (
+        found.candidate_right,
+        found.baseline_right,
+        found.only_candidate_right,
+        found.only_baseline_right,
+    ) == (195, 180, 20, 5)
     text = to_markdown(found, "r1")
-    assert "Gate of run r1: passed" in text and "97.5% [94%-99%] n=200" in text and "alone right on 20" in text
+    assert (
+        "Gate of run r1: passed" in text
+        and "97.5% [94%-99%] n=200" in text
+        and "only the trained router is right on 20" in text
+    )
 
 
 @pytest.mark.parametrize(
     ("rows", "more", "what"),
     [
-        (trials(50, 20, 5), {}, "enough rows"),
-        (trials(200, 10, 8), {}, "better"),
-        (trials(200, 20, 5, confidence=0.6), {}, "calibration"),
-        (trials(200, 20, 5), {"latency": 900.0}, "latency"),
+        (cases(50, 20, 5), {}, "enough rows"),
+        (cases(200, 10, 8), {}, "better"),
+        (cases(200, 20, 5, confidence=0.6), {}, "calibration"),
+        (cases(200, 20, 5), {"latency": 900.0}, "latency"),
     ],
 )
 def test_each_demand_alone_refuses(rows, more, what):
@@ -50,12 +66,12 @@ def test_each_demand_alone_refuses(rows, more, what):
 
 
 def test_a_route_that_falls_behind_refuses():
-    rows = trials(200, 40, 0) + trials(20, 0, 6, route="vision", confidence=0.95)
+    rows = cases(200, 40, 0) + cases(20, 0, 6, route="vision", confidence=0.95)
     assert failed(verdict(rows)) == ["every route"]
 
 
 def test_equal_and_faster_passes_when_shown_not_worse():
-    rows = trials(2000, 4, 4)
+    rows = cases(2000, 4, 4)
     assert "better" in failed(verdict(rows, latency=5.0, champion=1.0))
     assert verdict(rows, latency=1.0, champion=5.0).passed
 

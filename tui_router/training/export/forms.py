@@ -1,4 +1,4 @@
-"""A trained router in the forms that servers take, each compared with the model that it was made from before it is there."""
+"""Exports a trained router in the forms that servers load. Each export is compared with the trained model before it is kept."""
 
 from __future__ import annotations
 
@@ -15,103 +15,135 @@ from msgspec import Struct
 
 from tui_router.training import launcher
 from tui_router.training.export import parity
-from tui_router.training.router_manifest import REFERENCE, ROUTER, ParityReport, ReferenceCase, RouterManifest, read
+from tui_router.training.router_manifest import (
+    REFERENCE,
+    ROUTER,
+    ParityReport,
+    ReferenceCase,
+    RouterManifest,
+    read_json,
+)
 from tui_router.training.runs import Run
 from tui_router.training.training_error import TrainingError
 
 Form = Literal["adapter", "merged", "gguf", "gguf-lora", "ollama", "lmstudio", "vllm"]
-FORMS: tuple[Form, ...] = ("adapter", "merged", "gguf", "gguf-lora", "ollama", "lmstudio", "vllm")
-SAYS: dict[Form, str] = {
+DESCRIPTIONS: dict[Form, str] = {
     "adapter": "the LoRA matrices (safetensors), for transformers and peft",
     "merged": "the whole model in 16 bits (safetensors), for transformers and vLLM",
     "gguf": "one file for llama.cpp",
-    "gguf-lora": "an adapter for llama.cpp, beside the GGUF of the base",
+    "gguf-lora": "an adapter for llama.cpp, used with the GGUF of the base",
     "ollama": "a GGUF file with its Modelfile",
-    "lmstudio": "a GGUF file in the folders that LM Studio wants",
-    "vllm": "the LoRA matrices as vLLM takes them",
+    "lmstudio": "a GGUF file in the folders that LM Studio expects",
+    "vllm": "the LoRA matrices, as vLLM loads them",
 }
+FORMS: tuple[Form, ...] = tuple(DESCRIPTIONS)
 QUANTS = ("f16", "q8_0", "q4_0", "bf16", "f32")
+"""Number formats of GGUF files."""
 _QUANTISED = ("q8_0", "q4_0")
+_JOBS: dict[Form, str] = {"ollama": "gguf", "lmstudio": "gguf", "vllm": "adapter"}
+"""Forms that another form's job writes."""
 ParityStage = Literal["template", "tokenizer", "quantisation", "adapter"]
-_MEANS: dict[ParityStage, str] = {
-    "template": "its chat template makes other prompts",
-    "tokenizer": "its tokenizer makes other tokens of the same prompt",
-    "quantisation": "at 16 bits it decides the same, so the quantisation is too hard; take q8_0 or f16",
+_CAUSES: dict[ParityStage, str] = {
+    "template": "its chat template writes other prompts",
+    "tokenizer": "its tokenizer splits the same prompts into other tokens",
+    "quantisation": "in 16 bits it agrees, so the quantisation is too coarse; choose q8_0 or f16",
     "adapter": "prompts and tokens are the same, so its weights are not those of this run",
 }
 
 
 class RouterExportError(TrainingError):
-    """The form cannot be made; the message says why and what to do."""
+    """The export cannot be made; the message says why and what to do."""
 
 
 class RefusedError(RouterExportError):
-    """The form was made, and does not decide as the trained model does."""
+    """The export was made, and does not decide as the trained model does."""
 
-    def __init__(self, stage: ParityStage, found: ParityReport) -> None:
-        self.stage, self.found = stage, found
+    def __init__(self, stage: ParityStage, report: ParityReport) -> None:
+        self.stage, self.report = stage, report
         super().__init__(
-            f"refused at the {stage}: {found.same} of {found.n} held-out requests get the same route, "
-            f"{parity.LEAST:.0%} wanted; {_MEANS[stage]}"
+            f"the export is refused: only {report.same_route} of {report.n} held-out requests get the same route as from "
+            f"the trained model, and {parity.LEAST_SAME_ROUTE:.0%} are needed; {_CAUSES[stage]}"
         )
 
 
-class ExportedRouter(Struct, frozen=True, kw_only=True):
+class ExportedRouter(Struct, frozen=True, kw_only=True, rename={"parity": "compared"}):
     """What was written."""
 
     form: Form
     quant: str
     folder: str
     size_bytes: int
-    compared: ParityReport | None
+    parity: ParityReport | None
+    """The comparison with the trained model; None when nothing could be compared."""
     unchecked: str = ""
-    """Why it was not compared; empty when it was."""
+    """Why nothing was compared; empty when it was."""
     commands: tuple[str, ...] = ()
-    """How it is served."""
+    """Shell commands that serve it."""
+
+
+def _ignore(message: str) -> None:
+    del message
 
 
 def export(
-    run: Run, form: Form, quant: str, out: Path, *, llama_cpp: str = "", base_gguf: Path | None = None,
-    tell: Callable[[str], None] = lambda says: None,
-) -> ExportedRouter:  # fmt: skip
-    """Write a run in a form, and compare it. Blocks for seconds to minutes. Raises ExportError, RefusedError.
+    run: Run,
+    form: Form,
+    quant: str,
+    out: Path,
+    *,
+    llama_cpp: str = "",
+    base_gguf: Path | None = None,
+    on_progress: Callable[[str], None] = _ignore,
+) -> ExportedRouter:
+    """Export a finished run and compare it with the trained model. Blocks for seconds to minutes.
 
     Args:
-        run: Finished.
-        form: Which.
-        quant: Of GGUF files.
-        out: A folder that is not there yet, or empty.
-        llama_cpp: The folder of a llama.cpp checkout; empty: none.
-        base_gguf: The GGUF file of the base, to compare an adapter in GGUF.
-        tell: Hears what is being done.
+        run: The run.
+        form: What to write.
+        quant: Number format of GGUF files.
+        out: A folder that does not exist yet, or is empty.
+        llama_cpp: The folder of a llama.cpp checkout; empty when there is none.
+        base_gguf: The GGUF file of the base, to compare a GGUF adapter with.
+        on_progress: Called with a sentence when a step begins.
+
+    Raises:
+        RouterExportError: it cannot be made.
+        RefusedError: it does not decide as the trained model does; nothing is kept.
     """
-    launcher.require()
+    launcher.require_packages()
     if not run.finished:
         raise RouterExportError(f"run {run.id} has no artifact yet; its training must end first")
+    out = out.absolute()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RouterExportError(f"{out} is there already; name a new folder")
+        raise RouterExportError(f"{out} exists already; name a new folder")
     out.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     try:
-        tell(f"writing {form}")
+        on_progress(f"writing {form}")
         inner = unfinished
         if form == "lmstudio":
             inner = unfinished / "tui-router" / served_name(run)
             inner.mkdir(parents=True)
         _write(run, form, quant, inner, llama_cpp)
-        tell("comparing with the trained model")
-        found, unchecked = _compare(run, form, quant, inner, unfinished, llama_cpp, base_gguf)
+        on_progress("comparing with the trained model")
+        report, unchecked = _compare(run, form, quant, inner, unfinished, llama_cpp, base_gguf)
         if form == "ollama":
-            own = not _script(llama_cpp)
-            (inner / "Modelfile").write_text(_modelfile(run, inner, keep_mark=own), encoding="utf-8")
+            own_writer = _convert_script(llama_cpp) is None
+            (inner / "Modelfile").write_text(_modelfile(run, inner, with_bos=own_writer), encoding="utf-8")
         unfinished.chmod(0o755)
         if out.exists():
             out.rmdir()
         size = sum(path.stat().st_size for path in unfinished.rglob("*") if path.is_file())
+        files = [out / path.relative_to(unfinished) for path in inner.glob("*.gguf")]
         made = ExportedRouter(
-            form=form, quant=quant, folder=str(out), size_bytes=size, compared=found, unchecked=unchecked,
-            commands=_commands(run, form, out, [out / path.relative_to(unfinished) for path in inner.glob("*.gguf")]),
-        )  # fmt: skip
+            form=form,
+            quant=quant,
+            folder=str(out),
+            size_bytes=size,
+            parity=report,
+            unchecked=unchecked,
+            commands=_commands(run, form, out, files),
+        )
         (unfinished / "export.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
         unfinished.rename(out)
     except OSError as error:
@@ -122,93 +154,100 @@ def export(
 
 
 def served_name(run: Run) -> str:
-    """What servers call a run."""
+    """Return the model name under which servers serve a run."""
     return f"tui-router-{run.id}"
 
 
-def _job(form: Form) -> str:
-    return {"ollama": "gguf", "lmstudio": "gguf", "vllm": "adapter"}.get(form, form)
-
-
 def _write(run: Run, form: Form, quant: str, folder: Path, llama_cpp: str) -> None:
-    script = _script(llama_cpp)
-    more = ["--convert", str(script)] if script else []
-    code, _, said = launcher.do(
-        ["export", "--artifact", str(run.artifact), "--format", _job(form), "--quant", quant, "--out", str(folder), *more],
-        run.folder,
-    )  # fmt: skip
+    script = _convert_script(llama_cpp)
+    arguments = ["export", "--artifact", str(run.artifact), "--format", _JOBS.get(form, form), "--quant", quant]
+    arguments += ["--out", str(folder), *(["--convert", str(script)] if script else [])]
+    code, _, error = launcher.run_job(arguments, run.folder)
     if code:
-        raise RouterExportError(said or f"the export ended with {code}")
+        raise RouterExportError(error or f"the export ended with exit code {code}")
 
 
-def _script(llama_cpp: str) -> Path | None:
-    """llama.cpp's converter, when its folder is known and has it."""
+def _convert_script(llama_cpp: str) -> Path | None:
+    """Return llama.cpp's converter, when the folder of llama.cpp is known and has it."""
     script = Path(llama_cpp).expanduser() / "convert_hf_to_gguf.py"
     return script if llama_cpp and script.is_file() else None
 
 
 def _compare(
-    run: Run, form: Form, quant: str, folder: Path, beside: Path, llama_cpp: str, base_gguf: Path | None
+    run: Run, form: Form, quant: str, folder: Path, parent: Path, llama_cpp: str, base_gguf: Path | None
 ) -> tuple[ParityReport | None, str]:
-    """(what agrees, why nothing was compared). Raises RefusedError."""
-    job = _job(form)
+    """Return (the comparison, why there is none). Raises RefusedError, RouterExportError."""
+    job = _JOBS.get(form, form)
     if job in ("adapter", "merged"):
-        found = _by_transformers(run, folder)
-        return _agreed(found, None), ""
+        return _accept(_compare_by_transformers(run, folder), None), ""
     try:
         if job == "gguf-lora":
-            return _agreed(_with_base(run, folder, beside, llama_cpp, base_gguf), None), ""
+            return _accept(_compare_adapter(run, folder, parent, llama_cpp, base_gguf), None), ""
         (model,) = folder.glob("*.gguf")
-        found = _by_llama(run, model, None, llama_cpp)
-        return _agreed(found, lambda: _exact(run, beside, llama_cpp) if quant in _QUANTISED else None), ""
+        report = _compare_by_llama(run, model, None, llama_cpp)
+        unquantised = (lambda: _compare_unquantised(run, parent, llama_cpp)) if quant in _QUANTISED else None
+        return _accept(report, unquantised), ""
     except parity.NoServerError as error:
         return None, str(error)
     except parity.ServerFailedError as error:
-        raise RouterExportError(f"refused: {error}") from error
+        raise RouterExportError(f"the export is refused: {error}") from error
 
 
-def _agreed(found: ParityReport, exact: Callable[[], ParityReport | None] | None) -> ParityReport:
-    """The comparison, when enough agrees. Raises RefusedError with the stage that fails."""
-    enough = parity.LEAST * found.n
-    if found.same >= enough:
-        return found
-    if found.prompts < enough:
-        raise RefusedError("template", found)
-    if found.tokens < enough:
-        raise RefusedError("tokenizer", found)
-    plain = exact() if exact is not None else None
-    raise RefusedError("quantisation" if plain is not None and plain.same >= enough else "adapter", found)
+def _accept(report: ParityReport, unquantised: Callable[[], ParityReport] | None) -> ParityReport:
+    """Return the comparison when enough agrees. Raises RefusedError, with the first stage that differs."""
+    enough = parity.LEAST_SAME_ROUTE * report.n
+    if report.same_route >= enough:
+        return report
+    if report.same_prompt < enough:
+        raise RefusedError("template", report)
+    if report.same_tokens < enough:
+        raise RefusedError("tokenizer", report)
+    if unquantised is not None and unquantised().same_route >= enough:
+        raise RefusedError("quantisation", report)
+    raise RefusedError("adapter", report)
 
 
-def _exact(run: Run, beside: Path, llama_cpp: str) -> ParityReport:
-    """The same at 16 bits."""
-    with tempfile.TemporaryDirectory(dir=beside) as name:
+def _compare_unquantised(run: Run, parent: Path, llama_cpp: str) -> ParityReport:
+    with tempfile.TemporaryDirectory(dir=parent) as name:
         _write(run, "gguf", "f16", Path(name), llama_cpp)
-        return _by_llama(run, next(Path(name).glob("*.gguf")), None, llama_cpp)
+        return _compare_by_llama(run, next(Path(name).glob("*.gguf")), None, llama_cpp)
 
 
-def _with_base(run: Run, folder: Path, beside: Path, llama_cpp: str, base_gguf: Path | None) -> ParityReport:
+def _compare_adapter(run: Run, folder: Path, parent: Path, llama_cpp: str, base_gguf: Path | None) -> ParityReport:
+    """Compare a GGUF adapter on the GGUF of its base, which is written for it when none is named."""
     lora = folder / "router-lora.gguf"
     if base_gguf is not None:
-        return _by_llama(run, base_gguf.resolve(), lora, llama_cpp)
-    with tempfile.TemporaryDirectory(dir=beside) as name:
-        code, _, said = launcher.do(
-            ["export", "--artifact", str(run.artifact), "--format", "base-gguf", "--quant", "f16", "--out", name],
-            run.folder,
-        )
+        return _compare_by_llama(run, base_gguf.resolve(), lora, llama_cpp)
+    with tempfile.TemporaryDirectory(dir=parent) as name:
+        arguments = [
+            "export",
+            "--artifact",
+            str(run.artifact),
+            "--format",
+            "base-gguf",
+            "--quant",
+            "f16",
+            "--out",
+            name,
+        ]
+        code, _, error = launcher.run_job(arguments, run.folder)
         if code:
-            raise parity.NoServerError(said)
-        return _by_llama(run, next(Path(name).glob("*.gguf")), lora, llama_cpp)
+            raise parity.NoServerError(error)
+        return _compare_by_llama(run, next(Path(name).glob("*.gguf")), lora, llama_cpp)
 
 
-def _by_llama(run: Run, model: Path, lora: Path | None, llama_cpp: str) -> ParityReport:
-    card = read(run.artifact / ROUTER, RouterManifest)
-    return parity.compared(model, lora, card, read(run.artifact / REFERENCE, list[ReferenceCase]), llama_cpp)
+def _compare_by_llama(run: Run, model: Path, lora: Path | None, llama_cpp: str) -> ParityReport:
+    manifest = read_json(run.artifact / ROUTER, RouterManifest)
+    return parity.compare_gguf(
+        model, lora, manifest, read_json(run.artifact / REFERENCE, list[ReferenceCase]), llama_cpp
+    )
 
 
-def _by_transformers(run: Run, folder: Path) -> ParityReport:
-    _, said, last = launcher.do(["check", "--folder", str(folder), "--artifact", str(run.artifact)], run.folder)
-    line = said.strip().rpartition("\n")[2]
+def _compare_by_transformers(run: Run, folder: Path) -> ParityReport:
+    _, output, last_error = launcher.run_job(
+        ["check", "--folder", str(folder), "--artifact", str(run.artifact)], run.folder
+    )
+    line = output.strip().rpartition("\n")[2]
     try:
         return msgspec.json.decode(line, type=ParityReport)
     except msgspec.DecodeError:
@@ -216,35 +255,35 @@ def _by_transformers(run: Run, folder: Path) -> ParityReport:
     try:
         why = msgspec.json.decode(line, type=dict[str, str])["error"]
     except (msgspec.DecodeError, KeyError):
-        why = last or "it said nothing"
-    raise RouterExportError(f"refused: transformers cannot load what was written: {why}")
+        why = last_error or "its process ended without a message"
+    raise RouterExportError(f"the export is refused: transformers cannot load what was written: {why}")
 
 
-def _modelfile(run: Run, folder: Path, *, keep_mark: bool) -> str:
-    """Ollama's own template, made from the prompt that the model was trained on: one message, so it has one place.
+def _modelfile(run: Run, folder: Path, *, with_bos: bool) -> str:
+    """Return Ollama's Modelfile. Its template is a training prompt with a place for the one message.
 
-    llama.cpp's converter has the server add the mark of the beginning; then it must not stand in the template too.
+    Args:
+        run: The run.
+        folder: Holds the GGUF file.
+        with_bos: Whether the template begins with the beginning-of-text token. A file by llama.cpp's converter makes the
+            server add that token, and a second one would change the answers.
     """
     (model,) = folder.glob("*.gguf")
-    (one, *_) = read(run.artifact / REFERENCE, list[ReferenceCase])
-    content = one.messages[-1]["content"].strip()
-    before, _, after = one.prompt.partition(content)
-    if not keep_mark:
+    (case, *_) = read_json(run.artifact / REFERENCE, list[ReferenceCase])
+    before, _, after = case.prompt.partition(case.messages[-1]["content"].strip())
+    if not with_bos:
         before = re.sub(r"^<(?:bos|s|\|begin_of_text\|)>", "", before)
-    return "\n".join(
-        [
-            f"FROM ./{model.name}",
-            f'TEMPLATE """{before}{{{{ .Prompt }}}}{after}"""',
-            "PARAMETER temperature 0",
-            "PARAMETER num_predict 8",
-            "",
-        ]
+    return (
+        f"FROM ./{model.name}\n"
+        f'TEMPLATE """{before}{{{{ .Prompt }}}}{after}"""\n'
+        "PARAMETER temperature 0\n"
+        "PARAMETER num_predict 8\n"
     )
 
 
 def _commands(run: Run, form: Form, out: Path, files: Sequence[Path]) -> tuple[str, ...]:
-    """How it is served, as lines that a shell takes."""
-    name, base = served_name(run), read(run.artifact / ROUTER, RouterManifest).base
+    """Return shell commands that serve an export."""
+    name, base = served_name(run), read_json(run.artifact / ROUTER, RouterManifest).base
     lines: dict[str, list[str]] = {
         "merged": ["vllm", "serve", str(out), "--served-model-name", name],
         "vllm": ["vllm", "serve", base, "--enable-lora", "--lora-modules", f"{name}={out}"],

@@ -1,7 +1,7 @@
-"""The leader as the gate meets it: without what it learned from the rows of the sealed test.
+"""The champion as the gate's baseline, without what it learned from the sealed rows.
 
-What a verdict taught is left out when its turn is among them. A seed is judged by a model that was not fitted to it: its
-decision on the folds, which came with the shipped model. All others the leader has never seen.
+Labels of turns that are among the sealed rows are left out. A seed is decided by a model that was not fitted to it: the
+cross-validation decisions that are shipped with the model. The champion has seen no other sealed row.
 """
 
 from __future__ import annotations
@@ -22,89 +22,93 @@ from tui_router.routing.learned.shipped_model import held_out
 from tui_router.routing.router import Router
 from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import STORE_FILE, Store
-from tui_router.training.helper import Helper
-from tui_router.training.router_manifest import ROUTER, RouterManifest, read
+from tui_router.training.model_process import ModelProcess
+from tui_router.training.router_manifest import ROUTER, RouterManifest, read_json
 
 
 class BaselineResult(NamedTuple):
-    """What the leader made of the rows, and how fast."""
+    """The baseline's decisions on the sealed rows."""
 
     name: str
     version: str
     choices: Sequence[str]
+    """The route of each row."""
     p95_ms: float
+    """95th percentile of one decision."""
 
 
 def evaluate_baseline(
     config: Config, folder: Path, name: str, examples: Sequence[Example], artifact: Path | None
 ) -> BaselineResult:
-    """Have the leader decide all rows. Blocks for seconds.
+    """Let the champion decide the sealed rows. Blocks for seconds.
 
     Args:
         config: Settings and fleet.
         folder: The data folder.
-        name: Who leads; a router that asks a general model is represented by the learned one.
-        examples: The sealed test.
-        artifact: Of the trained model that leads, when one does.
+        name: The champion. The learned router stands in for one that asks an LLM.
+        examples: The sealed rows.
+        artifact: The champion's artifact, when it is a trained router.
     """
     if name == "tuned" and artifact is not None:
-        return _trained(config.fleet, artifact, examples)
+        return _evaluate_trained(config.fleet, artifact, examples)
     rules = RulesRouter(config.fleet)
-    router: Router = rules if name == "rules" else _learned(config, folder, rules, examples)
-    known = _of_seeds(config.fleet) if router.name == "learned" else {}
+    router: Router = rules if name == "rules" else _learned_router(config, folder, rules, examples)
+    by_key = _cross_validated(config.fleet) if router.name == "learned" else {}
     choices, times = [], []
     for example in examples:
         start = time.perf_counter()
         route = router.decide(example.request).route
         times.append((time.perf_counter() - start) * 1000)
-        choices.append(known.get(example.key, route) if example.source == "seed" else route)
+        choices.append(by_key.get(example.key, route) if example.source == "seed" else route)
     return BaselineResult(router.name, router.version, choices, _p95(times))
 
 
-def _learned(config: Config, folder: Path, rules: RulesRouter, examples: Sequence[Example]) -> LearnedRouter:
+def _learned_router(config: Config, folder: Path, rules: RulesRouter, examples: Sequence[Example]) -> LearnedRouter:
+    """Return the learned router without the labels of turns that are among these examples."""
     sealed = {int(e.origin.partition("-")[0]) for e in examples if e.source == "verdict" and e.origin}
     labels = []
     if (folder / STORE_FILE).exists():
         store = Store(folder)
         try:
             labels = [
-                x for x in OnlineLearner(config.fleet, folder, config.settings).lessons(store) if x.key not in sealed
+                x for x in OnlineLearner(config.fleet, folder, config.settings).labels(store) if x.key not in sealed
             ]
         finally:
             store.close()
     return with_labels(config.fleet, rules, labels) if labels else LearnedRouter(config.fleet, rules)
 
 
-def _of_seeds(fleet: Fleet) -> dict[str, str]:
+def _cross_validated(fleet: Fleet) -> dict[str, str]:
+    """Return seed key -> route chosen by the model of the fold that the seed was held out of."""
     found = {}
-    for key, chances in held_out().items():
-        here = {fleet.names[route]: p for route, p in chances.items() if route in fleet.names}
-        if here:
-            found[key] = max(here, key=lambda route: here[route])
+    for key, by_route in held_out().items():
+        present = {fleet.names[route]: p for route, p in by_route.items() if route in fleet.names}
+        if present:
+            found[key] = max(present, key=lambda route: present[route])
     return found
 
 
-def _trained(fleet: Fleet, artifact: Path, examples: Sequence[Example]) -> BaselineResult:
-    """An earlier trained model: the parts of a dataset never change, so it was not trained on these rows either."""
-    card = read(artifact / ROUTER, RouterManifest)
+def _evaluate_trained(fleet: Fleet, artifact: Path, examples: Sequence[Example]) -> BaselineResult:
+    """Let an earlier trained router decide. A row never changes its part, so it was not trained on sealed rows."""
+    manifest = read_json(artifact / ROUTER, RouterManifest)
 
     async def ask() -> tuple[list[str], list[float]]:
-        helper = Helper(artifact, wait=True)
+        process = ModelProcess(artifact, wait=True)
         choices, times = [], []
         try:
             for example in examples:
                 start = time.perf_counter()
-                messages = [{"role": m.role, "content": m.content} for m in card.sheet.messages(example.request)]
-                p = await helper.probabilities(messages) or {}
+                prompt = manifest.letter_prompt.messages(example.request)
+                p = await process.probabilities([{"role": m.role, "content": m.content} for m in prompt]) or {}
                 times.append((time.perf_counter() - start) * 1000)
-                best = max(range(len(card.routes)), key=lambda i: p.get(card.answers[i], 0.0))
-                choices.append(fleet.names.get(card.routes[best], card.routes[best]))
+                best = max(range(len(manifest.routes)), key=lambda i: p.get(manifest.answers[i], 0.0))
+                choices.append(fleet.names.get(manifest.routes[best], manifest.routes[best]))
         finally:
-            await helper.close()
+            await process.close()
         return choices, times
 
     choices, times = asyncio.run(ask())
-    return BaselineResult("tuned", artifact.parent.name, choices, _p95(times[1:]))
+    return BaselineResult("tuned", artifact.parent.name, choices, _p95(times[1:]))  # the first waits for the process
 
 
 def _p95(times: Sequence[float]) -> float:

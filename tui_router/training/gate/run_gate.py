@@ -1,4 +1,4 @@
-"""Putting a run to the gate: its sealed rows, what it made of them, what the leader makes of them."""
+"""Applies the gate to a run: its sealed rows, the trained router's predictions for them, and the champion's decisions."""
 
 from __future__ import annotations
 
@@ -11,58 +11,79 @@ from tui_router.config.settings import Config
 from tui_router.core.clock import now
 from tui_router.core.example import Example
 from tui_router.core.types import Decision
-from tui_router.datasets.formats import RowError, example_of, form_of
+from tui_router.datasets.formats import RowError, example_of, format_of
 from tui_router.routing.ensemble.calibration import rescale
 from tui_router.training.gate import baseline
 from tui_router.training.gate.gate import GateResult, PairedCase, judge, to_markdown
-from tui_router.training.router_manifest import LATENCY, ROUTER, SEALED, HeldOutCase, Latency, RouterManifest, read
-from tui_router.training.runs import Run, RunError, find
+from tui_router.training.router_manifest import (
+    LATENCY,
+    ROUTER,
+    SEALED,
+    HeldOutCase,
+    Latency,
+    RouterManifest,
+    read_json,
+)
+from tui_router.training.runs import Run, RunError, find_run
 
 
-def evaluate_run(run: Run, config: Config, folder: Path, champion: str, leading_run: str) -> GateResult:
-    """Judge a run, and keep what was said beside it. Blocks for seconds. Raises RunError, ArtifactError.
+def evaluate_run(run: Run, config: Config, folder: Path, champion: str, champion_run: str) -> GateResult:
+    """Judge a finished run and write the result into its folder. Blocks for seconds. Raises RunError, ArtifactError.
 
     Args:
-        run: Finished.
+        run: The candidate.
         config: Settings and fleet.
         folder: The data folder.
-        leader: The router that leads now.
-        leading_run: Its run, when it is a trained one.
+        champion: The name of the present champion.
+        champion_run: Its run, when it is a trained router.
     """
     if not run.finished:
         raise RunError(f"run {run.id} has no artifact yet; its training must end first")
     examples = sealed_examples(run)
-    card = read(run.artifact / ROUTER, RouterManifest)
-    told = read(run.artifact / SEALED, list[HeldOutCase])
-    if len(told) != len(examples):
+    manifest = read_json(run.artifact / ROUTER, RouterManifest)
+    predictions = read_json(run.artifact / SEALED, list[HeldOutCase])
+    if len(predictions) != len(examples):
         raise RunError(
-            f"run {run.id} was tested on {len(told)} rows and its dataset has {len(examples)}; train it again"
+            f"run {run.id} has predictions for {len(predictions)} sealed rows, but its dataset has {len(examples)}; "
+            "train it again"
         )
-    artifact = find(folder, leading_run).artifact if champion == "tuned" and leading_run not in ("", run.id) else None
+    artifact = (
+        find_run(folder, champion_run).artifact if champion == "tuned" and champion_run not in ("", run.id) else None
+    )
     if champion == "tuned" and artifact is None:
         champion = "learned"
-    met = baseline.evaluate_baseline(config, folder, champion, examples, artifact)
-    trials = []
-    for example, one, theirs in zip(examples, told, met.choices, strict=True):
-        route, confidence = chosen(card, one.probabilities)
-        names = config.fleet.names
-        trials.append(
+    opponent = baseline.evaluate_baseline(config, folder, champion, examples, artifact)
+    cases = []
+    names = config.fleet.names
+    for example, prediction, baseline_choice in zip(examples, predictions, opponent.choices, strict=True):
+        route, confidence = top_route(manifest, prediction.probabilities)
+        cases.append(
             PairedCase(
-                key=one.key, route=names.get(example.route, example.route), text=example.text[:200],
-                mine=names.get(route, route), confidence=confidence, theirs=theirs,
+                key=prediction.key,
+                route=names.get(example.route, example.route),
+                text=example.text[:200],
+                candidate=names.get(route, route),
+                confidence=confidence,
+                baseline=baseline_choice,
             )
-        )  # fmt: skip
-    latency = read(run.artifact / LATENCY, Latency)
-    verdict = judge(
-        run.record.plan, trials, latency.p95_ms, met.p95_ms, now(), champion=met.name, champion_version=met.version
+        )
+    latency = read_json(run.artifact / LATENCY, Latency)
+    result = judge(
+        run.record.plan,
+        cases,
+        latency.p95_ms,
+        opponent.p95_ms,
+        now(),
+        champion=opponent.name,
+        champion_version=opponent.version,
     )
-    (run.folder / "gate.json").write_bytes(msgspec.json.encode(verdict))
-    (run.folder / "gate.md").write_text(to_markdown(verdict, run.id), encoding="utf-8")
-    return verdict
+    (run.folder / "gate.json").write_bytes(msgspec.json.encode(result))
+    (run.folder / "gate.md").write_text(to_markdown(result, run.id), encoding="utf-8")
+    return result
 
 
-def last_verdict(run: Run) -> GateResult | None:
-    """What the gate said of a run; None when it was not put to it, or that cannot be read."""
+def last_result(run: Run) -> GateResult | None:
+    """Return the gate's last result for a run; None when there is none or it cannot be read."""
     try:
         return msgspec.json.decode((run.folder / "gate.json").read_bytes(), type=GateResult)
     except (OSError, msgspec.DecodeError):
@@ -70,7 +91,7 @@ def last_verdict(run: Run) -> GateResult | None:
 
 
 def sealed_examples(run: Run) -> list[Example]:
-    """The rows of the run's sealed test. Raises RunError."""
+    """Return the sealed rows of a run's dataset. Raises RunError."""
     path = run.folder / "data" / "test.jsonl"
     if not path.is_file():
         return []
@@ -80,15 +101,15 @@ def sealed_examples(run: Run) -> list[Example]:
             continue
         try:
             row = json.loads(line)
-            found.append(example_of(row, form_of(row) or "messages"))
+            found.append(example_of(row, format_of(row) or "messages"))
         except (ValueError, RowError) as error:
             raise RunError(f"{path}:{number}: {error}") from error
     return found
 
 
-def chosen(card: RouterManifest, probabilities: tuple[float, ...]) -> tuple[str, float]:
-    """(route, confidence) of what the model said, at its temperature."""
-    order = sorted(zip(card.routes, probabilities, strict=True), key=lambda one: -one[1])
+def top_route(manifest: RouterManifest, probabilities: tuple[float, ...]) -> tuple[str, float]:
+    """Return (route, confidence) of the most probable route, at the manifest's temperature."""
+    order = sorted(zip(manifest.routes, probabilities, strict=True), key=lambda one: -one[1])
     decision = Decision(ranking=tuple(order), model="", reasons=(), router="tuned", version="", elapsed_ms=0.0)
-    calm = rescale(decision, card.temperature)
-    return calm.route, calm.confidence
+    calibrated = rescale(decision, manifest.temperature)
+    return calibrated.route, calibrated.confidence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,14 @@ _USUAL_WIDTH = 70
 
 
 class Card(Vertical):
-    """Shows a turn; keeps nothing of it but what is on the screen."""
+    """One turn on the screen.
+
+    Args:
+        turn: To show.
+        fleet: Names the models and digits of the routes.
+        threshold: Confidence below which a decision asks, 0 to 1.
+        last_key_at: When the newest key was pressed, monotonic seconds.
+    """
 
     DEFAULT_CSS = "Card { height: auto; }"
 
@@ -42,15 +50,15 @@ class Card(Vertical):
             super().__init__()
             self.turn_id = turn_id
 
-    class Stands(Message):
-        """A whole answer is there, and a blank in its place: it is to be drawn when it comes near the window."""
+    class AnswerReady(Message):
+        """The whole answer is known and a blank stands in its place; it is drawn when it comes near the window."""
 
-    def __init__(self, turn: Turn, fleet: Fleet, threshold: float) -> None:
+    def __init__(self, turn: Turn, fleet: Fleet, threshold: float, last_key_at: Callable[[], float]) -> None:
         super().__init__(classes="card")
+        self._last_key_at = last_key_at
         self.turn, self.fleet, self.threshold = turn, fleet, threshold
         self.mark = ""
         """A verdict that is shown but not written yet: `y`, `n` or `u`."""
-        self.saved = False
         self.phase = ""
         self.phase_model = ""
         self.fraction: float | None = None
@@ -86,6 +94,11 @@ class Card(Vertical):
     def on_click(self) -> None:
         self.post_message(self.Chosen(self.turn.id))
 
+    def show_mark(self, mark: str) -> None:
+        """Show a verdict that is not saved yet: `y`, `n` or `u`; an empty mark removes it."""
+        self.mark = mark
+        self.refresh_lines()
+
     # -- what it shows -------------------------------------------------------------------------------------------
     def show(self, turn: Turn) -> None:
         """Show the turn as it is now."""
@@ -104,17 +117,17 @@ class Card(Vertical):
         if not self._there:
             return
         turn = self.turn
-        self._head.put(
+        self._head.set_text(
             line(("› ", "$muted"), (one_line(turn.request.text) or "(no text)", "$strong bold")),
             self._verdict(),
         )
-        self._route.put(self._route_line())
+        self._route.set_text(self._route_line())
         notes = self._note_lines()
         self._notes.display = bool(notes)
-        self._notes.put(*notes)
+        self._notes.set_lines(*notes)
         self._ask.display = turn.state == "asking"
         if turn.state == "asking":
-            self._ask.put(*self._ask_lines())
+            self._ask.set_lines(*self._ask_lines())
         self._show_thoughts()
         self.set_class(turn.state == "asking", "-ask")
         edge = self.mark or self._edge()
@@ -138,9 +151,10 @@ class Card(Vertical):
         if verdict.kind == "answer":
             return line(("✗ bad answer", "$wrong"))
         if verdict.kind == "accepted":
-            return line(("accepted", "$muted"))
+            return line(("≈ accepted", "$muted"))
         if verdict.rating == "right":
-            return line(("✓ right", "$right"))
+            own_route = turn.route != turn.decision.route
+            return line((f"✓ {turn.route} right" if own_route else "✓ right", "$right"))
         return line((f"↻ {verdict.route}" if verdict.route else "✗ wrong", "$wrong"))
 
     def _route_line(self) -> Content:
@@ -151,8 +165,6 @@ class Card(Vertical):
             if sure == below:
                 sure = f"{decision.confidence:.1%}"
             sure = f"not sure: {decision.route} {sure}, below your {below}"
-            if turn.asked == "worth":
-                sure = f"{decision.route} {percent(decision.confidence)}? Your answer would teach the router much"
             return line(("? ", "$caution bold"), (sure, "$caution"))
         served = dispatch.served if dispatch and dispatch.served else turn.pinned_model or self.fleet_model(turn.route)
         p = decision.probability(turn.route)
@@ -203,19 +215,19 @@ class Card(Vertical):
         if self.phase == "slow" and self.live:
             notes.append(f"no answer yet. ^S asks {self.phase_model} instead, esc esc stops")
         if turn.state == "interrupted" and answer:
-            notes.append(f"interrupted: {answer.error}. What came is kept; esc, then r asks again")
+            notes.append(f"interrupted: {answer.error}. What came is kept; esc, then r retries")
         elif turn.state == "stopped":
             notes.append("stopped by you; what came is kept")
         elif turn.state == "failed" and answer:
             notes.append(f"{answer.error}")
         elif turn.state == "cancelled":
-            notes.append("called off, not sent")
+            notes.append("cancelled, not sent")
         elif turn.state == "unanswered":
             notes.append("not sent to any model")
         elif turn.state in _LIVE and not self.live:
-            notes.append("no answer was kept")
+            notes.append("no answer saved")
         if answer is not None and answer.finish == "length":
-            notes.append("the answer reached its longest length")
+            notes.append("cut off: the model's context is full, or max_tokens was reached")
         if turn.request.attachments:
             notes.append("with " + ", ".join(one_line(a.path.rpartition("/")[2], 40) for a in turn.request.attachments))
         if turn.source != "screen":
@@ -232,15 +244,19 @@ class Card(Vertical):
             model = self.fleet_model(name) if name in self.fleet.by_route else ""
             lines.append(
                 line(
-                    (f"{self.fleet.digit(name)}  ", "$accent bold"), (f"{name:<14}", "$strong" if place == 0 else "$text"),
-                    bar(p, 14, style), (f"{percent(p):>5}  ", "$strong" if place == 0 else "$muted"), (model, "$muted"),
+                    (f"{self.fleet.digit(name)}  ", "$accent bold"),
+                    (f"{name:<14}", "$strong" if place == 0 else "$text"),
+                    bar(p, 14, style),
+                    (f"{percent(p):>5}  ", "$strong" if place == 0 else "$muted"),
+                    (model, "$muted"),
                 )
-            )  # fmt: skip
+            )
         rest = [name for name, _ in ranking[3:]]
         if rest:
             digits = " ".join(sorted(str(self.fleet.digit(name)) for name in rest))
-            most = percent(ranking[3][1])
-            lines.append(line((digits, "$accent bold"), (f"  {', '.join(rest)}: {most} or less", "$muted")))
+            most = ranking[3][1]
+            under = "each under 1%" if most < 0.01 else f"{percent(most)} or less"
+            lines.append(line((digits, "$accent bold"), (f"  {', '.join(rest)}: {under}", "$muted")))
         return lines
 
     # -- the answer ------------------------------------------------------------------------------------------------
@@ -276,8 +292,7 @@ class Card(Vertical):
 
     async def _draw(self) -> None:
         now = time.monotonic()
-        typed_at: float = getattr(self.screen, "typed_at", 0.0)
-        if now - typed_at < _TYPING_S and now - self._drawn_at < _LONGEST_S:
+        if now - self._last_key_at() < _TYPING_S and now - self._drawn_at < _LONGEST_S:
             self.set_timer(_FLUSH_S, self._draw)
             return
         self._drawn_at, started = now, time.perf_counter()
@@ -334,7 +349,7 @@ class Card(Vertical):
         if not self._whole and text.strip():
             self._whole = True
             self._put_blank(_height(text, self.size.width or _USUAL_WIDTH))
-            self.post_message(self.Stands())
+            self.post_message(self.AnswerReady())
 
     def _put_blank(self, height: int) -> None:
         self._blank.styles.height = height
@@ -371,9 +386,9 @@ class Card(Vertical):
         words = len(text.split())
         head = line((f"{'▾' if self.thoughts_open else '▸'} reasoning, {words:,} words", "$muted"))
         if not self.thoughts_open:
-            self._thoughts.put(head)
+            self._thoughts.set_lines(head)
             return
-        self._thoughts.put(head, *(line((part, "$muted")) for part in text.splitlines()))
+        self._thoughts.set_lines(head, *(line((part, "$muted")) for part in text.splitlines()))
         self._thoughts.styles.text_wrap = "wrap"
 
 
@@ -413,30 +428,41 @@ def _reason(reason: str) -> str:
     return reason if reason.startswith(("is ", "has ", "cannot ")) else f"failed ({reason})"
 
 
-def rate_line(mark: str, saved: bool, error: str, turn: Turn, *, rated: bool) -> tuple[Content, Content]:
-    """The strip above the prompt for a turn that can be rated."""
-    number = line((f"turn {turn.id.partition('-')[0]}", "$muted"))
+def _question(turn: Turn) -> str:
+    if turn.audit:
+        return f"Random check: was {turn.route} right?"
+    if turn.asked == "worth":
+        return f"A teaching question: was {turn.route} right?"
+    return "Right route?"
+
+
+def rating_line(turn: Turn, *, mark: str, saved: bool, error: str) -> Content:
+    """The strip above the prompt for a turn that can be rated: the question, or what became of the verdict.
+
+    Args:
+        turn: As it is now.
+        mark: A verdict that is shown and not saved yet, or empty.
+        saved: Its newest verdict was written just now.
+        error: Why the verdict could not be written, or empty.
+    """
     if error:
-        return line(("✗ not saved   ", "$wrong bold"), (one_line(error, 120), "$muted")), number
+        return line(("✗ not saved   ", "$wrong bold"), (one_line(error, 120), "$muted"))
     if mark:
-        word = {"y": "✓ right", "n": "✗ wrong", "c": "comment", "u": "taken back"}[mark]
-        return line((f"{word} …  ", "$muted")), number
+        word = {"y": "✓ right", "n": "✗ wrong", "c": "comment", "u": "undo"}[mark]
+        return line((f"{word} …  ", "$muted"))
     verdict = turn.verdict
-    if saved or rated:
-        words: dict[str, tuple[str, str]] = {
-            "note": ("note, saved", "$muted"), "answer": ("✗ bad answer, saved", "$wrong bold"),
-            "accepted": ("accepted, saved", "$muted"), "none": ("taken back, saved", "$muted"),
-        }  # fmt: skip
-        kind = verdict.kind if verdict else "none"
-        said = words.get(kind)
-        if said is None and verdict is not None:
-            target = f"↻ {verdict.route}, saved" if verdict.route and verdict.rating == "wrong" else "✗ wrong, saved"
-            said = ("✓ right, saved", "$right bold") if verdict.rating == "right" else (target, "$wrong bold")
-        text, style = said or ("saved", "$muted")
-        again = [("u", "undo")] if verdict else [("y", "right")]
-        other = ("n", "wrong after all") if verdict and verdict.rating == "right" else ("y", "right after all")
-        pairs = [*again, other, ("⏎", "next")] if verdict else [("y", "right"), ("n", "wrong"), ("⏎", "next")]
-        return line((f"{text}   ", style), keys(*pairs)), number
-    return line(
-        ("Right route?   ", "$strong"), keys(("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next"))
-    ), number
+    if verdict is None:
+        question = ("undone, saved   ", "$muted") if saved else (f"{_question(turn)}   ", "$strong")
+        return line(question, keys(("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next")))
+    if verdict.kind == "note":
+        result = ("note, saved", "$muted")
+    elif verdict.kind == "answer":
+        result = ("✗ bad answer, saved", "$wrong bold")
+    elif verdict.kind == "accepted":
+        result = ("≈ accepted, saved", "$muted")
+    elif verdict.rating == "right":
+        result = ("✓ right, saved", "$right bold")
+    else:
+        result = (f"↻ {verdict.route}, saved" if verdict.route else "✗ wrong, saved", "$wrong bold")
+    other = ("n", "mark wrong") if verdict.rating == "right" else ("y", "mark right")
+    return line((f"{result[0]}   ", result[1]), keys(("u", "undo"), other, ("⏎", "next")))
