@@ -84,10 +84,17 @@ def turns(usual: Usual, dice: random.Random, first: int) -> Iterator[Turn]:
         )
         text = "x" * int(min(5000, dice.lognormvariate(usual.length, 0.7)))
         yield Turn(
-            id=f"{number}-a", session="s", at="2026-01-01T00:00:00.000Z", request=Request(text=text), decision=decision, route=route,
-            state="done", dispatch=Dispatch(intended=MODELS[route], served=served, served_as=served or ""),
-            answer=Answer(text="", tokens_per_second=dice.gauss(usual.speed, usual.speed / 8)), verdict=verdict,
-        )  # fmt: skip
+            id=f"{number}-a",
+            session="s",
+            at="2026-01-01T00:00:00.000Z",
+            request=Request(text=text),
+            decision=decision,
+            route=route,
+            state="done",
+            dispatch=Dispatch(intended=MODELS[route], served=served, served_as=served or ""),
+            answer=Answer(text="", tokens_per_second=dice.gauss(usual.speed, usual.speed / 8)),
+            verdict=verdict,
+        )
         number += 1
 
 

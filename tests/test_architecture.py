@@ -32,7 +32,7 @@ SCREENS = {"ui", "ui.widgets", "ui.screens", "ui.screens.chat"}
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "core": set(),
-    "routing.linear": {"core"},
+    "routing.linear": {"core", "routing"},
     "routing.rules": {"core", "routing"},
     "routing": {"core"},
     "routing.llm": {"core", "routing", "routing.rules"},

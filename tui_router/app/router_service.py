@@ -122,7 +122,7 @@ class RouterService:
         if learner.trouble:
             host.notice("caution", "learned_again", learner.trouble)
         host.emit(ChampionEvent(self.champion))
-        if learner.behind:
+        if learner.backlog:
             host.begin_task(self._catch_up(learner))
         else:
             self._refit_if_due(learner)
@@ -229,13 +229,13 @@ class RouterService:
             except StoreError:
                 return  # the next start learns it from the store
             if turn.verdict is not None and turn.verdict.rating == "wrong":
-                witnesses = learner.correction_probe(taught)
+                probe = learner.correction_probe(taught)
                 for place, other in enumerate(earlier):
-                    witnesses.call(other)
+                    probe.add(other)
                     if place % _SLICE == 0:
                         await asyncio.sleep(0)  # keys come first
                 change = learner.apply_verdict(taught, at)
-                effect = witnesses.effect()
+                effect = probe.result()
             else:
                 change = learner.apply_verdict(taught, at)
         if effect is not None:
@@ -258,7 +258,7 @@ class RouterService:
             return
         for number in sorted(numbers):
             with suppress(StoreError):
-                found = await host.in_store(partial(learner.unknown, host.opened(), number))
+                found = await host.in_store(partial(learner.unlearned_verdict, host.opened(), number))
                 if found is not None:
                     async with self._teaching:
                         learner.apply_verdict(*found)
@@ -267,9 +267,9 @@ class RouterService:
     async def _catch_up(self, learner: OnlineLearner) -> None:
         """Learn the verdicts that a start left for later, a few at a time."""
         host = self._host
-        while learner.behind:
+        while learner.backlog:
             try:
-                part = await host.in_store(lambda: learner.next_behind(host.opened()))
+                part = await host.in_store(lambda: learner.next_of_backlog(host.opened()))
             except StoreError:
                 return
             async with self._teaching:
@@ -286,24 +286,24 @@ class RouterService:
 
     async def _fit_own(self, learner: OnlineLearner) -> None:
         """Fit the person's own model in another process, and take it into the race."""
-        from tui_router.learning.personal_fit import Job, refit
+        from tui_router.learning.personal_fit import FitJob, refit
 
         host = self._host
-        learner.tried_to_fit()
+        learner.fit_begun()
         await asyncio.sleep(_SETTLE_S)
         await host.quiet()
         try:
-            labels = await host.in_store(lambda: learner.lessons(host.opened()))
+            labels = await host.in_store(lambda: learner.labels(host.opened()))
         except StoreError:
             return
-        trouble = await refit(Job(host.config.fleet, str(learner.folder), tuple(labels)))
+        trouble = await refit(FitJob(host.config.fleet, str(learner.folder), tuple(labels)))
         if trouble:
             host.notice("caution", "not_fitted", trouble)
             return
-        fresh = await host.in_store(learner.load_own)
+        fresh = await host.in_store(learner.load_refitted)
         if fresh is not None:
             async with self._teaching:
-                learner.use(fresh)
+                learner.replace_learned(fresh)
             host.notice("good", "fitted", f"the learned router was fitted to your {len(labels)} labels")
             host.emit(ChampionEvent(self.champion))
 
@@ -403,7 +403,7 @@ class RouterService:
     async def stop(self) -> None:
         """End what runs beside the turns; a later start goes on with it."""
         if self.learner is not None:
-            self.learner.behind.clear()
+            self.learner.backlog.clear()
         for task in (self._refit, self._warming):
             if task is not None:
                 task.cancel()

@@ -70,7 +70,7 @@ def row_of(example: Example, fleet: Fleet, form: Format, target: Target) -> dict
         case "csv":
             return {"request": example.text, "route": example.route}
         case "alpaca":
-            shown = question(example.request, _sheet(fleet).most) if target == "letter" else example.text
+            shown = question(example.request, _sheet(fleet).max_characters) if target == "letter" else example.text
             return {
                 "instruction": system, "input": shown, "output": said, "text": example.text,
                 **_beside(example, exact, history=True),

@@ -23,7 +23,7 @@ from tui_router.core.fleet import Fleet
 from tui_router.datasets import pii
 from tui_router.datasets.near_duplicates import StoppedError, clusters
 from tui_router.datasets.splits import Part, split
-from tui_router.routing.evaluation.parallel import as_shipped, choices
+from tui_router.routing.evaluation.parallel import as_shipped, decide_parallel
 from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
 
 Trouble = Literal["duplicate", "conflict", "suspect", "private"]
@@ -124,7 +124,7 @@ def _alike_enough(first: Example, other: Example) -> bool:
 def _suspects(examples: Sequence[Example], fleet: Fleet, going: Callable[[], bool]) -> list[LabelIssue]:
     judged = [place for place, example in enumerate(examples) if example.source != "seed"]
     decided: list[tuple[str, float]] = []
-    with closing(choices((examples[place].request for place in judged), as_shipped(fleet))) as made:
+    with closing(decide_parallel((examples[place].request for place in judged), as_shipped(fleet))) as made:
         for one in made:
             decided.append(one)
             if len(decided) % _BREATH == 0 and not going():

@@ -65,9 +65,9 @@ def clusters(
             if len(waiting) == _TEXTS:
                 if not going():
                     raise StoppedError
-                file.write(projection.sketches(waiting).tobytes())
+                file.write(projection.embeddings(waiting).tobytes())
                 waiting.clear()
-        file.write(projection.sketches(waiting).tobytes())
+        file.write(projection.embeddings(waiting).tobytes())
         file.flush()
         stands_for, places, seen = np.array(standing, np.intp), np.array(fresh, np.intp), np.array(images, bool)
         del first, standing, fresh, images

@@ -12,7 +12,7 @@ from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
 from tui_router.core.label_edit import LabelEdit, effective_edits, name_of
 from tui_router.core.types import Message, Turn
-from tui_router.routing.labels import ACCEPTED, labelled_route
+from tui_router.routing.labels import ACCEPTED_WEIGHT, labelled_route
 from tui_router.routing.learned import seeds
 
 VALUED = 2.0
@@ -36,7 +36,7 @@ def of_turn(turn: Turn, fleet: Fleet) -> Example | None:
         text=request.text, route=route, source="verdict", origin=turn.id, session=turn.session, has_code=request.has_code,
         history=tuple(Message(m.role, m.content[:_LONGEST_ANSWER], has_image=m.shows_image) for m in request.history),
         has_image=request.shows_image,
-        weight=ACCEPTED if turn.verdict.kind == "accepted" else 1.0,
+        weight=ACCEPTED_WEIGHT if turn.verdict.kind == "accepted" else 1.0,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tui_router.core.conversation import with_histories
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Request, Turn
-from tui_router.routing.evaluation.parallel import MakeRouter, choices
+from tui_router.routing.evaluation.parallel import MakeRouter, decide_parallel
 from tui_router.routing.labels import labelled_route
 
 
@@ -100,7 +100,7 @@ def _decided(turns: Iterator[Turn], make: MakeRouter, workers: int | None) -> It
             waiting.append(_without_text(turn))
             yield turn.request
 
-    for route, confidence in choices(requests(), make, workers):
+    for route, confidence in decide_parallel(requests(), make, workers):
         yield waiting.popleft(), route, confidence
 
 
