@@ -14,6 +14,15 @@ from msgspec import Struct
 TYPING_S = 0.5
 """A mark followed by a printable key within this time was typing."""
 
+_JOINERS = "\u200c\u200d\u200e\u200f"
+"""Zero-width joiners and direction marks: Persian words, Indic scripts and family emoji are typed with them."""
+
+
+def is_text(character: str | None) -> bool:
+    """Whether a typed character belongs into a text: everything printable, and the joiners inside of words and emoji."""
+    return character is not None and (character.isprintable() or character in _JOINERS)
+
+
 Mode = Literal["writing", "rating", "browse"]
 Overlay = Literal["", "picker", "chooser", "note"]
 Mark = Literal["y", "n", "c", "u"]
@@ -148,7 +157,7 @@ class KeyboardState:
             now: Monotonic seconds.
             empty: Whether the prompt is empty.
         """
-        typed = character if character is not None and character.isprintable() else None
+        typed = character if is_text(character) else None
         if self.overlay in ("picker", "chooser"):
             return self._in_overlay(key, typed, now)
         if self.overlay == "note":

@@ -192,6 +192,7 @@ class Card(Vertical):
         clock = f" {seconds} s" if seconds else ""
         words = {
             "streaming": "● answering",
+            "searching": "… looking for servers",
             "loading": "… loading",
             "reading": "… reading",
             "queued": "… queued",

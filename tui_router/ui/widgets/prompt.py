@@ -13,6 +13,7 @@ from textual.message import Message
 from textual.widgets import Static, TextArea
 
 from tui_router.ui.glyphs import shown
+from tui_router.ui.keyboard import is_text
 from tui_router.ui.widgets.lines import line
 
 PASTE_LINES, PASTE_CHARACTERS = 30, 3000
@@ -51,7 +52,7 @@ class PromptText(TextArea):
 
     async def _on_key(self, event: events.Key) -> None:
         self.seen = event
-        if self._press(event) or self._own_key(event.key):
+        if self._press(event) or self._own_key(event.key) or self._insert_joiner(event.character):
             event.stop()
             event.prevent_default()
         else:
@@ -69,6 +70,13 @@ class PromptText(TextArea):
             return self._place is not None and self._at_bottom() and self._later()
         else:
             return False
+        return True
+
+    def _insert_joiner(self, character: str | None) -> bool:
+        """Insert a typed character that belongs into words and that Textual's text area does not count as printable."""
+        if character is None or character.isprintable() or not is_text(character):
+            return False
+        self.insert(character)
         return True
 
     def submit(self) -> None:

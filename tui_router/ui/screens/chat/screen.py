@@ -13,8 +13,10 @@ from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import Screen
+from textual.worker import Worker
 
 from tui_router.ui import keyboard
+from tui_router.ui.keyboard import is_text
 from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
 from tui_router.ui.screens.chat.conversation import ConversationController
 from tui_router.ui.screens.chat.navigation import NavigationController
@@ -28,6 +30,7 @@ from tui_router.ui.widgets.lines import line
 from tui_router.ui.widgets.overlays import Menu
 from tui_router.ui.widgets.panes import Pane
 from tui_router.ui.widgets.prompt import PromptText
+from tui_router.ui.worker_faults import report_fault
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
@@ -166,6 +169,7 @@ class ChatScreen(Screen[None]):
             case events.ChampionEvent():
                 self.status.numbers_changed()
             case events.HealthEvent():
+                self.conversation.send_held()
                 self.status.health_changed()
             case events.StoreEvent():
                 self.run_worker(self._show_others(event.change), group="others", exit_on_error=False)
@@ -271,7 +275,7 @@ class ChatScreen(Screen[None]):
         ):
             self.status.continue_without_server()
             return True
-        character = event.character if event.is_printable else None
+        character = event.character if is_text(event.character) else None
         actions = state.press(event.key, character, event.time, not self.widgets.prompt.area.text)
         if actions is None:
             return False
@@ -361,15 +365,19 @@ class ChatScreen(Screen[None]):
         elif self.focused in (None, area) and area.seen is not event and not self.press(event):
             if event.key == "enter":
                 area.submit()
-            elif event.is_printable and event.character:
+            elif event.character and is_text(event.character):
                 area.insert(event.character)
 
-    def before_quit(self) -> None:
-        """The program is about to end: write a mark that waits, take no more keys."""
+    async def before_quit(self) -> None:
+        """The program is about to end: write a mark that waits, release what waits for servers, take no more keys."""
         self.verdicts.commit_now()
+        await self.conversation.release_held()
         self.widgets.prompt.area.read_only = True
 
     # -- messages of the widgets ---------------------------------------------------------------------------------
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        report_fault(self, event)
+
     def on_text_area_changed(self) -> None:
         """The keys that work depend on whether the prompt is empty."""
         self.redraw()
