@@ -56,9 +56,9 @@ def run(turns: int) -> None:
 
 def _memory(path: Path, fleet: Path) -> None:
     """What the program holds when the person's own model is fitted, at once and after every screen was opened."""
-    from tui_router.learning.online_learner import OWN_FILE
+    from tui_router.learning.online_learner import PERSONAL_FILE
 
-    own = path / "store" / "learned" / OWN_FILE
+    own = path / "store" / "learned" / PERSONAL_FILE
     command = [*PROGRAM, "--data-dir", str(path / "store"), "--config", str(fleet)]
     terminal = opened(command, path / "home")
     terminal.until(own.exists, "the fit of the own model", 300)

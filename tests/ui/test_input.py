@@ -10,8 +10,9 @@ from tests.worlds import SHIPPED
 from tui_router.config.settings import BackendSetting
 from tui_router.demo.server import DemoServer
 from tui_router.ui.app import RouterApp
-from tui_router.ui.keyboard import KeyboardState, is_text
 from tui_router.ui.options import Options
+from tui_router.ui.screens.chat.keyboard import KeyboardState
+from tui_router.ui.widgets.typed_text import is_text
 
 ODD = ("~nobody-of-this-name", "file://[x", "file:///%00.png", '"', "'a", "\\", "//x", "http://[::1", "\udc80.png")
 

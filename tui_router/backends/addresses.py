@@ -108,7 +108,7 @@ def proxy_for(url: str, variables: Mapping[str, str]) -> str:
     """
     if is_private(url) or _is_exempt(url, variables.get("no", "")):
         return ""
-    proxy = (variables.get(urlsplit(url).scheme) or variables.get("all") or "").strip()
+    proxy = (variables.get(url.partition("://")[0].lower()) or variables.get("all") or "").strip()
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 

@@ -6,7 +6,8 @@ import asyncio
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from tui_router.cli.shared import DONE, FAILED, cleaned, complain, configuration, emit, with_demo_server
+from tui_router.cli.shared import DONE, FAILED, complain, configuration, emit, with_demo_server
+from tui_router.core.visible import visible
 
 if TYPE_CHECKING:
     from tui_router.backends.health import Health
@@ -79,12 +80,12 @@ def _report(health: Health, tools: list[dict[str, object]]) -> dict[str, Any]:
 
 def _show_health(report: dict[str, Any]) -> None:
     for backend in report["backends"]:
-        state = backend["kind"] if backend["reachable"] else cleaned(backend["error"])
+        state = visible(backend["kind"] if backend["reachable"] else backend["error"])
         print(f"{_mark(backend['reachable'])} {backend['name']:<14} {backend['url']:<26} {state}")
     for model in report["models"]:
         mark = _MODEL_MARKS.get(model["state"], "○")
-        served = f"{cleaned(model['served_as'])} ({model['match']}), {model['context']:,} tokens"
-        where = served if model["served_as"] else cleaned(model["error"])
+        served = f"{visible(model['served_as'])} ({model['match']}), {model['context']:,} tokens"
+        where = served if model["served_as"] else visible(model["error"])
         print(f"{mark} {model['id']:<24} {model['state']:<9} {where}")
     for tool in report["tools"]:
         state = "up" if tool["reachable"] else "down"

@@ -130,18 +130,31 @@ class ConfigError(ValueError):
         self.problems = problems
 
 
+class NoHomeError(OSError):
+    """The person has no home folder; the message says what to do."""
+
+    def __str__(self) -> str:
+        return "there is no home folder to keep files in; set HOME, or name a folder with --data-dir"
+
+
 def config_dir() -> Path:
-    """Return the platform's folder for the person's own settings."""
+    """Return the platform's folder for the person's own settings. Raises NoHomeError."""
     import platformdirs
 
-    return Path(platformdirs.user_config_dir("tui-router", appauthor=False))
+    return _below_home(platformdirs.user_config_dir("tui-router", appauthor=False))
 
 
 def data_dir() -> Path:
-    """Return the platform's folder for the store."""
+    """Return the platform's folder for the store. Raises NoHomeError."""
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("tui-router", appauthor=False))
+    return _below_home(platformdirs.user_data_dir("tui-router", appauthor=False))
+
+
+def _below_home(folder: str) -> Path:
+    if folder.startswith("~"):  # HOME is not set and the user is in no list of users, as in some containers
+        raise NoHomeError
+    return Path(folder).absolute()
 
 
 def load_config(file: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Config:
@@ -150,13 +163,12 @@ def load_config(file: Path | None = None, *, environ: Mapping[str, str] = os.env
     Raises:
         ConfigError: the file is wrong, or was named and cannot be read.
     """
-    named = file is not None
-    path = file or config_dir() / "fleet.toml"
     try:
+        path = file or config_dir() / "fleet.toml"
         text = read_text(path)
-    except FileNotFoundError:
-        if named:
-            raise ConfigError((Problem(str(path), None, "", "there is no such file"),)) from None
+    except (FileNotFoundError, NoHomeError):
+        if file is not None:
+            raise ConfigError((Problem(str(file), None, "", "there is no such file"),)) from None
         return parse_config("", None, environ)
     except NotTextError as error:
         raise ConfigError((Problem(str(path), None, "", str(error)),)) from error

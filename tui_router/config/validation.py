@@ -214,7 +214,7 @@ def dotted(key: Key) -> str:
 
 def _path_to_values(name: str, table: Mapping[str, Any]) -> Key:
     """The names of the tables down to the first that holds more than one table."""
-    path: tuple[str, ...] = (name,)
+    path: Key = (name,)
     while len(table) == 1 and isinstance(inner := next(iter(table.values())), dict):
         path, table = (*path, *table), inner
     return path

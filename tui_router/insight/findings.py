@@ -12,7 +12,7 @@ import json
 import re
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Literal, TypeVar
 
@@ -26,6 +26,7 @@ from tui_router.core.statistics import overlap, tail
 from tui_router.core.text import one_line
 from tui_router.core.types import Request, Turn
 from tui_router.core.verdicts import decision_was_right, labelled_route
+from tui_router.insight.drift import tried_models
 from tui_router.insight.replay import ReplayResult, replay
 from tui_router.routing.ensemble.grading import grade
 from tui_router.routing.evaluation.parallel import by_rules
@@ -113,7 +114,36 @@ def find_findings(turns: Sequence[Turn], fleet: Fleet, threshold: float, *, effe
     if not effects:
         return found
     with_context = list(with_histories(turns)) if any(one.toml for one in found) else []
-    return [_with_effect(one, with_context, fleet) if one.toml else one for one in found]
+    return _one_proposal_a_key([_with_effect(one, with_context, fleet) if one.toml else one for one in found])
+
+
+def _one_proposal_a_key(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings without proposals that fix nothing; of several that change the same key, the best one stays."""
+    kept: list[Finding] = []
+    keys: set[str] = set()
+    for one in sorted(findings, key=_gain, reverse=True):
+        if one.toml and _gain(one) > 0 and keys.isdisjoint(_keys(one.toml)):
+            keys.update(_keys(one.toml))
+            kept.append(one)
+    return [one if not one.toml or one in kept else replace(one, proposal="", toml="", effect=None) for one in findings]
+
+
+def _gain(finding: Finding) -> float:
+    """Decisions that a proposal mends; those without a replay come after those with one."""
+    return 0.5 if finding.effect is None else finding.effect.fixes - finding.effect.breaks
+
+
+def _keys(toml: str) -> list[str]:
+    """The keys of fleet.toml that a proposal sets: `routes.code.triggers.make`, `routes.code.model`, ..."""
+    found = []
+    for route, table in tomllib.loads(toml).get("routes", {}).items():
+        for name, value in table.items():
+            found += (
+                [f"routes.{route}.triggers.{trigger}" for trigger in value]
+                if name == "triggers"
+                else [f"routes.{route}.{name}"]
+            )
+    return found or [toml]
 
 
 def _with_effect(finding: Finding, turns: Sequence[Turn], fleet: Fleet) -> Finding:
@@ -263,30 +293,56 @@ def _failing_models(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Finding]:
         if dispatch is None:
             continue
         bad_answer = turn.verdict is not None and turn.verdict.kind == "answer" and turn.verdict.rating == "wrong"
-        for name in {hop.model for hop in dispatch.hops} | ({dispatch.served} if dispatch.served else set()):
+        for name in tried_models(turn):
             tried[name] += 1
             if name != dispatch.served or bad_answer:
                 failed[name].append(turn)
     usual = sum(map(len, failed.values())) / tried.total() if tried else 0.0
     p_values = {name: tail(len(bad), tried[name], usual) for name, bad in failed.items() if len(bad) >= _MIN_WRONG}
-    for model, p in benjamini_hochberg(p_values).items():
+    significant = benjamini_hochberg(p_values)
+    changed: set[str] = set()
+    for model, p in significant.items():
+        proposal, toml = _without_model(model, significant, changed, fleet)
         yield Finding(
             kind="failing_fallback",
             text=f"{model} was tried {tried[model]} times and failed, or answered badly, {len(failed[model])} times",
             turns=_newest_first(failed[model]),
             n=tried[model],
             p=p,
-            proposal=f"check {model} with `tui-router --health`, or take it out of the fallbacks",
-            toml=_without_fallback(model, fleet),
+            proposal=f"check {model} with `tui-router --health`{proposal}",
+            toml=toml,
         )
 
 
-def _without_fallback(model: str, fleet: Fleet) -> str:
-    """Lines of fleet.toml: the routes that fall back on a model, without it; empty when none does."""
-    kept = {r.name: [m for m in r.fallbacks if m != model] for r in fleet.routes if model in r.fallbacks}
-    return "".join(
-        f"[routes.{name}]\nfallbacks = [{', '.join(map(json.dumps, models))}]\n" for name, models in kept.items()
-    )
+def _without_model(model: str, failing: Container[str], changed: set[str], fleet: Fleet) -> tuple[str, str]:
+    """(rest of the sentence, lines of fleet.toml) that replace a failing model where it comes first, and remove it elsewhere.
+
+    Args:
+        model: The failing model.
+        failing: All failing models: none of them takes the place.
+        changed: Routes that an earlier proposal changes; this one's are added.
+        fleet: Routes of today.
+    """
+    replaced, removed, lines = [], False, []
+    for route in fleet.routes:
+        if model not in (route.model, *route.fallbacks) or route.name in changed:
+            continue
+        others = [name for name in (route.model, *route.fallbacks) if name not in failing]
+        if route.model in failing and not others:
+            replaced.append(f"the model of {route.name} with another one: all of its fallbacks fail too")
+            continue
+        changed.add(route.name)
+        lines.append(f"[routes.{route.name}]\n")
+        if route.model in failing:
+            replaced.append(f"the model of {route.name} with {others[0]}")
+            lines.append(f"model = {json.dumps(others[0])}\n")
+            others = others[1:]
+        else:
+            removed, others = True, others[1:]
+        lines.append(f"fallbacks = [{', '.join(map(json.dumps, others))}]\n")
+    words = [f"replace {' and '.join(replaced)}"] if replaced else []
+    words += ["take it out of the fallbacks"] if removed else []
+    return f", or {' and '.join(words)}" if words else "", "".join(lines)
 
 
 def _threshold_too_high(turns: Sequence[Turn], threshold: float) -> Iterable[Finding]:

@@ -341,17 +341,27 @@ def metrics_of(turns: Iterable[Turn], fleet: Fleet) -> Metrics:
 
 
 def turns_since(store: Store, day: str) -> list[Turn]:
-    """Read the turns from a local day on, `YYYY-MM-DD`, oldest first. The time grows with their number only.
+    """Read the turns from a local day on, `YYYY-MM-DD`, in the order of their numbers. The time grows with their number only.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    found: list[Turn] = []
+    return [*newest_since(store, day)][::-1]
+
+
+def newest_since(store: Store, day: str) -> Iterator[Turn]:
+    """Read the turns from a local day on, newest number first.
+
+    Times need not grow with the numbers: while the clock of the computer stood wrong, turns got earlier times. So reading goes
+    on behind an earlier turn, and ends after a page of them. Raises StoreError.
+    """
+    earlier = 0
     for turn in newest_first(store):
-        if local_day(turn.at) < day:
-            break
-        found.append(turn)
-    return found[::-1]
+        if local_day(turn.at) >= day:
+            earlier = 0
+            yield turn
+        elif (earlier := earlier + 1) == _PAGE_TURNS:
+            return
 
 
 def newest_first(store: Store) -> Iterator[Turn]:

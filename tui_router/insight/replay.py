@@ -15,7 +15,7 @@ from tui_router.core.conversation import with_histories
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Request, Turn
 from tui_router.core.verdicts import labelled_route
-from tui_router.routing.evaluation.parallel import MakeRouter, choices
+from tui_router.routing.evaluation.parallel import MakeRouter, decide_parallel
 
 
 class Move(Struct, frozen=True):
@@ -106,7 +106,7 @@ def _decided(turns: Iterator[Turn], make: MakeRouter, workers: int | None) -> It
             waiting.append(_without_texts(turn))
             yield turn.request
 
-    for route, confidence in choices(requests(), make, workers):
+    for route, confidence in decide_parallel(requests(), make, workers):
         yield waiting.popleft(), route, confidence
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct, to_builtins
@@ -12,16 +13,16 @@ from tui_router.core.clock import local_day, now
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import one_line, plural
 from tui_router.core.types import Observation, Turn
-from tui_router.insight.drift import Drift, find_drifts
+from tui_router.insight.drift import Drift, find_drifts, first_monitored
 from tui_router.insight.estimate import MIN_AUDITS, StrataCounts, Stratum
 from tui_router.insight.findings import Finding, find_findings
-from tui_router.insight.metrics import Metrics, ModelUsage, Rate, metrics_of, newest_first
+from tui_router.insight.metrics import Metrics, ModelUsage, Rate, metrics_of, newest_first, newest_since
 from tui_router.insight.metrics_cache import MetricsCache
 from tui_router.insight.observer import TAGS
 from tui_router.store.store import Store
 
 MAX_TURNS = 4000
-"""Newest turns that are searched for findings and drift. Chosen by hand, not measured."""
+"""Newest turns that are searched for findings. Chosen by hand, not measured."""
 LABELS_PER_ROUTE = 20
 """Labelled requests that training needs of each route. Chosen by hand, not measured."""
 _MIN_RATED = 20
@@ -55,6 +56,7 @@ class Report(Struct, frozen=True):
     """Of as many days before the period."""
     findings: tuple[Finding, ...]
     drift: tuple[Drift, ...]
+    """Those that held in the period, wherever they began."""
     remarks: tuple[Observation, ...]
     """The observer's, oldest first."""
     texts: dict[str, str]
@@ -106,6 +108,7 @@ def make_report(
     today: str = "",
     *,
     counts: MetricsCache | None = None,
+    history: Sequence[Turn] | None = None,
     observations: Iterable[Observation] = (),
 ) -> Report:
     """Make the report of the last `days` local days.
@@ -118,24 +121,31 @@ def make_report(
         days: Length of the period, `today` included.
         today: Local day, `YYYY-MM-DD`; by default the present one.
         counts: Metrics of the whole store, up to date; by default the turns are counted here.
+        history: The turns in which drift is looked for (`read_history`), whatever the period is; by default `turns`.
         observations: Events, of which the observer's remarks are taken.
     """
     before_first, first, last = period(days, today)
     inside = [t for t in turns if first <= local_day(t.at) <= last]
     past = [t for t in turns if before_first <= local_day(t.at) < first]
     findings = tuple(find_findings(inside, fleet, threshold))
-    drifts = find_drifts([*past, *inside], fleet, threshold)
-    drift = tuple(one for one in drifts if first <= local_day(one.at) <= last)
+    drifts = find_drifts([*past, *inside] if history is None else history, fleet, threshold)
+    drift = tuple(one for one in drifts if _held_in(one, first, last))
     remarks = tuple(sorted(_by_observer(observations, first, last), key=lambda one: one.at))
     examples = [*(one.turns for one in findings), *(one.turns for one in drift), *(one.turns for one in remarks)]
     quoted = {turn for some in examples for turn in some[:_EXAMPLES]}
-    texts = {t.id: one_line(t.request.text, _EXAMPLE_CHARS) for t in inside if t.id in quoted}
+    known = {turn.id: turn for turn in (*(history or ()), *past, *inside) if turn.id in quoted}
+    texts = {turn.id: one_line(turn.request.text, _EXAMPLE_CHARS) for turn in known.values()}
     if counts is None:
         metrics, before = metrics_of(inside, fleet), metrics_of(past, fleet)
     else:
         last_before = (date.fromisoformat(first) - timedelta(days=1)).isoformat()
         metrics, before = counts.total(first, last), counts.total(before_first, last_before)
     return Report(first, last, fleet, metrics, before, findings, drift, remarks, texts, now())
+
+
+def _held_in(drift: Drift, first: str, last: str) -> bool:
+    """Whether a drift held on a day from `first` to `last`."""
+    return local_day(drift.at) <= last and (not drift.ended or first <= local_day(drift.ended))
 
 
 def _by_observer(observations: Iterable[Observation], first: str, last: str) -> Iterator[Observation]:
@@ -151,14 +161,18 @@ def read_turns(store: Store, days: int, today: str = "") -> list[Turn]:
     These are the newest `MAX_TURNS` of the period and the one before it. Raises StoreError.
     """
     before_first, _, last = period(days, today)
-    found: list[Turn] = []
-    for turn in newest_first(store):
-        day = local_day(turn.at)
-        if day < before_first or len(found) == MAX_TURNS:
-            break
-        if day <= last:
-            found.append(turn)
-    return found[::-1]
+    inside = (turn for turn in newest_since(store, before_first) if local_day(turn.at) <= last)
+    return [*islice(inside, MAX_TURNS)][::-1]
+
+
+def read_history(store: Store, days: int, today: str = "") -> list[Turn]:
+    """Read the turns in which a report of these days looks for drift, oldest first: 1,000 to 2,000 before its last one.
+
+    The tests are sequential: a short period tells nothing by itself, and what began before it may still hold. Raises StoreError.
+    """
+    _, _, last = period(days, today)
+    newest = next((turn.number for turn in newest_first(store) if local_day(turn.at) <= last), 0)
+    return store.between(first_monitored(newest), newest)
 
 
 # -- Markdown --------------------------------------------------------------------------------------------------------
@@ -259,7 +273,12 @@ def _finding_lines(report: Report) -> list[str]:
 
 
 def _drift_lines(report: Report) -> list[str]:
-    return [line for one in report.drift for line in (f"- {one.text}", *_quotes(report, one.turns))]
+    return [line for one in report.drift for line in (_drift_line(one, report.first), *_quotes(report, one.turns))]
+
+
+def _drift_line(drift: Drift, first: str) -> str:
+    day, until = local_day(drift.at), f", until {local_day(drift.ended)}" if drift.ended else ", still so"
+    return f"- {drift.text}" + (f" (since {day}{until})" if day < first or drift.ended else "")
 
 
 def _quotes(report: Report, turns: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tui_router.core.fleet import Fleet
 from tui_router.insight.metrics import turns_since
 from tui_router.insight.metrics_cache import MetricsCache
-from tui_router.insight.report import Report, make_report, period, read_turns, to_markdown
+from tui_router.insight.report import Report, make_report, period, read_history, read_turns, to_markdown
 from tui_router.store.store import Store
 
 FOLDER = "reports"
@@ -64,5 +64,7 @@ def prepare_report(
         StoreError: the store cannot be read.
     """
     turns = read_turns(store, days, today) if counts is not None else turns_since(store, period(days, today)[0])
-    observations = store.observations(_OBSERVATIONS)
-    return lambda: make_report(turns, fleet, threshold, days, today, counts=counts, observations=observations)
+    history, observations = read_history(store, days, today), store.observations(_OBSERVATIONS)
+    return lambda: make_report(
+        turns, fleet, threshold, days, today, counts=counts, history=history, observations=observations
+    )

@@ -19,11 +19,12 @@ from textual.worker import Worker
 
 from tui_router.core import assets
 from tui_router.core.text import one_line
-from tui_router.ui import glyphs, theme
+from tui_router.ui import theme
 from tui_router.ui.control_filter import ControlFilter
 from tui_router.ui.options import Options
 from tui_router.ui.screens.chat.screen import ChatScreen
-from tui_router.ui.worker_faults import report_fault
+from tui_router.ui.widgets import glyphs
+from tui_router.ui.widgets.worker_faults import report_fault
 
 if TYPE_CHECKING:
     from textual.widgets import Markdown

@@ -21,7 +21,7 @@ from tui_router.core.types import Turn
 from tui_router.ui.widgets.bars import KeysBar
 from tui_router.ui.widgets.lines import Lines, PaneHeader, Part, line
 from tui_router.ui.widgets.panes import Pane
-from tui_router.ui.worker_faults import report_fault
+from tui_router.ui.widgets.worker_faults import report_fault
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine

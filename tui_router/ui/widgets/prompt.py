@@ -12,9 +12,9 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Static, TextArea
 
-from tui_router.ui.glyphs import shown
-from tui_router.ui.keyboard import is_text
+from tui_router.ui.widgets.glyphs import shown
 from tui_router.ui.widgets.lines import line
+from tui_router.ui.widgets.typed_text import is_text
 
 PASTE_LINES, PASTE_CHARACTERS = 30, 3000
 """A longer paste is shown as one line that stands for it. Chosen by hand, not measured."""

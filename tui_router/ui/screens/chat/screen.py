@@ -15,8 +15,7 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.worker import Worker
 
-from tui_router.ui import keyboard
-from tui_router.ui.keyboard import is_text
+from tui_router.ui.screens.chat import keyboard
 from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
 from tui_router.ui.screens.chat.conversation import ConversationController
 from tui_router.ui.screens.chat.navigation import NavigationController
@@ -30,7 +29,8 @@ from tui_router.ui.widgets.lines import line
 from tui_router.ui.widgets.overlays import Menu
 from tui_router.ui.widgets.panes import Pane
 from tui_router.ui.widgets.prompt import PromptText
-from tui_router.ui.worker_faults import report_fault
+from tui_router.ui.widgets.typed_text import is_text
+from tui_router.ui.widgets.worker_faults import report_fault
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine

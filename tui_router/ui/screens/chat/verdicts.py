@@ -10,10 +10,10 @@ from textual.screen import Screen
 from tui_router.core.clock import now
 from tui_router.core.types import Turn, Verdict
 from tui_router.core.verdicts import confirm, correct, judge
-from tui_router.ui import keyboard
-from tui_router.ui.keyboard import KeyboardState
+from tui_router.ui.screens.chat import keyboard
 from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
 from tui_router.ui.screens.chat.conversation import ConversationController
+from tui_router.ui.screens.chat.keyboard import KeyboardState
 from tui_router.ui.widgets.card import rating_line
 from tui_router.ui.widgets.lines import keys, line
 from tui_router.ui.widgets.overlays import NONE, CommentMenu, Menu

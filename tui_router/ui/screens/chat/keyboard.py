@@ -11,17 +11,10 @@ from typing import Literal
 
 from msgspec import Struct
 
+from tui_router.ui.widgets.typed_text import is_text
+
 TYPING_S = 0.5
 """A mark followed by a printable key within this time was typing."""
-
-_JOINERS = "\u200c\u200d\u200e\u200f"
-"""Zero-width joiners and direction marks: Persian words, Indic scripts and family emoji are typed with them."""
-
-
-def is_text(character: str | None) -> bool:
-    """Whether a typed character belongs into a text: everything printable, and the joiners inside of words and emoji."""
-    return character is not None and (character.isprintable() or character in _JOINERS)
-
 
 Mode = Literal["writing", "rating", "browse"]
 Overlay = Literal["", "picker", "chooser", "note"]
