@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from textual import events
@@ -86,6 +86,11 @@ class PromptText(TextArea):
     def whole(self) -> str:
         """The text with what was pasted in its place."""
         return _PLACE.sub(lambda m: self._pastes.get(m[0], m[0]), self.text)
+
+    def set_history(self, texts: Iterable[str]) -> None:
+        """Replace the requests that the up key brings back, oldest first; what was typed since the start stays behind them."""
+        older = dict.fromkeys(text for text in texts if text.strip())
+        self.earlier = [*(text for text in older if text not in self.earlier), *self.earlier]
 
     def sent(self, text: str) -> None:
         """The text was accepted: remember it and empty the prompt."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 
-from tui_router.core.types import Turn
+from tui_router.core.types import Message, Turn
 from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
 from tui_router.ui.screens.chat.store_reading import read_store
 from tui_router.ui.widgets.card import Card
@@ -139,8 +139,13 @@ class ConversationController:
                 card.refresh_lines()
 
     # -- asking the engine to act --------------------------------------------------------------------------------
-    async def begin(self, text: str) -> Turn:
-        """Have a request routed and recorded; nothing is sent yet."""
+    async def begin(self, text: str, *, before: str = "") -> Turn:
+        """Have a request routed and recorded; nothing is sent yet.
+
+        Args:
+            text: As it was typed.
+            before: The request sees the conversation before this turn instead of all of it.
+        """
         from tui_router.backends.images import find
         from tui_router.core.types import Request
 
@@ -153,10 +158,19 @@ class ConversationController:
             typed=text if found.text != text else "",
             attachments=found.attachments,
             has_image=bool(found.attachments),
+            history=self._messages_before(before),
         )
         turn = await self.engine.begin(request, session=self.session, route=self.pinned_route, model=self.pinned_model)
         self.session = turn.session if turn.session != "unsaved" else self.session
         return turn
+
+    def _messages_before(self, turn_id: str) -> tuple[Message, ...]:
+        """The messages of the shown turns before this one; none when it is the first, or not shown."""
+        from tui_router.core.conversation import messages_of
+
+        order = list(self.cards)
+        earlier = order[: order.index(turn_id)] if turn_id in self.cards else []
+        return messages_of(self.cards[one].turn for one in earlier)
 
     def send(self, turn_id: str) -> None:
         """Have a routed turn answered; before the first check of the servers is over, as soon as its model is found."""

@@ -91,6 +91,10 @@ _BROWSE = {
     "?": "help",
     "t": "thoughts",
     "r": "retry",
+    "x": "copy answer",
+    "X": "copy request",
+    "b": "copy block",
+    "e": "edit",
     "s": "sessions",
 }
 

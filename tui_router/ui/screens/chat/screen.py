@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tui_router.app.events import EngineEvent
     from tui_router.store.store import StoreChange
 
+_HISTORY = 100
+"""Newest stored turns whose requests the prompt's up key brings back."""
 SMALLEST = (60, 15)
 """Columns and rows below which the screen only asks for more room."""
 
@@ -93,6 +95,7 @@ class ChatScreen(Screen[None]):
         shown = turn.id if turn is not None else ""
         for turn_id, card in self.conversation.cards.items():
             card.set_class(turn_id == shown, "-now")
+            card.show_keys(turn_id == shown and self.verdicts.browsing)
         widgets.top.set_summary(self.status.summary())
         widgets.keys_bar.set_keys(self._keys())
 
@@ -136,11 +139,18 @@ class ChatScreen(Screen[None]):
         if (repaired := engine.opened().repaired) != "":
             self.notify(repaired, title="the store", severity="warning", markup=False, timeout=30)
         await self.status.use_engine(engine, demo=demo)
+        await self._read_history()
         await (self.open_session(session) if session else self.status.show_sessions(""))
         self.redraw()
         queued, self._queued = self._queued, []
         for text in queued:
             await self.send(text)
+
+    async def _read_history(self) -> None:
+        """Bring the requests of earlier runs back to the prompt's up key."""
+        turns = await read_store(self.conversation.engine, lambda store: store.recent(_HISTORY))
+        typed = [turn.request.typed or turn.request.text for turn in reversed(turns or ()) if turn.source == "screen"]
+        self.widgets.prompt.area.set_history(typed)
 
     async def detach(self) -> None:
         """The engine is leaving: forget what it showed."""
@@ -210,11 +220,16 @@ class ChatScreen(Screen[None]):
             if self.status.trouble:
                 self.notify(self.status.trouble, title="not sent", severity="error", markup=False)
             return
-        await self.send(text)
+        await self.send(text, before=self.navigation.edited())
 
-    async def send(self, text: str) -> None:
-        """Route a request; have it answered, or ask first when the decision is unsure."""
-        turn = await self.conversation.begin(text)
+    async def send(self, text: str, *, before: str = "") -> None:
+        """Route a request; have it answered, or ask first when the decision is unsure.
+
+        Args:
+            text: As it was typed.
+            before: A turn that is asked again: the request sees the conversation before it, not its answer.
+        """
+        turn = await self.conversation.begin(text, before=before)
         self.verdicts.turn_routed(turn)
         self.navigation.remember(turn.id)
         if turn.state != "asking":
@@ -227,7 +242,7 @@ class ChatScreen(Screen[None]):
         turn = self.navigation.current()
         if turn is not None and self.conversation.engine is not None:
             self.navigation.write()
-            work = self.send(turn.request.typed or turn.request.text)
+            work = self.send(turn.request.typed or turn.request.text, before=turn.id)
             self.run_worker(work, group="send", exit_on_error=False)
 
     def stop_answer(self) -> None:
@@ -266,6 +281,8 @@ class ChatScreen(Screen[None]):
     def press(self, event: events.Key) -> bool:
         """Handle a key before the focused widget does; True when it is used up."""
         self._last_key_at = time.monotonic()
+        if self.slash.press(event.key):
+            return True
         state = self.verdicts.keyboard
         if (
             event.key == "escape"
@@ -327,6 +344,10 @@ class ChatScreen(Screen[None]):
                 self.verdicts.leave_note()
             case "retry":
                 self.retry()
+            case "edit":
+                self.navigation.edit()
+            case "copy answer" | "copy request" | "copy block":
+                self.navigation.copy(name.removeprefix("copy "))
             case "help" | "sessions":
                 self.app.call_later(self.app.run_action, name)
 
@@ -379,7 +400,8 @@ class ChatScreen(Screen[None]):
         report_fault(self, event)
 
     def on_text_area_changed(self) -> None:
-        """The keys that work depend on whether the prompt is empty."""
+        """The keys that work depend on whether the prompt is empty, the completion on what stands in it."""
+        self.slash.complete("" if self.verdicts.writing_note else self.widgets.prompt.area.text)
         self.redraw()
 
     def on_card_chosen(self, event: Card.Chosen) -> None:
