@@ -7,7 +7,7 @@ import json
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tui_router.config.settings import Config
     from tui_router.core.types import Message, Request
 
-DONE, FAILED, USAGE = 0, 1, 2
-"""Exit codes: done; it failed, or the answer is no; wrong usage."""
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done; it failed, or the answer is no; wrong usage; ended by Ctrl-C (128 + the number of SIGINT)."""
 
 _ASCII_MARKS = {"✓": "+", "✗": "x", "○": "o", "◐": "~", "·": "-", "→": "->", "…": "...", "‘": "'", "’": "'", "—": "-"}
 _INVISIBLE = re.compile(
@@ -158,6 +158,43 @@ def typed_request(text: str, images: Iterable[Path]) -> tuple[Request, tuple[str
         has_image=bool(attachments),
     )
     return request, found.notes
+
+
+def run_async(work: Coroutine[Any, Any, int]) -> int:
+    """Run a command to its end; returns its exit code.
+
+    Asked by a signal to end, it is cancelled, so that it can keep what it has; the exit code is then 128 + the signal's number.
+    A second signal ends the process at once.
+    """
+    import asyncio
+    import signal
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
+    received: list[int] = []
+
+    async def main() -> int:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def end(number: int) -> None:
+            received.append(number)
+            for one in numbers:
+                loop.remove_signal_handler(one)
+            task.cancel()
+
+        for number in numbers:
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; not the main thread
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a job in the background
+                    loop.add_signal_handler(number, end, number)
+        return await work
+
+    code = 0
+    try:
+        code = asyncio.run(main())
+    except asyncio.CancelledError:
+        if not received:
+            raise
+    return complain("stopped", 128 + received[0]) if received else code
 
 
 async def open_engine(args: Namespace, *, learn: bool = False) -> Engine:
