@@ -183,9 +183,10 @@ class _Serving:
         """The person left the candidate that was being asked."""
 
     async def run(self) -> DispatchOutcome:
-        if not self.health.all_asked:
+        if self.health.checked and not self.health.all_asked:
             self.emit(Progress("looking"))
             await self.health.first_look(self.names)
+            self.names = self.parent.chain(self.order)
         attempts = 0
         for place, name in enumerate(self.names):
             candidate = self.parent._candidate(name, self.order, self.home)
@@ -205,8 +206,8 @@ class _Serving:
             start = time.perf_counter()
             try:
                 served = await self._attempt(candidate, self._next(place))
-            except BackendError as error:
-                self.last_error = error
+            except BackendError as raw:
+                self.last_error = error = _without_secrets(raw, candidate.backend.client)
                 if self.shown and self.order.route.on_partial != "restart":
                     self.health.failed(name, candidate.backend, error)
                     return self._broken(candidate, error)
@@ -344,8 +345,9 @@ class _Serving:
                     self._take(event)
                 self.emit(event)
 
-        client = candidate.backend.client
-        chunks = client.stream("/v1/chat/completions", body, first_byte_s=first_byte_s, idle_s=self.settings.idle_s)
+        chunks = candidate.backend.client.stream(
+            "/v1/chat/completions", body, first_byte_s=first_byte_s, idle_s=self.settings.idle_s
+        )
         longest_wait = max(first_byte_s, self.settings.load_s)
         try:
             while not stream.done:
@@ -363,7 +365,7 @@ class _Serving:
             take(stream.close())
         except BackendError as error:
             if not (stream.complete and error.failure in ("broken", "idle")):
-                raise _without_secrets(error, client) from None
+                raise
             take(stream.close())
         finally:
             await chunks.aclose()

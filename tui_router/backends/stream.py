@@ -192,6 +192,7 @@ class ChatStream:
     def _choice(self, choice: JsonValue) -> Iterator[Delta]:
         message = message_of(choice)
         finish = choice["finish_reason"].text() or choice["finish_reason"]["type"].text()
+        finish = "" if finish.lower() in ("null", "none") else finish
         if message is not None or finish == "error":
             raise classify(200, message or "the server ended the answer with an error")
         self._usage(choice["usage"])
