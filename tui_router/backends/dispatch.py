@@ -148,7 +148,7 @@ class Dispatcher:
         return _Candidate(model, backend, served if served.id else None, served_as, context, vision, thinks)
 
     def _unseen(self, model: Model) -> tuple[Backend, ServedModel, str] | None:
-        """Without health checks: take the model's own server or the first one, and the first name that it may know."""
+        """Take, where servers are not asked, the model's own server or the first one, and the first name that it may know."""
         for backend in self.health.backends:
             if not model.backend or model.backend in (backend.setting.url, backend.url):
                 name = next(iter(model.aliases), model.name)
@@ -157,7 +157,7 @@ class Dispatcher:
 
     # -- serving ---------------------------------------------------------------------------------------------------
     async def serve(self, order: DispatchOrder, emit: Emit, switch: asyncio.Event | None = None) -> DispatchOutcome:
-        """Have an order answered; events are emitted as they come. `switch` lets a person leave a slow model.
+        """Answer an order; events are emitted as they come. `switch` lets a person leave a slow model.
 
         Never raises for a server's fault; a cancelled task closes the connection and passes CancelledError on.
         """
@@ -183,6 +183,7 @@ class _Serving:
         """The person left the candidate that was being asked."""
 
     async def run(self) -> DispatchOutcome:
+        """Try the models one after the other."""
         if self.health.checked and not self.health.all_asked:
             self.emit(Progress("looking"))
             await self.health.first_look(self.names)
@@ -229,7 +230,7 @@ class _Serving:
         self.health.failed(candidate.model.name, candidate.backend, error)
 
     def _next(self, place: int) -> str:
-        """The next model that could serve after this one."""
+        """Return the next model that could serve after this one."""
         for name in self.names[place + 1 :]:
             if not isinstance(self.parent._candidate(name, self.order, self.home), str):
                 return name
@@ -267,7 +268,7 @@ class _Serving:
             self.health.answering(name, -1)
 
     async def _load(self, candidate: _Candidate) -> float | None:
-        """Have the server load the model, telling how far it is, where the server can say so."""
+        """Have the server load the model, with its progress where the server reports it. Returns milliseconds."""
         began = time.perf_counter()
         self.emit(Progress("loading"))
         self.health.answering(candidate.model.name, 0, 0.0)
@@ -303,7 +304,7 @@ class _Serving:
                     await asyncio.sleep(again.wait_s)
 
     async def _watched(self, candidate: _Candidate, following: str, corrections: set[str]) -> _Served:
-        """One request; when its first byte is late and a person watches, the person decides whether to go on waiting."""
+        """Send one request; when its first byte is late and a person watches, the person decides whether to go on waiting."""
         limit = self.settings.first_byte_s
         if candidate.served is None or candidate.served.state != "loaded":
             limit = max(limit, self.settings.load_s)
@@ -381,7 +382,7 @@ class _Serving:
             self.shown = True
 
     def _needs(self, correction: str, candidate: _Candidate) -> bool:
-        """Whether a correction changes anything in this request."""
+        """Return whether a correction changes anything in this request."""
         if correction == SYSTEM_ROLE:
             return bool(self._system(candidate)) or any(m.role == "system" for m in self.order.messages)
         if correction == WEBP:
