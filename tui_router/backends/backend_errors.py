@@ -25,7 +25,7 @@ Failure = Literal[
     "slow",  # no first byte in time
     "idle",  # silence in the middle
     "broken",  # the stream ended or made no sense in the middle
-    "image",  # an attached file cannot be read any more, or not by this server
+    "image",  # an attached file cannot be read any more
 ]
 
 SYSTEM_ROLE = "system role"

@@ -131,10 +131,8 @@ class Dispatcher:
             return f"{backend.setting.name} is down"
         status = self.health.models[name]
         vision = status.vision or model.vision
-        needs_vision = order.route.needs.vision or any(m.attachments for m in order.messages[-1:])
-        if any(m.attachments for m in order.messages[-1:]) and needs_vision and not vision:
-            return "cannot see images"
-        if order.route.needs.vision and not vision:
+        has_image = any(message.attachments for message in order.messages[-1:])
+        if not vision and (order.route.needs.vision or has_image):
             return "cannot see images"
         if order.route.needs.tools and not model.tools and not order.pinned:
             return "cannot use tools"
@@ -282,10 +280,11 @@ class _Serving:
     async def _send(self, candidate: _Candidate, following: str, load_ms: float | None) -> _Served:
         deadline = time.monotonic() + self.settings.load_s
         known = candidate.backend.corrections(candidate.served_as)
-        tried = set(known)
+        tried, lasting = set(known), set(known)
         while True:
             try:
                 served = await self._watched(candidate, following, tried)
+                known |= lasting
                 return served._replace(load_ms=load_ms)
             except BackendError as error:
                 again = None if self.shown or self.reasoning.tell() else second_try(error, tried)
@@ -296,7 +295,7 @@ class _Serving:
                         raise
                     tried.add(again.correction)
                     if error.failure != "overflow":  # that depends on the request, and not on the model alone
-                        known.add(again.correction)
+                        lasting.add(again.correction)
                 else:
                     if time.monotonic() + again.wait_s > deadline:
                         raise

@@ -153,7 +153,7 @@ async def parts(message: Message, as_png: bool = False, *, must: bool = False) -
         must: The server has refused WebP: without Pillow the image cannot be sent.
 
     Raises:
-        BackendError: (`image`) a file is gone, or cannot be sent in a form that the server reads.
+        BackendError: `image` when a file is gone, `capability` when it cannot be sent in a form that the server reads.
     """
     found: list[dict[str, Any]] = [{"type": "text", "text": message.content}]
     for attachment in message.attachments:
@@ -169,7 +169,9 @@ async def parts(message: Message, as_png: bool = False, *, must: bool = False) -
                 media, data = "image/png", converted
             elif must:
                 name = Path(attachment.path).name
-                raise BackendError("image", f"this server reads no WebP; save {name} as PNG or JPEG, or install Pillow")
+                raise BackendError(
+                    "capability", f"this server reads no WebP; save {name} as PNG or JPEG, or install Pillow"
+                )
         url = f"data:{media};base64,{base64.b64encode(data).decode()}"
         found.append({"type": "image_url", "image_url": {"url": url}})
     return found
