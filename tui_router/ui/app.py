@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.worker import Worker
 
 from tui_router.core import assets
 from tui_router.core.text import one_line
@@ -20,6 +24,7 @@ from tui_router.ui.control_filter import ControlFilter
 from tui_router.ui.options import Options
 from tui_router.ui.screens.chat.screen import ChatScreen
 from tui_router.ui.widgets import glyphs
+from tui_router.ui.widgets.worker_faults import report_fault
 
 if TYPE_CHECKING:
     from textual.widgets import Markdown
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
     from tui_router.ui.screens.panel_screen import PanelScreen
 
 _POLL_S = 0.4
+_ENDING_SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT", "SIGQUIT")
 _AFTER_PAINT_S = 0.05
 """Seconds after the first paint until the heavy modules are imported, so that the paint and the first key come first."""
 
@@ -113,6 +119,7 @@ class RouterApp(App[None]):
         self.engine: Engine | None = None
         self.demo: DemoServer | None = None
         self._stop_listening: Callable[[], None] = lambda: None
+        self._ending = False
         self._then: Callable[[], None] | None = None
         """What a key asked for before the engine was there; done when it is."""
         for one in theme.THEMES:
@@ -127,6 +134,14 @@ class RouterApp(App[None]):
     def get_line_filters(self) -> list[LineFilter]:
         return [*super().get_line_filters(), ControlFilter()]
 
+    def get_driver_class(self) -> type[Driver]:
+        chosen = super().get_driver_class()
+        if chosen.__name__ != "LinuxDriver":  # Windows and the web have drivers of their own
+            return chosen
+        from tui_router.ui.terminal_driver import TerminalDriver
+
+        return TerminalDriver
+
     def get_default_screen(self) -> Screen[None]:
         return ChatScreen(feedback=self.options.feedback)
 
@@ -138,7 +153,28 @@ class RouterApp(App[None]):
         return screen
 
     def on_mount(self) -> None:
+        self._handle_signals()
         self.call_after_refresh(self.set_timer, _AFTER_PAINT_S, self._boot)
+
+    # -- being ended from outside --------------------------------------------------------------------------------
+    def _handle_signals(self) -> None:
+        """End in order when asked to by a signal: what came of an answer is kept, the terminal is restored."""
+        if self.is_headless:
+            return
+        for name in _ENDING_SIGNALS:
+            number = getattr(signal, name, None)
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; not the main thread
+                if number is not None:
+                    asyncio.get_running_loop().add_signal_handler(number, self._end, 128 + number)
+
+    def on_terminal_closed(self) -> None:
+        """The terminal is gone: end as after a hang-up."""
+        self._end(128 + 1)
+
+    def _end(self, code: int) -> None:
+        if not self._ending:
+            self._ending = True
+            self.run_worker(self._quit(code), group="engine", description="quit", exit_on_error=False)
 
     # -- the engine ------------------------------------------------------------------------------------------------
     def _boot(self) -> None:
@@ -389,10 +425,12 @@ class RouterApp(App[None]):
         folder = self.engine.folder
         return await asyncio.to_thread(lambda: next((run for run in all_runs(folder)[:5] if run.is_running()), None))
 
-    async def _quit(self) -> None:
-        self.chat.before_quit()
-        await self._stop_engine()
-        self.exit()
+    async def _quit(self, code: int = 0) -> None:
+        await self.chat.before_quit()
+        try:
+            await self._stop_engine()
+        finally:
+            self.exit(return_code=code)
 
     async def action_write_logs(self) -> None:
         """Write the routing logs of today."""
@@ -436,6 +474,9 @@ class RouterApp(App[None]):
                 )
         yield SystemCommand("Help", "What every key does", self.action_help)
         yield SystemCommand("Quit", "Leave tui-router", self.action_quit)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        report_fault(self, event)
 
     def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
         """Links come from models: only web addresses open, and the address is shown."""

@@ -133,9 +133,11 @@ class ExportScreen(PanelScreen):
         from tui_router.ui.screens.text_dialog import TextDialog
 
         def named(text: str | None) -> None:
-            if text:
-                self._folder = Path(text).expanduser()
-                self._show()
+            try:
+                self._folder = Path(text).expanduser() if text else self._folder
+            except RuntimeError:  # `~nobody`: there is no such user
+                self.notify(f"there is no folder {one_line(text or '', 60)}", severity="warning", markup=False)
+            self._show()
 
         folder = self._folder or self.form.default_folder()
         self.app.push_screen(TextDialog("Write it into this folder", str(folder or "")), named)

@@ -16,10 +16,10 @@ Keys = tuple[tuple[str, str], ...]
 _WRITING: Keys = (
     ("enter", "send"),
     ("shift+enter, ctrl+j", "new line"),
-    ("↑ on empty", "earlier requests"),
+    ("↑ on empty", "earlier requests, of earlier runs too"),
     ("esc", "browse; esc again stops the answer"),
     ("@image PATH", "attach a picture; a pasted path works too"),
-    ("/", "commands; // sends a slash"),
+    ("/", "commands, tab completes; // sends a slash"),
 )
 _RATING: Keys = (
     ("y", "the route was right"),
@@ -33,8 +33,9 @@ _RATING: Keys = (
 _BROWSE: Keys = (
     ("j k ↑ ↓ g G", "between turns"),
     ("y n c u", "rate the selected turn, or rate it again"),
-    ("t", "show or fold the reasoning"),
-    ("r", "retry"),
+    ("t", "show or fold reasoning and long requests"),
+    ("x b X", "copy the answer, a code block, the request"),
+    ("e r", "edit and send again; retry"),
     ("/", "find in the conversation"),
     ("i, enter", "write"),
     ("z", "enlarge the pane; esc goes back"),

@@ -14,12 +14,14 @@ from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.worker import Worker
 
 from tui_router.core.clock import local_day, now
 from tui_router.core.types import Turn
 from tui_router.ui.widgets.bars import KeysBar
 from tui_router.ui.widgets.lines import Lines, PaneHeader, Part, line
 from tui_router.ui.widgets.panes import Pane
+from tui_router.ui.widgets.worker_faults import report_fault
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
@@ -86,6 +88,9 @@ class PanelScreen(Screen[None]):
         """Show the screen's name, its tabs, and a sentence in the top line."""
         start: list[Part] = [] if self.has_class("-narrow") else [("tui-router  ", "$strong bold")]
         self.top.set_lines(line(*start, (f"{self.screen_name} ", "$accent"), *marks, (f" {text}", "$muted")))
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        report_fault(self, event)
 
     def action_leave(self) -> None:
         """Back."""
