@@ -157,22 +157,6 @@ async def test_a_loaded_model_is_preferred_over_one_that_must_be_loaded(watch):
     await second.close()
 
 
-async def test_served_models_that_the_fleet_does_not_name_are_listed_with_a_suggestion(watch):
-    server = ScriptedServer(
-        models=("google/gemma-3-1b", "my-gemma-3-1b-tune", "gpt-oss-20b-heretic", "unknown-7b", "gpt-oss-120b")
-    )
-    health = watch(one=await server.start())
-    await health.look()
-    found = {served.id: near.name if near else None for _, served, near in health.not_in_fleet()}
-    assert found == {
-        "my-gemma-3-1b-tune": None,
-        "gpt-oss-20b-heretic": "gpt-oss-20b",
-        "unknown-7b": None,
-        "gpt-oss-120b": None,
-    }
-    await server.close()
-
-
 async def test_what_dispatch_reports_is_seen_at_once(watch, double):
     health, changes = watch(studio=double[1]), []
     await health.look()

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from tui_router.backends.backend_errors import BackendError
 from tui_router.backends.client import Client
 from tui_router.backends.listing import LISTERS, Listing, ServedModel, detect
-from tui_router.backends.matching import match, nearest
+from tui_router.backends.matching import match
 from tui_router.config.settings import BackendSetting, ToolSetting
 from tui_router.core.fleet import Fleet, Model
 from tui_router.core.types import NoticeLevel
@@ -292,21 +292,6 @@ class Health:
         if not found:
             return None
         return min(found, key=lambda f: f[1].state not in ("loaded", "unknown"))
-
-    def not_in_fleet(self) -> list[tuple[Backend, ServedModel, Model | None]]:
-        """List the served chat models that no model of the fleet is matched to.
-
-        Returns:
-            The server, the model as it lists it, and the model of the fleet that it most likely is, if that is missing.
-        """
-        used = {(status.backend, status.served_as) for status in self.models.values()}
-        missing = [self.fleet.models[name] for name, status in self.models.items() if not status.served_as]
-        return [
-            (backend, served, nearest(served.id, missing))
-            for backend in self.backends
-            for served in (backend.listing.models if backend.listing is not None else ())
-            if served.chat and (backend.url, served.id) not in used
-        ]
 
     # -- what dispatch reports -----------------------------------------------------------------------------------
     def answering(self, name: str, more: int, progress: float | None = None) -> None:

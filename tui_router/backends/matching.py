@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -39,10 +38,6 @@ _HUB_FOLDER = re.compile(r"models--[^/\\]+--([^/\\]+)")
 _NO_NAME = re.compile(r"[0-9a-f]{12,}|(?:ggml-)?model|consolidated|snapshots|main|latest|weights|gguf")
 
 
-_ALIKE = 0.6
-"""Likeness of two names (`difflib`), 0 to 1, above which one is suggested for the other. Chosen by hand, not measured."""
-
-
 class NameMatch(NamedTuple):
     """A served id and how it was found: `exact`, `alias` or `name`."""
 
@@ -69,23 +64,6 @@ def match(model: Model, served: Iterable[str]) -> NameMatch | None:
     names = {reading for name in (model.name, *model.aliases) for reading in readings(name)[:1]}
     same = [i for i in ids if not names.isdisjoint(readings(i))]
     return NameMatch(min(same, key=lambda i: (len(i), i)), "name") if same else None
-
-
-def nearest(served: str, models: Iterable[Model]) -> Model | None:
-    """Find the model of the fleet that a served id most likely is, for a person to confirm; None when none is near.
-
-    Sizes must be the same where both are known; names must be alike to `_ALIKE`.
-    """
-    best, model_of_best = _ALIKE, None
-    for model in models:
-        for name in (reading for text in (model.name, *model.aliases) for reading in readings(text)[:1]):
-            for reading in readings(served):
-                if name.size and reading.size and name.size != reading.size:
-                    continue
-                alike = SequenceMatcher(None, name.stem, reading.stem[:100]).ratio()
-                if alike > best:
-                    best, model_of_best = alike, model
-    return model_of_best
 
 
 @lru_cache(maxsize=8192)
