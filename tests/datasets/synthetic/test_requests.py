@@ -239,7 +239,9 @@ async def test_a_real_engine_writes_valid_and_endless_replies(engine_url, tmp_pa
     try:
         await health.look()
         writer = Writer(health, "gemma-3-1b")
-        writer._without_schema.add(engine_url)  # a grammar would force this model into letters that it has no successor for
+        writer._without_schema.add(
+            engine_url
+        )  # a grammar would force this model into letters that it has no successor for
 
         async def write(messages):
             return await writer.write([messages[0]], {}, max_tokens=60, temperature=0.0, deadline_s=30.0)
