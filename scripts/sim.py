@@ -1,4 +1,4 @@
-"""What learning does, simulated: promotion, corrections, bad marks, whom to ask, the learning curve. `make sim`.
+"""Simulate what learning does: promotion, corrections, wrong labels, whom to ask, the learning curve. `make sim`.
 
     python scripts/sim.py [promotion] [gate] [corrections] [marks] [curve] [asking] [--file FILE.jsonl]
 
@@ -69,7 +69,7 @@ def main() -> int:
 
 # -- the gate of a trained router ------------------------------------------------------------------------------------
 def gate(runs: int) -> None:
-    """How often a trained router passes that must not: as good as the leader and no faster; worse by the margin and faster."""
+    """How often a trained router passes that must not: as good as the champion and no faster; worse by the margin and faster."""
     plan = Plan(champion="learned", champion_version="")
     print(f"gate, {runs:,} runs each")
     for n in (100, 200, 400, 800):
@@ -95,22 +95,22 @@ def passes(runs: int, n: int, won: float, lost: float, plan: Plan, *, faster: bo
 
 
 def watched(runs: int) -> None:
-    """After how many verdicts a promoted router loses the lead again."""
+    """After how many verdicts a promoted router loses its place again."""
     print(f"a promoted router, watched, {runs:,} histories each")
     for name, mine, theirs in (("as good", 0.9, 0.9), ("bad", 0.5, 0.92), ("worse by 20 points", 0.72, 0.92)):
         lost = []
         for seed in range(runs):
             dice = random.Random(seed)
-            standing = ChampionSelector(
+            selector = ChampionSelector(
                 "learned", ("learned", "rules"), (Promotion(at="", router="tuned", reason="", after=0, run="r"),)
             )
             for i in range(1, 401):
-                said = {"tuned": dice.random() < mine, "learned": dice.random() < theirs}
-                if standing.add(Grade(i, "right", {k: decided(k, v) for k, v in said.items()})) is not None:
+                right = {"tuned": dice.random() < mine, "learned": dice.random() < theirs}
+                if selector.add(Grade(i, "right", {k: decided(k, v) for k, v in right.items()})) is not None:
                     lost.append(i)
                     break
         within = sum(i <= 40 for i in lost) / runs
-        print(f"  {name}: loses the lead within 40 verdicts in {within:.1%}, within 400 in {len(lost) / runs:.1%}")
+        print(f"  {name}: is replaced within 40 verdicts in {within:.1%}, within 400 in {len(lost) / runs:.1%}")
 
 
 def decided(router: str, right: bool) -> Decision:
@@ -129,20 +129,20 @@ def accuracy(router: LearnedRouter, rows: Sequence[LabelledRequest]) -> float:
 
 # -- promotion ---------------------------------------------------------------------------------------------------------
 def promotion(runs: int) -> None:
-    """How often the lead changes, by how far the routers are apart."""
+    """How often the champion changes, by how far the routers are apart."""
     print(f"promotion, {runs:,} histories each")
     for apart in (0.02, 0.05, 0.10, 0.20):
         share = changed(runs, 1600, apart / 2, apart / 2, seed=1)
         print(
-            f"  equally good, differing on {apart:4.0%} of 1,600 turns: the lead changes in {share:.1%} (at most {LEVEL:.0%})"
+            f"  equally good, differing on {apart:4.0%} of 1,600 turns: the champion changes in {share:.1%} (at most {LEVEL:.0%})"
         )
     for apart in (0.06, 0.08, 0.10, 0.12):
         share = changed(runs, 400, (apart + 0.05) / 2, (apart - 0.05) / 2, seed=2)
-        print(f"  5 points better, differing on {apart:4.0%} of 400 turns: it leads in {share:.1%}")
+        print(f"  5 points better, differing on {apart:4.0%} of 400 turns: it is champion in {share:.1%}")
 
 
 def changed(runs: int, turns: int, won: float, lost: float, *, seed: int) -> float:
-    """Share of the histories in which a candidate takes the lead. The counts between two looks are drawn at once."""
+    """Share of the histories in which a challenger becomes champion. The counts between two looks are drawn at once."""
     rng = np.random.default_rng(seed)
     looks = [n for n in range(1, turns + 1) if is_look(n)]
     steps = np.diff([0, *looks])
@@ -152,9 +152,9 @@ def changed(runs: int, turns: int, won: float, lost: float, *, seed: int) -> flo
     count = 0
     for history in draws:
         for compared, (w, x) in zip(looks, history.tolist(), strict=True):
-            match = Comparison()
-            match.compared, match.won, match.lost = compared, w, x
-            if match.wins(1):
+            comparison = Comparison()
+            comparison.compared, comparison.won, comparison.lost = compared, w, x
+            if comparison.wins(1):
                 count += 1
                 break
     return count / runs
@@ -167,20 +167,22 @@ def corrections() -> None:
     controls = [row.request for name in ("misleading", "conversations") for row in labelled_set(name)]
     router = shipped()
     before = [router.decide(request).route for request in controls]
-    moved = told = 0
-    own = []
+    moved = paraphrases = 0
+    taken = []
     for key, (row, request) in enumerate(rows, 1):
         decided = router.decide(request).route
         wanted = next(route for route in row["routes"] if route != decided)
         router.learn(Label(key=key, request=request, route=wanted))
-        own.append(router.decide(request).route == wanted)
+        taken.append(router.decide(request).route == wanted)
         moved += sum(router.decide(Request(text=text)).route == wanted for text in row["paraphrases"])
-        told += len(row["paraphrases"])
-    strayed = sum(router.decide(request).route != route for request, route in zip(controls, before, strict=True))
+        paraphrases += len(row["paraphrases"])
+    controls_moved = sum(router.decide(request).route != route for request, route in zip(controls, before, strict=True))
     print(f"corrections, {len(rows)} one after the other")
-    print(f"  the request itself goes where it was sent: {np.mean(own):.1%}")
-    print(f"  paraphrases that go there too: {moved / told:.1%} of {told}")
-    print(f"  controls that moved, with all {len(rows)} learned: {strayed / len(controls):.1%} of {len(controls)}")
+    print(f"  the request itself goes to the corrected route: {np.mean(taken):.1%}")
+    print(f"  paraphrases that go there too: {moved / paraphrases:.1%} of {paraphrases}")
+    print(
+        f"  controls that moved, with all {len(rows)} learned: {controls_moved / len(controls):.1%} of {len(controls)}"
+    )
 
 
 def labelled_set(name: str) -> list[LabelledRequest]:
@@ -194,7 +196,7 @@ def marks(rows: Sequence[LabelledRequest]) -> None:
     random.Random(4).shuffle(order)
     stream, test = order[: len(order) // 2], order[len(order) // 2 :]
     print(f"marks, a stream of {len(stream)} requests, tested on {len(test)} others")
-    print(f"  untaught {accuracy(shipped(), test):.1%}")
+    print(f"  without labels {accuracy(shipped(), test):.1%}")
     for share in (0.0, 0.2):
         router, dice, bad = shipped(), random.Random(5), 0
         wrong = 0
@@ -205,7 +207,7 @@ def marks(rows: Sequence[LabelledRequest]) -> None:
                 router.learn(Label(key=key, request=row.request, route=row.route))
             elif bad < share / (1 - share) * max(1, wrong) and dice.random() < 0.5:
                 bad += 1  # marked wrong without a route, though the route was right: the answer was bad
-                router.learn(Label(key=key, request=row.request, route=decided, against=True))
+                router.learn(Label(key=key, request=row.request, route=decided, negative=True))
         print(f"  {bad:3} of {wrong + bad:3} wrong marks were for bad answers: {accuracy(router, test):.1%}")
 
 
@@ -218,7 +220,7 @@ def curve(rows: Sequence[LabelledRequest]) -> None:
     order = list(rows)
     random.Random(7).shuffle(order)
     test, pool = order[: len(order) // 3], order[len(order) // 3 :]
-    print(f"curve, tested on {len(test)} rows that nobody labelled\n  untaught {accuracy(shipped(), test):.1%}")
+    print(f"curve, tested on {len(test)} rows that nobody labelled\n  without labels {accuracy(shipped(), test):.1%}")
     for count in [n for n in COUNTS if n <= len(pool)]:
         labels = [Label(key=i, request=row.request, route=row.route) for i, row in enumerate(pool[:count], 1)]
         print(f"  {count:4} labels {accuracy(with_labels(FLEET, RULES, labels), test):.1%}", flush=True)
@@ -230,7 +232,7 @@ def asking(rows: Sequence[LabelledRequest]) -> None:
     random.Random(8).shuffle(order)
     test, stream = order[: len(order) // 3], order[len(order) // 3 :]
     print(
-        f"asking, a stream of {len(stream)} requests, tested on {len(test)} others; untaught {accuracy(shipped(), test):.1%}"
+        f"asking, a stream of {len(stream)} requests, tested on {len(test)} others; without labels {accuracy(shipped(), test):.1%}"
     )
     worthy = [row for row in stream if chosen(row, _SEEN)]
     for name, labelled, counts in (
@@ -250,9 +252,9 @@ def chosen(row: LabelledRequest, seen: tuple[LearnedRouter, QueryBudget, Counter
     """Whether the shipped router would ask about a request, and was not asked about one like it."""
     router, asked, labels = seen
     decision, embedding = router.decide(row.request), router.text_stage.read(row.request).embedding
-    if not is_informative(decision, [RULES.decide(row.request)], labels) or not asked.may("day", embedding):
+    if not is_informative(decision, [RULES.decide(row.request)], labels) or not asked.allows("day", embedding):
         return False
-    asked.note("day", embedding)
+    asked.record("day", embedding)
     labels[row.route] += 1
     return True
 

@@ -1,6 +1,6 @@
 """Print the structure of the package: files, rooms, floors, arrows between rooms, and circles.
 
-    python scripts/structure.py [CHECKOUT] [--rooms]
+    python scripts/structure.py [CHECKOUT] [--rooms] [--svg FILE]
 
 A room is a folder of `tui_router`; a module that lies loose at the top is a room of its own. An arrow is an import from one
 room into another, at any depth of the code; imports for the type checker alone do not count. A room's floor is the longest
@@ -119,14 +119,67 @@ def floors(graph: dict[str, set[str]]) -> dict[str, int]:
     return {room: of(name[room]) for room in graph}
 
 
+def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return the graph without the arrows that a longer way implies (transitive reduction; circles keep theirs)."""
+
+    def reachable(node: str, seen: set[str]) -> set[str]:
+        for target in graph.get(node, set()) - seen:
+            seen.add(target)
+            reachable(target, seen)
+        return seen
+
+    below = {room: reachable(room, set()) for room in graph}
+    return {
+        room: {t for t in targets if not any(t in below[other] and room not in below[other] for other in targets - {t})}
+        for room, targets in graph.items()
+    }
+
+
+def svg(rooms: dict[str, set[str]], heights: dict[str, int]) -> str:
+    """Return a picture: a row a floor, the lowest at the bottom; arrows that a longer way implies are left out."""
+    by_floor: dict[int, list[str]] = {}
+    for room in sorted(rooms):
+        by_floor.setdefault(heights[room], []).append(room)
+    width, row, box = 1100, 86, (150, 34)
+    height = row * len(by_floor) + 20
+    place: dict[str, tuple[float, float]] = {}
+    for floor, names in by_floor.items():
+        step = width / len(names)
+        for i, room in enumerate(names):
+            place[room] = (step * (i + 0.5), height - 50 - row * floor)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">',
+        '<defs><marker id="a" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0 0 L8 4 L0 8 z" fill="#789"/></marker></defs>',
+        f'<rect width="{width}" height="{height}" fill="#fff"/>',
+    ]
+    for room, targets in sorted(reduced(rooms).items()):
+        x, y = place[room]
+        for target in sorted(targets):
+            tx, ty = place[target]
+            parts.append(
+                f'<line x1="{x:.0f}" y1="{y + box[1] / 2:.0f}" x2="{tx:.0f}" y2="{ty - box[1] / 2:.0f}" '
+                'stroke="#9ab" marker-end="url(#a)"/>'
+            )
+    for room, (x, y) in sorted(place.items()):
+        parts.append(
+            f'<rect x="{x - box[0] / 2:.0f}" y="{y - box[1] / 2:.0f}" width="{box[0]}" height="{box[1]}" rx="6" '
+            f'fill="#eef3f8" stroke="#567"/><text x="{x:.0f}" y="{y + 5:.0f}" text-anchor="middle">{room}</text>'
+        )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", nargs="?", type=Path, default=ROOT)
     parser.add_argument("--rooms", action="store_true", help="print each room with its floor, files and arrows")
+    parser.add_argument("--svg", type=Path, help="draw the rooms into this file")
     args = parser.parse_args()
     package = args.checkout / "tui_router"
     names, files, rooms = modules(package), file_graph(package), room_graph(package)
     heights = floors(rooms)
+    if args.svg:
+        args.svg.write_text(svg(rooms, heights), encoding="utf-8")
     if args.rooms:
         for room in sorted(rooms, key=lambda r: (heights[r], r)):
             count = sum(room_of(name, names) == room for name in names)

@@ -27,12 +27,11 @@ ROUTING = {
 TRAINING = {"training", "training.gate", "training.export"}
 DATASETS = {"datasets", "datasets.synthetic", "datasets.importing"}
 ENGINE = {"core", "config", *ROUTING, "store", "backends", "learning", "insight", *DATASETS, *TRAINING, "app", "demo"}
-SCREENS = {"ui", "ui.widgets", "ui.screens", "ui.screens.chat"}
 
 ALLOWED: dict[str, set[str]] = {
     "": set(),
     "core": set(),
-    "routing.linear": {"core"},
+    "routing.linear": {"core", "routing"},
     "routing.rules": {"core", "routing"},
     "routing": {"core"},
     "routing.llm": {"core", "routing", "routing.rules"},
@@ -52,10 +51,10 @@ ALLOWED: dict[str, set[str]] = {
     "training.gate": ROUTING | DATASETS | {"core", "config", "store", "learning", "training"},
     "training.export": ROUTING | {"core", "config", "backends", "training"},
     "app": ROUTING | DATASETS | TRAINING | {"core", "config", "store", "backends", "learning", "insight"},
-    "ui": ENGINE | {"ui.screens", "ui.screens.chat", "ui.widgets"},
-    "ui.widgets": ENGINE | {"ui"},
-    "ui.screens": ENGINE | {"ui", "ui.widgets", "ui.screens.chat"},
-    "ui.screens.chat": ENGINE | {"ui", "ui.widgets", "ui.screens"},
+    "ui.widgets": ENGINE,
+    "ui.screens": ENGINE | {"ui.widgets"},
+    "ui.screens.chat": ENGINE | {"ui.widgets", "ui.screens"},
+    "ui": ENGINE | {"ui.widgets", "ui.screens", "ui.screens.chat"},
     "cli": ENGINE | {"ui"},
 }
 

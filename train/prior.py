@@ -1,8 +1,8 @@
 """Fit the learned router to the seeds: data/seed_routing_data.jsonl -> data/prior.npz. `make prior`.
 
-Five folds give what must not be measured on known rows: the temperature, the gate of the conversation, the judgement of
-scope, and the accuracy by which `auto` chooses a leader before there are verdicts. The same seeds, rules and word
-vectors give the same file on the same machine.
+Five folds give what must not be measured on rows that a model was fitted to: the temperature, the conversation gate, the
+out-of-scope judgement, and the accuracy by which `auto` chooses a champion before there are verdicts. The same seeds, rules
+and word vectors give the same file on the same machine.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from tui_router.routing.learned.seeds import Seed, fingerprint, load
 from tui_router.routing.learned.shipped_model import ShippedModel, save
 from tui_router.routing.linear import word_vectors
 from tui_router.routing.linear.fitting import FitRow, fit
-from tui_router.routing.linear.lbfgs import minimise, softmax
-from tui_router.routing.linear.text_model import Weights
+from tui_router.routing.linear.lbfgs import minimise
+from tui_router.routing.linear.probabilities import softmax
+from tui_router.routing.linear.text_model import BlockScales, TextModel, TextWeights
 from tui_router.routing.rules.rules_router import RulesRouter
 
 FOLDS = 5
 
 
-class Bench(NamedTuple):
+class Setup(NamedTuple):
     """What every step needs."""
 
     rules: RulesRouter
@@ -43,83 +44,96 @@ def main() -> int:
     start = time.perf_counter()
     fleet = parse_config("", None, {}).fleet
     rules = RulesRouter(fleet)
-    bench = Bench(rules, tuple(r.name for r in fleet.routes), fingerprint(rules))
+    setup = Setup(rules, tuple(r.name for r in fleet.routes), fingerprint(rules))
     seeds = load()
     plain = [s for s in seeds if not s.request.history and not s.request.has_image]
     random.Random(0).shuffle(plain)
     folds = [plain[i::FOLDS] for i in range(FOLDS)]
-    fitted = [fitted_to([s for j, f in enumerate(folds) if j != i for s in f], bench) for i in range(FOLDS)]
-    temperature, right, chances = calibrate(fitted, folds, bench)
-    say(f"temperature {temperature:.3f}, accuracy on folds {right / len(plain):.3f} n={len(plain)}")
+    fitted = [fitted_to([s for j, f in enumerate(folds) if j != i for s in f], setup) for i in range(FOLDS)]
+    temperature, right, probabilities = calibrate(fitted, folds, setup)
+    log(f"temperature {temperature:.3f}, accuracy on folds {right / len(plain):.3f} n={len(plain)}")
     rough = ShippedModel(
-        fitted[0], temperature, np.zeros(conversation_gate.FEATURES), np.eye(out_of_scope.FEATURES)[0] * 9, {}, ""
+        fitted[0],
+        temperature,
+        np.zeros(conversation_gate.GATE_FEATURES),
+        np.eye(out_of_scope.SCOPE_FEATURES)[0] * 9,
+        {},
+        "",
     )
-    known = LearnedRouter(fleet, rules, prior=rough)
-    inside = fit_scope(known, folds[0])
-    gate = fit_gate(known, [s for s in seeds if s.request.history], folds[0])
+    router = LearnedRouter(fleet, rules, shipped=rough)
+    scope_weights = fit_scope(router, folds[0])
+    gate_weights = fit_gate(router, [s for s in seeds if s.request.history], folds[0])
     by_rules = sum(rules.decide(s.request).route == s.route for s in plain)
-    prior = ShippedModel(
-        fitted_to(plain, bench), temperature, gate, inside,
-        {"learned": (right, len(plain)), "rules": (by_rules, len(plain))}, bench.made_from,
-    )  # fmt: skip
+    model = ShippedModel(
+        fitted_to(plain, setup),
+        temperature,
+        gate_weights,
+        scope_weights,
+        {"learned": (right, len(plain)), "rules": (by_rules, len(plain))},
+        setup.made_from,
+    )
     path = assets.data("prior.npz")
-    judged = [seed for fold in folds for seed in fold]
-    save(prior, path, [key_of(seed) for seed in judged], chances)
-    say(f"{path}: {path.stat().st_size:,} bytes, {time.perf_counter() - start:.0f} s")
+    seeds_of_folds = [seed for fold in folds for seed in fold]
+    save(model, path, [key_of(seed) for seed in seeds_of_folds], probabilities)
+    log(f"{path}: {path.stat().st_size:,} bytes, {time.perf_counter() - start:.0f} s")
     return 0
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def rows(seeds: list[Seed], bench: Bench) -> list[FitRow]:
-    """The examples of a fit."""
-    found = []
-    for seed in seeds:
-        found.append(FitRow(reader(bench).text_stage.read_anew(seed.request).features, seed.route))
-    return found
+def rows(seeds: list[Seed], setup: Setup) -> list[FitRow]:
+    """Return the seeds as examples of a fit."""
+    analyse = analyser(setup).text_stage.analyse
+    return [FitRow(analyse(seed.request).features, seed.route) for seed in seeds]
 
 
-_readers: dict[str, LearnedRouter] = {}
+_analysers: dict[str, LearnedRouter] = {}
 
 
-def reader(bench: Bench) -> LearnedRouter:
-    """A router with nothing in it, for its way of reading."""
-    if "one" not in _readers:
-        k, none = len(bench.routes), np.zeros
-        empty = Weights(
-            bench.routes, (), none(1, np.uint32), none(1, np.float32), none((1, k), np.float32),
-            none((word_vectors.shipped().dimensions, k), np.float32), none((0, k), np.float32), none((k, k), np.float32),
-            none(k, np.float32), fit.__kwdefaults__["scales"],  # type: ignore[index]  # it has defaults
-        )  # fmt: skip
-        prior = ShippedModel(empty, 1.0, none(conversation_gate.FEATURES), none(out_of_scope.FEATURES), {}, "")
-        _readers["one"] = LearnedRouter(bench.rules.fleet, bench.rules, prior=prior)
-    return _readers["one"]
+def analyser(setup: Setup) -> LearnedRouter:
+    """Return a router whose weights are all zero, for the features that it makes of a request."""
+    if "one" not in _analysers:
+        k, zeros = len(setup.routes), np.zeros
+        weights = TextWeights(
+            routes=setup.routes,
+            triggers=(),
+            keys=zeros(1, np.uint32),
+            rarity=zeros(1, np.float32),
+            text=zeros((1, k), np.float32),
+            vector=zeros((word_vectors.shipped().dimensions, k), np.float32),
+            trigger=zeros((0, k), np.float32),
+            rule=zeros((k, k), np.float32),
+            bias=zeros(k, np.float32),
+            scales=BlockScales(),
+        )
+        gate, scope = zeros(conversation_gate.GATE_FEATURES), zeros(out_of_scope.SCOPE_FEATURES)
+        shipped = ShippedModel(weights, 1.0, gate, scope, {}, "")
+        _analysers["one"] = LearnedRouter(setup.rules.fleet, setup.rules, shipped=shipped)
+    return _analysers["one"]
 
 
-def fitted_to(seeds: list[Seed], bench: Bench) -> Weights:
+def fitted_to(seeds: list[Seed], setup: Setup) -> TextWeights:
     return fit(
-        rows(seeds, bench), word_vectors.shipped(), routes=bench.routes, triggers=bench.rules.trigger_names
+        rows(seeds, setup), word_vectors.shipped(), routes=setup.routes, triggers=setup.rules.trigger_names
     ).weights
 
 
 def key_of(seed: Seed) -> str:
-    """A seed's name among examples."""
+    """Return the key of a seed among examples."""
     request = seed.request
     return Example(text=request.text, route=seed.route, source="seed", has_code=request.has_code).key
 
 
-def calibrate(fitted: list[Weights], folds: list[list[Seed]], bench: Bench) -> tuple[float, int, np.ndarray]:
-    """(the temperature with the least log loss on the folds, how many were right, (seeds, routes) probabilities)."""
-    from tui_router.routing.linear.text_model import TextModel
-
+def calibrate(fitted: list[TextWeights], folds: list[list[Seed]], setup: Setup) -> tuple[float, int, np.ndarray]:
+    """Return (the temperature with the least log loss on the folds, how many were right, probabilities (seeds, routes))."""
     scores, labels = [], []
     for weights, fold in zip(fitted, folds, strict=True):
         model = TextModel(weights, word_vectors.shipped())
-        for row in rows(fold, bench):
+        for row in rows(fold, setup):
             scores.append(model.score(row.features).scores)
-            labels.append(bench.routes.index(row.route))
+            labels.append(setup.routes.index(row.route))
     z, y = np.array(scores), np.array(labels)
 
     def loss(temperature: float) -> float:
@@ -129,29 +143,36 @@ def calibrate(fitted: list[Weights], folds: list[list[Seed]], bench: Bench) -> t
     return best, int((z.argmax(1) == y).sum()), softmax(z / best)
 
 
-def logistic_weights(found: np.ndarray, target: np.ndarray, weight: np.ndarray, ridge: float) -> np.ndarray:
-    """Two-class logistic regression."""
+def logistic_weights(features: np.ndarray, target: np.ndarray, weight: np.ndarray, ridge: float) -> np.ndarray:
+    """Fit two-class logistic regression; returns its weights, shape (features,).
+
+    Args:
+        features: Shape (n, features).
+        target: 1.0 or 0.0 of each row. Shape (n,).
+        weight: Of each row. Shape (n,).
+        ridge: Penalty on large weights.
+    """
 
     def objective(w: np.ndarray) -> tuple[float, np.ndarray]:
-        p = 1 / (1 + np.exp(-np.clip(found @ w, -30, 30)))
+        p = 1 / (1 + np.exp(-np.clip(features @ w, -30, 30)))
         value = -float((weight * (target * np.log(p + 1e-12) + (1 - target) * np.log(1 - p + 1e-12))).sum())
-        return value + ridge * float(w @ w) / 2, found.T @ (weight * (p - target)) + ridge * w
+        return value + ridge * float(w @ w) / 2, features.T @ (weight * (p - target)) + ridge * w
 
-    start = np.zeros(found.shape[1])
-    return minimise(objective, start, most=500, tolerance=1e-7)  # type: ignore[arg-type]  # in double precision
+    start = np.zeros(features.shape[1])
+    return minimise(objective, start, max_steps=500, tolerance=1e-7)  # type: ignore[arg-type]  # in double precision
 
 
 # -- scope -----------------------------------------------------------------------------------------------------------
 def fit_scope(router: LearnedRouter, seeds: list[Seed]) -> np.ndarray:
-    """Weights that tell seeds, unknown to the router, from text that nobody would send on purpose."""
+    """Return weights that tell seeds, which the router was not fitted to, from text that nobody would send on purpose."""
     dice = random.Random(5)
-    entries = [w for w in router.text_stage.words._entries if w.isascii() and w.isalpha() and len(w) > 3]
+    entries = [w for w in router.text_stage.words.vocabulary if w.isascii() and w.isalpha() and len(w) > 3]
     out = [junk(dice, entries) for _ in range(len(seeds) // 6)]
     found = []
     for text in [s.request.text for s in seeds] + out:
-        evidence = router.rules.evidence(Request(text=text))
-        reading = router.text_stage.read_anew(Request(text=text))
-        found.append(router.text_stage.scope_features(reading.scored.known, float(reading.chances.max()), evidence))
+        analysis = router.text_stage.analyse(Request(text=text))
+        top = float(analysis.probabilities.max())
+        found.append(router.text_stage.scope_features(analysis.scored.known, top, analysis.evidence))
     target = np.array([1.0] * len(seeds) + [0.0] * len(out))
     return logistic_weights(np.array(found), target, np.ones(len(target)), 1.0)
 
@@ -172,7 +193,7 @@ _SIGNS = "!?.,;:-_=+*/\\|<>()[]{}~^%&$#@'\""
 
 
 def junk(dice: random.Random, entries: list[str]) -> str:
-    """One text that means nothing to anybody: mashed keys, made-up words, lone words, scripts without seeds, signs."""
+    """Return one text that means nothing to anybody: mashed keys, made-up words, lone words, scripts without seeds, signs."""
     kind = dice.choice(("keys", "keys", "made", "made", "lone", "lone", "salad", "script", "signs", "number", "repeat"))
     match kind:
         case "keys":
@@ -204,34 +225,37 @@ def junk(dice: random.Random, entries: list[str]) -> str:
 
 
 # -- the gate of the conversation --------------------------------------------------------------------------------------
-_STRANGERS, _STRANGE = 1200, 0.2
-"""How many requests behind one that they have nothing to do with, and what all of them weigh against the conversations:
-most of a conversation stays with its subject."""
+_UNRELATED_PAIRS, _UNRELATED_WEIGHT = 1200, 0.2
+"""How many requests are put behind one that they have nothing to do with, and what all of them weigh against the
+conversations: most of a conversation stays with its subject. Chosen by hand, not measured."""
 
 
 def fit_gate(router: LearnedRouter, follow: list[Seed], seeds: list[Seed]) -> np.ndarray:
-    """Weights of the gate: a request that keeps the route of its conversation is held, one that leaves it is not.
+    """Return the weights of the conversation gate, shape (GATE_FEATURES,).
 
-    `follow` are conversations; seeds behind a random other seed are what does not follow.
+    Args:
+        router: Not fitted to the seeds of `seeds`.
+        follow: Conversations: a request that keeps the route of its conversation shall take it over.
+        seeds: Each is put behind another of a different route: such a request shall not.
     """
     dice = random.Random(6)
     cases = [(s.request, s.route) for s in follow]
-    strangers = seeds[:_STRANGERS]
-    for seed in strangers:
+    unrelated = seeds[:_UNRELATED_PAIRS]
+    for seed in unrelated:
         other = dice.choice([s for s in seeds if s.route != seed.route])
         cases.append((Request(text=seed.request.text, history=(Message("user", other.request.text),)), seed.route))
-    weight = [1.0] * len(follow) + [_STRANGE * len(follow) / len(strangers)] * len(strangers)
-    weights = np.zeros(conversation_gate.FEATURES)
-    for _ in range(3):  # the earlier turns' own gates depend on the weights: settle in a few rounds
-        router.prior = router.prior._replace(context=weights)
-        found, held = [], []
+    weight = [1.0] * len(follow) + [_UNRELATED_WEIGHT * len(follow) / len(unrelated)] * len(unrelated)
+    weights = np.zeros(conversation_gate.GATE_FEATURES)
+    for _ in range(3):  # the earlier turns' own gates depend on the weights: they settle in a few rounds
+        router.mixture.gate_weights = weights
+        features, kept = [], []
         for request, route in cases:
-            signs = router.signs(request)
-            assert signs is not None
-            shared, place = conversation_gate.lent(signs.past)
-            found.append(conversation_gate.features(signs, shared, place)[0])
-            held.append(router.fleet.routes[int(shared[0].argmax())].name == route)
-        weights = logistic_weights(np.array(found), np.array(held, float), np.array(weight), 1.0)
+            inputs = router.gate_inputs(request)
+            assert inputs is not None
+            carried, source = conversation_gate.carried_over(inputs.past)
+            features.append(conversation_gate.gate_features(inputs, carried, source)[0])
+            kept.append(router.fleet.routes[int(carried[0].argmax())].name == route)
+        weights = logistic_weights(np.array(features), np.array(kept, float), np.array(weight), 1.0)
     return weights
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tui_router.core import assets
-from tui_router.routing.linear.ngrams import groups, tokenize
+from tui_router.routing.linear.ngrams import ngram_hashes, tokenize
 
 NEAR = 0.85
 _BUCKETS = 1 << 12
@@ -82,7 +82,7 @@ def vectors(texts: list[str]) -> np.ndarray:
     found = np.zeros((len(texts), _BUCKETS), np.float32)
     for row, text in zip(found, texts, strict=True):
         for word in tokenize(text).words:
-            np.add.at(row, [group % _BUCKETS for group in groups(word)], 1)
+            np.add.at(row, [group % _BUCKETS for group in ngram_hashes(word)], 1)
     scaled: np.ndarray = found / np.maximum(1e-9, np.linalg.norm(found, axis=1, keepdims=True))
     return scaled
 

@@ -149,7 +149,7 @@ def test_ask_rate_turns_without_an_answer(home):
         "comment": "why not",
     }
     assert (
-        "that is the route that was decided"
+        "the turn went there; say y, or name another route"
         in run("rate", asked["turn"], "n", "--route", "code", *home, expect=2).stderr
     )
     assert "there is no route" in run("rate", asked["turn"], "n", "--route", "nope", *home, expect=2).stderr
@@ -163,7 +163,7 @@ def test_ask_rate_turns_without_an_answer(home):
 
 def test_asking_with_no_server_fails_in_one_sentence_and_keeps_the_turn(home):
     done = run("ask", "hello", *home, expect=1)
-    assert "no model server answers (looked at http://127.0.0.1:1234" in done.stderr
+    assert "no model server answers (checked http://127.0.0.1:1234" in done.stderr
     assert turns(home)[0]["state"] == "failed"
 
 
@@ -211,3 +211,12 @@ def test_the_logs_on_demand(home, tmp_path):
     run("ask", "hello", "--no-answer", *home)
     (path,) = run("turns", "--logs", "--limit", "0", *home).stdout.split()
     assert json.loads(Path(path).read_text())["request"]["text"] == "hello"
+
+
+def test_a_verdict_is_on_the_route_that_was_acted_on(home):
+    pinned = json.loads(run("ask", "hello", "--route", "code", "--no-answer", "--json", *home).stdout)["turn"]
+    listed = json.loads(run("rate", pinned, "y", "--json", *home).stdout)
+    assert listed["verdict"]["route"] == "code" and listed["verdict"]["rating"] == "right"
+    assert "the turn went there" in run("rate", pinned, "n", "--route", "code", *home, expect=2).stderr
+    listed = json.loads(run("rate", pinned, "n", "--route", "simple_chat", "--json", *home).stdout)
+    assert listed["verdict"]["route"] == "simple_chat" and listed["verdict"]["rating"] == "wrong"

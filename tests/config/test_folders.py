@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tui_router.cli import main
 from tui_router.config.folders import DEMO_MARK, demo_folder, from_home, state_folder, store_folder
-from tui_router.config.settings import config_dir, data_dir
+from tui_router.config.settings import NoHomeError, config_dir, data_dir, load_config
 
 
 def test_a_path_below_home_is_written_with_a_tilde(own_home):
@@ -67,3 +68,33 @@ def test_a_temporary_folder_goes_with_its_process():
     code = "from tui_router.config.folders import demo_folder; f = demo_folder(None); (f / 'x').touch(); print(f)"
     folder = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     assert "tui-router-demo-" in folder and not Path(folder).exists()
+
+
+@pytest.fixture
+def no_home(monkeypatch):
+    """As in a container whose user is in no list of users."""
+    import platformdirs
+
+    monkeypatch.setattr(platformdirs, "user_config_dir", lambda *_, **__: "~/.config/tui-router")
+    monkeypatch.setattr(platformdirs, "user_data_dir", lambda *_, **__: "~/.local/share/tui-router")
+
+
+def test_without_a_home_nothing_is_written_into_a_folder_called_tilde(no_home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NoHomeError, match="set HOME, or name a folder with --data-dir"):
+        data_dir()
+    assert load_config().file is None
+    folder, message = store_folder(None, demo=False)
+    assert folder.is_dir() and "no home folder" in message and "nothing is kept" in message
+    assert state_folder(None).is_dir()
+    assert main.run(["turns"]) == 2 and main.run(["turns", "--data-dir", "store"]) == 0
+    assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("demo", [False, True])
+def test_a_folder_that_cannot_be_looked_at_is_told(demo):
+    wanted = Path("/tmp") / ("x" * 300)
+    folder, message = store_folder(wanted, demo=demo)
+    assert folder != wanted and str(wanted) in message
+    assert state_folder(wanted) != wanted and demo_folder(wanted) != wanted
+    assert main.run(["turns", "--data-dir", str(wanted)]) == 2

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,32 @@ def test_escape_stops_an_answer_and_the_text_is_kept(start, turns, config_file):
     finally:
         double.close()
     assert turns()[0]["state"] == "stopped"
+
+
+def test_bytes_that_are_not_utf8_are_shown_as_replacement_characters_and_typing_goes_on(start):
+    terminal = start("--demo")
+    terminal.see("6/6 models")
+    os.write(terminal.fd, b"\x1b[200~caf\xe9 \xff\xfe bad\x1b[201~")
+    terminal.see("caf\ufffd \ufffd\ufffd bad")
+    terminal.press(" after")
+    terminal.see("bad after")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_while_it_answers_keeps_what_came_and_restores_the_terminal(start, turns, config_file, name):
+    double = Process("-m", "tests.doubles.lmstudio", "--speed", "0.2")
+    try:
+        terminal = start("--config", str(config_file(double.url, all_routes=False)))
+        terminal.see("6/6 models")
+        terminal.press("write a python function", "enter")
+        terminal.see("A sketch", "● answering")
+        os.kill(terminal.pid, getattr(signal, name))
+        assert terminal.ended() == 128 + getattr(signal, name)
+    finally:
+        double.close()
+    assert b"\x1b[?1049l" in terminal.sent[-400:] and b"\x1b[?25h" in terminal.sent[-400:]
+    (turn,) = turns()
+    assert turn["state"] == "stopped" and turn["served"] == "qwen3-coder-30b"
 
 
 def test_keys_typed_while_it_starts_are_not_lost(start):

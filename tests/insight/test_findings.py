@@ -10,7 +10,7 @@ from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
 from tui_router.config.settings import parse_config
 from tui_router.core.statistics import overlap, tail, wilson
 from tui_router.core.types import Dispatch, Hop, Verdict
-from tui_router.insight.findings import benjamini_hochberg, find_findings
+from tui_router.insight.findings import benjamini_hochberg, find_findings, simulate_change
 from tui_router.insight.replay import replay
 from tui_router.routing.evaluation.parallel import by_rules
 from tui_router.routing.learned import seeds
@@ -114,12 +114,58 @@ def test_requests_that_no_route_covers_are_found():
     )
 
 
-def test_a_failing_fallback_is_taken_out_of_every_route_that_has_it():
+def test_a_failing_model_is_taken_out_of_the_fallbacks_and_replaced_where_it_comes_first():
     made, is_it = planted("failing_fallback", random.Random(0))
     one = next(filter(is_it, find_findings(made, FLEET, 0.7)))
     changed = parse_config(one.toml, None, {}).fleet
     assert one.effect is None and not any("gpt-oss-20b" in route.fallbacks for route in changed.routes)
     assert any("gpt-oss-20b" in route.fallbacks for route in FLEET.routes)
+    before, after = FLEET.route("tool_use"), changed.route("tool_use")
+    assert (before.model, before.fallbacks[0]) == ("gpt-oss-20b", after.model)
+    assert after.fallbacks == before.fallbacks[1:]
+    assert "replace the model of tool_use with qwen3-coder-30b and take it out of the fallbacks" in one.proposal
+
+
+def test_two_failing_models_never_replace_each_other_and_change_each_route_once():
+    turns_of = [
+        a_turn(
+            "write a python function",
+            id=f"{i}-a",
+            dispatch=Dispatch(intended=model, served="gemma-3-1b", hops=(Hop(model, "not loaded", 3.0),)),
+        )
+        for i in range(40)
+        for model in ("gpt-oss-20b", "qwen3-coder-30b")
+    ]
+    fine = a_turn("hello", dispatch=Dispatch(intended="gemma-3-1b", served="gemma-3-1b"))
+    found = [one for one in find_findings([*turns_of, *[fine] * 200], FLEET, 0.7) if one.kind == "failing_fallback"]
+    assert len(found) == 2
+    changed = parse_config("".join(one.toml for one in found), None, {}).fleet
+    failing = {"gpt-oss-20b", "qwen3-coder-30b"}
+    assert not any(failing & {route.model, *route.fallbacks} for route in changed.routes)
+
+
+def test_a_proposal_that_fixes_nothing_is_not_made():
+    # The word tells nothing apart: the requests are corrected to the route that they are decided for in other turns.
+    made = [a_turn("write a python function", id=f"{i}-a", verdict=right("code")) for i in range(1, 60)]
+    made += [a_turn("write a zorble python function", id=f"{i}-a", verdict=wrong("vision")) for i in range(60, 80)]
+    made += [a_turn("write a zorble python function", id=f"{i}-a", verdict=right("code")) for i in range(80, 100)]
+    for one in find_findings(made, FLEET, 0.7):
+        assert not one.toml or one.effect is None or one.effect.fixes > one.effect.breaks
+
+
+def test_of_two_proposals_for_one_key_the_better_one_stays():
+    texts = [s.request.text for s in RIGHT if s.route == "general_chat"][:12]
+    others = [s.request.text for s in RIGHT if s.route == "code"][:12]
+    made = turns(250, random.Random(3))
+    made += [
+        a_turn(f"{text} zorble", id=f"{300 + i}-a", verdict=wrong("reasoning")) for i, text in enumerate(texts * 2)
+    ]
+    made += [
+        a_turn(f"{text} zorble", id=f"{400 + i}-a", verdict=wrong("reasoning")) for i, text in enumerate(others * 2)
+    ]
+    found = find_findings(made, FLEET, 0.7)
+    assert sum(one.kind == "confused_routes" for one in found) >= 2
+    assert sum("zorble" in one.toml for one in found) == 1
 
 
 def test_clean_stores_have_few_findings():
@@ -135,22 +181,18 @@ def test_a_low_confidence_that_is_always_accepted_lowers_the_threshold():
 
 
 @pytest.mark.parametrize("kind", ["misleading_trigger", "confused_routes"])
-def test_the_predicted_effect_is_what_the_changed_rules_give(kind):
-    tried = 0
-    for seed in range(20):
+def test_a_simulated_change_is_what_the_changed_rules_decide(kind):
+    simulated = 0
+    for seed in range(6):
         made, is_it = planted(kind, random.Random(seed))
-        one = next(filter(is_it, find_findings(made, FLEET, 0.7)), None)
+        one = next(filter(is_it, find_findings(made, FLEET, 0.7, effects=False)), None)
         if one is None:
             continue
-        tried += 1
+        simulated += 1
         changed = parse_config(one.toml, None, {}).fleet
-        found = replay(made, by_rules(changed), changed, workers=1)
-        assert (one.effect.fixes, one.effect.breaks, one.effect.unrated) == (
-            found.fixes,
-            found.breaks,
-            found.unrated,
-        )
-    assert tried >= 19
+        real = replay(made, by_rules(changed), changed, workers=1)
+        assert simulate_change(one.toml, made, FLEET).moves == real.moves
+    assert simulated >= 5
 
 
 def test_p_values_against_counts_by_hand():

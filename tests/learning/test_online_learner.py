@@ -7,8 +7,8 @@ import pytest
 from tests.sets import rows
 from tests.worlds import SHIPPED, a_turn, right, wrong
 from tui_router.core.types import Answer, Request, Verdict
-from tui_router.learning.online_learner import AT_ONCE, LESSONS_FILE, OWN_FILE, OnlineLearner, as_taught
-from tui_router.learning.personal_fit import Job, refit
+from tui_router.learning.online_learner import AT_ONCE, LABELS_FILE, PERSONAL_FILE, OnlineLearner, as_taught
+from tui_router.learning.personal_fit import FitJob, refit
 from tui_router.routing.labels import Label, label_of
 from tui_router.store.store import Store
 
@@ -63,16 +63,16 @@ def test_what_was_not_written_down_is_learned_from_the_store(tmp_path, store):
     assert routed(learner(tmp_path, store)) == routed(OnlineLearner(SHIPPED.fleet, tmp_path / "x", SHIPPED.settings))
 
 
-def test_another_process_is_listened_to_once(tmp_path, store):
+def test_a_verdict_of_another_process_is_learned_once(tmp_path, store):
     made = learner(tmp_path, store)
     turn = store.record(a_turn(TEXT))
     rate(store, turn, wrong("code"))
-    made.apply_verdict(*made.unknown(store, turn.number))
-    assert routed(made) == "code" and made.unknown(store, turn.number) is None
+    made.apply_verdict(*made.unlearned_verdict(store, turn.number))
+    assert routed(made) == "code" and made.unlearned_verdict(store, turn.number) is None
 
 
-@pytest.mark.parametrize("name", [LESSONS_FILE, OWN_FILE])
-def test_a_damaged_file_is_told_and_made_again(tmp_path, store, name):
+@pytest.mark.parametrize("name", [LABELS_FILE, PERSONAL_FILE])
+def test_a_damaged_file_is_reported_and_made_again(tmp_path, store, name):
     rate(store, store.record(a_turn(TEXT)), wrong("code"))
     (tmp_path / "learned").mkdir()
     (tmp_path / "learned" / name).write_bytes(b"PK\x03\x04 no zip at all")
@@ -94,7 +94,7 @@ def test_labels_are_the_intended_route_and_never_what_served(tmp_path):
     }
     for verdict, expected in said.values():
         taught = label_of(msgspec.structs.replace(code, verdict=verdict), fleet)
-        assert (None if taught is None else (taught.route, taught.against)) == expected
+        assert (None if taught is None else (taught.route, taught.negative)) == expected
 
 
 def test_a_follow_up_is_learned_in_its_conversation(tmp_path, store):
@@ -108,18 +108,18 @@ def test_a_follow_up_is_learned_in_its_conversation(tmp_path, store):
     assert made.learned.decide(turn.request).route == "general_chat"
 
 
-def test_did_the_correction_take(tmp_path, store):
+def test_the_effect_of_a_correction_names_what_moved(tmp_path, store):
     texts = [TEXT, "give me a summary of monday's meeting notes", "hello", "goto amazon.com", "what is 17 * 23"]
     turns = [store.record(a_turn(text)) for text in texts]
     made = learner(tmp_path, store)
     (before, _), (wanted, _), *_ = made.learned.decide(Request(text=TEXT)).ranking
     store.rate(turns[0].id, wrong(wanted))
     turn, at, earlier = made.load_for_turn(store, store.find(turns[0].id))
-    witnesses = made.correction_probe(turn)
+    probe = made.correction_probe(turn)
     for other in earlier:
-        witnesses.call(other)
+        probe.add(other)
     made.apply_verdict(turn, at)
-    effect = witnesses.effect()
+    effect = probe.result()
     assert (effect.before, effect.after) == (before, wanted)
     assert [(m.turn, m.after) for m in effect.moved] == [(turns[1].id, wanted)]
     assert effect.controls == 3 and effect.controls_moved == 0
@@ -130,11 +130,11 @@ async def test_an_own_model_is_fitted_in_another_process_and_taken_in(tmp_path, 
     taught = []
     for key, (row, request) in enumerate(rows("corrections")[:40], 1):
         taught.append(Label(key=key, request=request, route=row["routes"][0]))
-    assert await refit(Job(SHIPPED.fleet, str(made.folder), tuple(taught))) == ""
-    fresh = made.load_own()
+    assert await refit(FitJob(SHIPPED.fleet, str(made.folder), tuple(taught))) == ""
+    fresh = made.load_refitted()
     assert fresh is not None and fresh.personal.labels == 40
     version = made.learned.version
-    made.use(fresh)
+    made.replace_learned(fresh)
     assert made.ensemble.routers["learned"] is fresh and fresh.version != version
     assert as_taught(SHIPPED, tmp_path, "learned").version == fresh.version
     said = [fresh.decide(request).route == row["routes"][0] for row, request in rows("corrections")[:40]]
@@ -146,15 +146,15 @@ async def test_an_own_model_is_fitted_in_another_process_and_taken_in(tmp_path, 
 
 
 async def test_a_fit_of_too_little_leaves_no_model(tmp_path):
-    assert await refit(Job(SHIPPED.fleet, str(tmp_path), ())) == ""
-    assert not (tmp_path / OWN_FILE).exists()
+    assert await refit(FitJob(SHIPPED.fleet, str(tmp_path), ())) == ""
+    assert not (tmp_path / PERSONAL_FILE).exists()
 
 
 async def test_a_fit_that_fails_says_so(tmp_path):
     (tmp_path / "file").write_text("in the way")
     taught = [Label(key=k, request=q, route=r["routes"][0]) for k, (r, q) in enumerate(rows("corrections")[:30], 1)]
-    said = await refit(Job(SHIPPED.fleet, str(tmp_path / "file"), tuple(taught)))
-    assert said.startswith("fitting your own model failed (") and "still counts" in said
+    said = await refit(FitJob(SHIPPED.fleet, str(tmp_path / "file"), tuple(taught)))
+    assert said.startswith("fitting your personal model failed (") and "still count" in said
 
 
 def test_a_store_that_was_never_learned_from_is_learned_bit_by_bit(tmp_path, store):
@@ -162,11 +162,11 @@ def test_a_store_that_was_never_learned_from_is_learned_bit_by_bit(tmp_path, sto
         turn = store.record(a_turn(TEXT if i == 0 else f"water plant number {chr(97 + i % 26) * (1 + i // 26)}"))
         rate(store, turn, wrong("code"))
     made = learner(tmp_path, store)
-    assert len(made.behind) == AT_ONCE + 7 and routed(made) != "code"
-    while part := made.next_behind(store):
+    assert len(made.backlog) == AT_ONCE + 7 and routed(made) != "code"
+    while part := made.next_of_backlog(store):
         for turn, at in part:
             made.learn(turn, at)
-    assert routed(made) == "code" and not made.behind
+    assert routed(made) == "code" and not made.backlog
     made.save()
-    assert not learner(tmp_path, store).behind
+    assert not learner(tmp_path, store).backlog
     assert as_taught(SHIPPED, tmp_path).decide(Request(text=TEXT)).route == "code"

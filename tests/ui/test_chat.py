@@ -10,6 +10,7 @@ from tests.worlds import a_turn, right
 from tui_router.store.store import Store
 from tui_router.ui.app import RouterApp
 from tui_router.ui.options import Options
+from tui_router.ui.screens.chat import keyboard
 
 
 async def test_type_see_the_route_read_the_answer_and_rate(face):
@@ -29,13 +30,13 @@ async def test_type_see_the_route_read_the_answer_and_rate(face):
         assert f.verdict() is None
 
 
-async def test_typing_right_after_an_answer_is_not_a_verdict_and_loses_no_character(face):
+async def test_typing_right_after_an_answer_is_not_a_verdict_and_loses_no_character(face, monkeypatch):
+    monkeypatch.setattr(keyboard, "TYPING_S", 30)  # a busy machine types slowly
     async with face() as f:
         for text in ("yes, but make it shorter", "no way", "can you also", "cool"):
             await f.ask("write a python function")
             await f.type(text)
-            await f.pilot.pause(0.7)
-            assert f.chat.widgets.prompt.area.text == text
+            await f.until(lambda text=text: f.chat.widgets.prompt.area.text == text, f"{text!r} in the prompt")
             assert not f.chat.widgets.route_menu.display and not f.chat.widgets.comment_menu.display
             f.chat.widgets.prompt.area.clear()
         assert all(t.verdict is None for t in f.store.turns())

@@ -31,17 +31,22 @@ async def test_every_number_opens_its_turns_and_they_are_rated_there(face):
         await f.pilot.press("f3")
         await f.see("32 turns, 32 rated")
         await f.pilot.press("down", "down")
-        await f.until(lambda: f.app.screen.openings.hand is not None)
+        await f.until(lambda: f.app.screen.openings.selected is not None)
         titles = set()
         for _ in range(60):
-            titles.add(f.app.screen.openings.hand.title)
+            titles.add(f.app.screen.openings.selected.title)
             await f.pilot.press("right")
-        assert {"decided code", "rated, decided general_chat", "rightly reasoning", "reasoning, decided general_chat",
-                "rules was wrong"} <= titles  # fmt: skip
-        while f.app.screen.openings.hand.title != "reasoning, decided general_chat":
+        assert {
+            "sent to code",
+            "rated, sent to general_chat",
+            "belongs to reasoning",
+            "reasoning, sent to general_chat",
+            "rules was wrong",
+        } <= titles
+        while f.app.screen.openings.selected.title != "reasoning, sent to general_chat":
             await f.pilot.press("left")
         await f.pilot.press("enter")
-        await f.see("reasoning, decided general_chat: 12 turns", "summarise the zorble 11", "✗ wrong → reasoning")
+        await f.see("reasoning, sent to general_chat: 12 turns", "summarise the zorble 11", "✗ wrong → reasoning")
         await f.pilot.press("j", "y")
         await f.until(lambda: f.verdict(31).rating == "right")
         await f.see("8% [1-35] n=12")
@@ -75,7 +80,7 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
             await f.pilot.press("j")
         await f.pilot.press("t")
         await f.see(
-            "fixes 12, breaks 0, unrated that would move: 0; of 33 turns",
+            "fixes 12, breaks 0; 0 unrated turns would change route; 33 turns",
             "general_chat → reasoning",
             'words = ["summarise"]',
         )
@@ -115,9 +120,9 @@ async def test_kept_reports_are_listed_and_opened(face):
         await f.pilot.press("f3")
         await f.see("32 turns")
         await f.pilot.press("r")
-        await f.see("1 kept before", "32 turns, 32 rated")
+        await f.see("1 past report", "32 turns, 32 rated")
         await f.pilot.press("left")
-        await f.see("An old one", "2026-01-02, kept; 1 of 1")
+        await f.see("An old one", "2026-01-02, past report 1 of 1")
         await f.pilot.press("right", "s")
         await f.until(lambda: len(reports.names()) == 2, "the file")
 
@@ -143,7 +148,7 @@ async def test_the_feed_filters_opens_turns_and_switches_the_observer(face):
             await f.app.engine.in_store(lambda one=one: f.store.observe(one))
         await f.type("/observer")
         await f.pilot.press("enter")
-        await f.see("4 events", "about server", "mode     passive", "looks at every fifth turn", "no remark")
+        await f.see("4 events", "about server", "mode     passive", "every fifth turn", "dropped  0")
         await f.pilot.press("v")
         await f.see("1 event, level wrong only")
         await f.pilot.press("v", "v", "v")
@@ -153,7 +158,7 @@ async def test_the_feed_filters_opens_turns_and_switches_the_observer(face):
         await f.pilot.press("escape", "v", "t")
         await f.see("tag server only")
         await f.pilot.press("m")
-        await f.see("looks at every turn")
+        await f.see("every turn")
         assert f.app.engine.insights.mode == "active"
         await f.pilot.press("escape")
         await f.see("OBSERVER ", " active")

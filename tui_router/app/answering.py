@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
+from tui_router.app.audits import AuditDraw
 from tui_router.app.context import AppContext
 from tui_router.app.events import PhaseEvent, TextEvent, TextReset, TurnEvent
 from tui_router.app.turn_writer import TurnWriter
@@ -54,13 +55,20 @@ class AnswerService:
         context: Settings, events and tasks.
         turns: Writes what became of the turns.
         dispatcher: Finds a model and streams its answer.
+        audits: Draws the turns that the person is asked about.
         answered: Called after each answer that has ended.
     """
 
     def __init__(
-        self, context: AppContext, turns: TurnWriter, dispatcher: Dispatcher, answered: Callable[[], None]
+        self,
+        context: AppContext,
+        turns: TurnWriter,
+        dispatcher: Dispatcher,
+        audits: AuditDraw,
+        answered: Callable[[], None],
     ) -> None:
-        self._context, self._turns, self.dispatcher, self._answered = context, turns, dispatcher, answered
+        self._context, self._turns, self.dispatcher = context, turns, dispatcher
+        self._audits, self._answered = audits, answered
         self.live: dict[str, LiveTurn] = {}
         """Turns that wait for the person or for their answer."""
         context.listen(self._follow)
@@ -106,10 +114,13 @@ class AnswerService:
     async def end(
         self, turn_id: str, state: TurnState, answer: Answer | None = None, dispatch: Dispatch | None = None
     ) -> Turn:
-        """Record the end of a turn and forget it here."""
+        """Record the end of a turn, draw it for an audit or not, and forget it here."""
+        audit = self._audits.draw(self.live[turn_id].turn) if state != "cancelled" else 0.0
         try:
             return await self._turns.change(
-                turn_id, lambda turn: replace(turn, state=state, answer=answer, dispatch=dispatch), "the answer"
+                turn_id,
+                lambda turn: replace(turn, state=state, answer=answer, dispatch=dispatch, audit=audit),
+                "the answer",
             )
         finally:
             self.live.pop(turn_id, None)

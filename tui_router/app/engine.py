@@ -22,6 +22,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from tui_router.app.answering import AnswerService, LiveTurn
+from tui_router.app.audits import AuditDraw
 from tui_router.app.context import AppContext
 from tui_router.app.events import EngineEvent, HealthEvent, StoreEvent
 from tui_router.app.insight_service import InsightService
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from tui_router.routing.ensemble.ensemble import EnsembleDecision
 
 T = TypeVar("T")
+QUESTIONS_FROM = 10
+"""Turns of a store before which nobody is asked to teach: a new person first sees what the program does."""
 HISTORY_TURNS = 40
 """Turns of a session that go along with a request: more than the context of a small model holds."""
 
@@ -70,11 +73,13 @@ class Engine:
         self.context = AppContext(config, folder, self.health, interactive=interactive, feedback=feedback)
         self.config, self.folder = config, folder
         self.turns = TurnWriter(self.context)
-        self.answers = AnswerService(
-            self.context, self.turns, Dispatcher(config.fleet, self.health, config.settings), self._answered
-        )
+        dispatcher = Dispatcher(config.fleet, self.health, config.settings)
+        self.insights = InsightService(self.context, lambda: bool(self.live))
+        self.audits = AuditDraw(self.context, self.insights.turns_a_day)
+        self.answers = AnswerService(self.context, self.turns, dispatcher, self.audits, self._answered)
         self.router_service = RouterService(self.context, self.answers.all_idle)
-        self.insights = InsightService(self.context, lambda: bool(self.answers.live))
+        self._turns_before = 0
+        """Turns in the store."""
         self.health.on_change = self._health_changed
         self.health.on_event = self.context.notice
 
@@ -142,6 +147,9 @@ class Engine:
         store = await queue.open()
         if store.repaired:
             self.context.notice("caution", "store_repaired", store.repaired)
+        if store.migrated:
+            self.context.notice("info", "store_migrated", store.migrated)
+        self._turns_before = await queue.run(lambda store: store.counters().turns)
         in_force = to_builtins(self.config.settings)
         await queue.save(lambda store: store.keep_settings(in_force), "the settings' history")
         if learn:
@@ -201,8 +209,10 @@ class Engine:
     ) -> Turn:
         """Decide a request and record the turn; nothing is sent yet.
 
-        With `ask`, a decision below the threshold leaves the turn in state `asking`. `route` and `model` pin what the
-        person insists on. A request without a history of its own gets that of its session.
+        With `ask`, a decision below the threshold leaves the turn in state `asking`: the person is asked before anything is
+        sent. A sure decision is never held up; when its label would teach much, `turn.asked` says so, and the question
+        comes after the answer has begun. `route` and `model` pin what the person insists on. A request without a history
+        of its own gets that of its session.
         """
         self.insights.make_way()
         history = request.history or await self.conversation(session)
@@ -219,7 +229,7 @@ class Engine:
                 request=request,
                 decision=decision,
                 route=route or decision.route,
-                state="asking" if asked else "routed",
+                state="asking" if asked == "unsure" else "routed",
                 source=source,
                 pinned_model=model,
                 pinned_route=bool(route),
@@ -227,6 +237,7 @@ class Engine:
                 shadows=decided.shadows,
             )
         )
+        self._turns_before += 1
         self.answers.expect(turn, history)
         for router in self.router_service.llm_routers.values():
             if router.name != decision.router and router.model != decision.model:
@@ -234,12 +245,14 @@ class Engine:
         return turn
 
     def _reason_to_ask(self, request: Request, decided: EnsembleDecision) -> AskReason:
-        """Why the person is asked before this request is sent; empty: not at all."""
+        """Return why the person is asked about this request: before it is sent (`unsure`) or after it (`worth`)."""
         context = self.context
         if decided.decision.confidence < context.threshold:
             return "unsure"
         wants_labels = context.interactive and context.feedback and context.threshold > 0
-        return "worth" if wants_labels and self.router_service.is_worth_asking(request, decided) else ""
+        if not wants_labels or self._turns_before < QUESTIONS_FROM:
+            return ""
+        return "worth" if self.router_service.is_worth_asking(request, decided) else ""
 
     async def _add_shadow(self, turn_id: str, router: LLMRouter, request: Request) -> None:
         """Have a model decide too, and add its decision to the turn, whatever has become of the turn meanwhile."""

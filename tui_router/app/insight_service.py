@@ -116,6 +116,10 @@ class InsightService:
             while (share := await self._context.store_queue.call(lambda: _some(steps))) is not None:
                 tell(share)
 
+    def turns_a_day(self) -> list[int]:
+        """Return the turns of each day with any, oldest first, as far as they are counted."""
+        return list(self.counted.turns_by_day().values())
+
     # -- turns that come and go ----------------------------------------------------------------------------------
     def set_mode(self, mode: ObserverMode) -> None:
         """Look at every turn, at every fifth, or not at all."""

@@ -86,7 +86,7 @@ class RouterService:
         if learner.trouble:
             context.notice("caution", "learned_again", learner.trouble)
         context.emit(ChampionEvent(self.champion))
-        if learner.behind:
+        if learner.backlog:
             context.start_task(self._catch_up(learner), "learning earlier verdicts")
         else:
             self._fit_if_due(learner)
@@ -198,11 +198,11 @@ class RouterService:
             if turn.verdict is not None and turn.verdict.rating == "wrong":
                 probe = learner.correction_probe(turn)
                 for place, other in enumerate(earlier):
-                    probe.call(other)
+                    probe.add(other)
                     if place % _AT_A_TIME == 0:
                         await asyncio.sleep(0)  # keys come first
                 change = learner.apply_verdict(turn, at)
-                effect = probe.effect()
+                effect = probe.result()
             else:
                 change = learner.apply_verdict(turn, at)
         if effect is not None:
@@ -226,7 +226,7 @@ class RouterService:
             return
         for number in sorted(numbers):
             with suppress(StoreError):
-                found = await context.store_queue.run(partial(learner.unknown, number=number))
+                found = await context.store_queue.run(partial(learner.unlearned_verdict, number=number))
                 if found is not None:
                     async with self._learning:
                         learner.apply_verdict(*found)
@@ -235,9 +235,9 @@ class RouterService:
     async def _catch_up(self, learner: OnlineLearner) -> None:
         """Learn the verdicts that a start left for later, a few at a time."""
         context = self._context
-        while learner.behind:
+        while learner.backlog:
             try:
-                part = await context.store_queue.run(learner.next_behind)
+                part = await context.store_queue.run(learner.next_of_backlog)
             except StoreError:
                 return
             async with self._learning:
@@ -254,24 +254,24 @@ class RouterService:
 
     async def _fit_personal_model(self, learner: OnlineLearner) -> None:
         """Fit the person's own model in another process, and take it into the race."""
-        from tui_router.learning.personal_fit import Job, refit
+        from tui_router.learning.personal_fit import FitJob, refit
 
         context = self._context
-        learner.tried_to_fit()
+        learner.fit_begun()
         await asyncio.sleep(_FIT_DELAY_S)
         await self._all_idle()
         try:
-            labels = await context.store_queue.run(learner.lessons)
+            labels = await context.store_queue.run(learner.labels)
         except StoreError:
             return
-        trouble = await refit(Job(context.config.fleet, str(learner.folder), tuple(labels)))
+        trouble = await refit(FitJob(context.config.fleet, str(learner.folder), tuple(labels)))
         if trouble:
             context.notice("caution", "not_fitted", trouble)
             return
-        fresh = await context.store_queue.call(learner.load_own)
+        fresh = await context.store_queue.call(learner.load_refitted)
         if fresh is not None:
             async with self._learning:
-                learner.use(fresh)
+                learner.replace_learned(fresh)
             context.notice("good", "fitted", f"the learned router was fitted to your {len(labels)} labels")
             context.emit(ChampionEvent(self.champion))
 
@@ -371,7 +371,7 @@ class RouterService:
     async def stop(self) -> None:
         """End what runs beside the turns; a later start goes on with it."""
         if self.learner is not None:
-            self.learner.behind.clear()
+            self.learner.backlog.clear()
         for task in (self._personal_fit, self._head_fit):
             if task is not None:
                 task.cancel()

@@ -33,6 +33,15 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
     return (found.ipv4_mapped if isinstance(found, IPv6Address) else None) or found
 
 
+def is_usable(url: str) -> bool:
+    """Whether a URL has a host, and a port that exists."""
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return False
+
+
 def is_local(url: str) -> bool:
     """Whether a URL names this machine: loopback, or `0.0.0.0` as servers write it."""
     host = _host(url)
@@ -99,7 +108,7 @@ def proxy_for(url: str, variables: Mapping[str, str]) -> str:
     """
     if is_private(url) or _is_exempt(url, variables.get("no", "")):
         return ""
-    proxy = (variables.get(urlsplit(url).scheme) or variables.get("all") or "").strip()
+    proxy = (variables.get(url.partition("://")[0].lower()) or variables.get("all") or "").strip()
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 

@@ -22,7 +22,7 @@ from urllib.request import getproxies
 import httpx
 
 from tui_router import __version__
-from tui_router.backends.addresses import connected, login, other_loopback, proxy_for, without_login
+from tui_router.backends.addresses import connected, is_usable, login, other_loopback, proxy_for, without_login
 from tui_router.backends.backend_errors import BackendError, classify, message_of
 from tui_router.core.json_value import JsonValue, decode_json
 from tui_router.core.text import one_line
@@ -163,6 +163,8 @@ class Client:
         """The HTTP client, made when it is first needed. Raises BackendError (`settings`) when it cannot be made."""
         if self._http is not None:
             return self._http
+        if not is_usable(self._base):
+            raise BackendError("settings", f"{self.url} is not an address that can be asked; correct it in fleet.toml")
         if not (self._key.isascii() and self._key.isprintable()):
             raise BackendError(
                 "settings",
@@ -174,10 +176,7 @@ class Client:
             headers["Authorization"] = f"Bearer {self._key}"
         elif self._basic:
             headers["Authorization"] = f"Basic {self._basic}"
-        try:
-            proxy = proxy_for(self._base, getproxies())
-        except ValueError:
-            proxy = ""
+        proxy = proxy_for(self._base, getproxies())
         try:
             verify = httpx.create_ssl_context() if self._base.lower().startswith("https") else False
         except OSError as error:
@@ -187,6 +186,8 @@ class Client:
                 f"({error.strerror or type(error).__name__})",
             ) from error
         try:
+            if proxy and not is_usable(proxy):
+                raise ValueError(proxy)
             self._http = httpx.AsyncClient(
                 headers=headers,
                 proxy=proxy or None,

@@ -21,6 +21,9 @@ from tui_router.core.text import one_line
 
 LONGEST_ANSWER = 2_000_000
 """Characters of answer, reasoning and tool calls together: about 500,000 tokens. What is longer runs in circles."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_MOST_BLANKS = 1024
+"""Bytes of white space before the first other one; more are blank lines of an event stream."""
 _MOST_CALLS = 100
 _LONGEST_NAME = 300
 _HEARTBEAT = re.compile(
@@ -105,13 +108,21 @@ class ChatStream:
             yield from self._event(event)
 
     def _sniff(self, chunk: bytes) -> bytes:
-        """Find out by the first byte how the reply is framed, whatever its content type said. Returns what is to be read."""
-        start = chunk.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-        if start:
-            self._framing = "json" if start in (b"{", b"[") else "page" if start == b"<" else "events"
-        if self._framing == "page":
+        """Find out by the first byte how the reply is framed, whatever its content type said.
+
+        Returns:
+            The bytes that are to be read; none as long as only white space has come.
+        """
+        self._head += chunk
+        seen, known = bytes(self._head), len(self._head) > _MOST_BLANKS
+        start = seen.removeprefix(_BYTE_ORDER_MARK).lstrip()[:1]
+        if (not start or _BYTE_ORDER_MARK.startswith(seen)) and not known:
+            return b""
+        self._framing = "json" if start in (b"{", b"[") else "events"
+        if start == b"<":
             raise BackendError("server", "the server answered a chat request with a web page")
-        return chunk
+        self._head.clear()
+        return seen
 
     def close(self) -> Iterator[Delta | Progress]:
         """Yield what is left at the end of the bytes. Raises BackendError when the reply was not whole."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from contextlib import suppress
 from importlib import import_module
 
 from tui_router.cli.commands import CommandSpec
@@ -24,11 +25,18 @@ def run(argv: list[str]) -> int:
         return complain(str(error), USAGE)
     except KeyboardInterrupt:
         return complain("stopped", FAILED)
-    except (
-        BrokenPipeError
-    ):  # the reader of our output has gone, as `head` does; what is still buffered has nowhere to go
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _discard_output()  # the reader of our output has ended, as `head` does
         return FAILED
+    except OSError as error:
+        _discard_output()
+        return complain(f"{error.filename or 'output'}: {error.strerror or error}", FAILED)
+
+
+def _discard_output() -> None:
+    """Drop what is still buffered: the interpreter would write it at its end, and fail again."""
+    with suppress(OSError, ValueError, AttributeError):  # there may be no stdout, or one without a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(argv: list[str]) -> int:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from tui_router import __version__
 from tui_router.cli.commands import COMMANDS, EXAMPLES, GLOBAL, REPORTS, TURN_OPTIONS, ArgumentSpec, CommandSpec
@@ -27,12 +27,22 @@ class _Parser(argparse.ArgumentParser):
 
     declared: tuple[ArgumentSpec, ...] = ()
 
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; argparse itself would hide that it cannot be written."""
+        print(self.format_help(), end="", file=file)
+
     def error(self, message: str) -> NoReturn:
         if found := re.search(r"invalid choice: '(.*?)' \(choose from", message):
             raise _UnknownCommandError(found[1], self.prog)
         if found := re.match(r"the following arguments are required: (.*)", message):
             raise UsageError(f"{self.prog} needs {_named(found[1].split(', '), self.declared)}")
         raise UsageError(message.removeprefix("argument "))
+
+
+class _Version(argparse.Action):
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        print(f"tui-router {__version__}")
+        raise SystemExit
 
 
 def parse(argv: list[str]) -> tuple[CommandSpec | None, argparse.Namespace]:
@@ -103,7 +113,7 @@ def _make(make: type[_Parser] | partial[_Parser], name: str, about: str, example
         formatter_class=partial(argparse.RawDescriptionHelpFormatter, width=_WIDTH, max_help_position=30),
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"tui-router {__version__}", help="print the version")
+    parser.add_argument("--version", action=_Version, nargs=0, default=argparse.SUPPRESS, help="print the version")
     return parser
 
 
@@ -141,6 +151,8 @@ def _not_taken(rest: list[str], words: list[str]) -> str:
     """Say that an argument does not belong to this command, and where it does or what was meant."""
     name = " ".join((DASHBOARD, *words))
     first = rest[0].partition("=")[0]
+    if any(first in argument.names for argument in _options(words)):
+        return f"{first} stands after --, where every word is a text"
     if not first.startswith("-"):
         return f"{name}: unexpected {first!r}; put a text of several words in quotes"
     near = get_close_matches(first, [option for argument in _options(words) for option in argument.names], 1)

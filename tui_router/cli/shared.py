@@ -8,6 +8,7 @@ import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -46,8 +47,9 @@ def _ascii(error: UnicodeError) -> tuple[str, int]:
 
 def complain(message: str, code: int) -> int:
     """Print a message to stderr, each line after the program's name; returns the exit code."""
-    for line in message.splitlines() or [message]:
-        notice(line)
+    with suppress(OSError):  # nobody reads stderr; the exit code says it too
+        for line in message.splitlines() or [message]:
+            notice(line)
     return code
 
 
@@ -93,13 +95,19 @@ def configuration(args: Namespace) -> Config:
 def folder(args: Namespace) -> Path:
     """Return the data folder, which need not exist yet."""
     from tui_router.config.folders import demo_folder
-    from tui_router.config.settings import data_dir
+    from tui_router.config.settings import NoHomeError, data_dir
 
     if args.demo:
         return demo_folder(args.data_dir)
-    wanted: Path = args.data_dir or data_dir()
-    if wanted.exists() and not wanted.is_dir():
-        raise UsageError(f"--data-dir: {wanted} is a file, expected a folder")
+    try:
+        wanted: Path = args.data_dir or data_dir()
+    except NoHomeError as error:
+        raise UsageError(str(error)) from error
+    try:
+        if wanted.exists() and not wanted.is_dir():
+            raise UsageError(f"--data-dir: {wanted} is a file, expected a folder")
+    except OSError as error:
+        raise UsageError(f"--data-dir: {wanted} cannot be used: {error.strerror}") from error
     return wanted
 
 

@@ -40,10 +40,6 @@ def _with_sentences(work: Callable[[Namespace], int]) -> Callable[[Namespace], i
             raise UsageError(str(error)) from error
         except (TrainingError, DatasetExportError) as error:
             return complain(str(error), FAILED)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            return complain(str(error), FAILED)
 
     return command
 

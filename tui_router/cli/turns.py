@@ -124,17 +124,13 @@ def _asked(turn: Turn) -> dict[str, Any]:
 
 
 async def _rate(args: Namespace) -> int:
-    from tui_router.core.clock import now
-    from tui_router.core.types import Verdict
-
     engine = await open_engine(args)
     try:
         store = engine.store
         turn = await engine.in_store(lambda: store.find(args.turn)) if store else None
         if turn is None:
             return complain(f"there is no turn {args.turn!r}; `tui-router turns` lists them", FAILED)
-        fields = _verdict_fields(turn, args, engine.config)
-        verdict = Verdict(at=now(), source="command line", **fields) if fields else None
+        verdict = _verdict(turn, args, engine.config)
         if not await engine.rate(turn.id, verdict):
             return complain(engine.unsaved or "the verdict was not saved", FAILED)
         after = await engine.in_store(lambda: store.find(turn.id)) if store else None
@@ -147,25 +143,28 @@ async def _rate(args: Namespace) -> int:
         await engine.close()
 
 
-def _verdict_fields(turn: Turn, args: Namespace, config: Config) -> dict[str, Any] | None:
-    """Return the fields of the verdict that the arguments mean; None for an undo."""
-    route, comment = known_route(args.route, config), args.comment
-    decided = turn.decision.route
+def _verdict(turn: Turn, args: Namespace, config: Config) -> Verdict | None:
+    """Return the verdict that the arguments mean, on the route that was acted on; None for an undo."""
+    from tui_router.core.clock import now
+    from tui_router.core.types import Verdict
+    from tui_router.core.verdicts import confirm, correct
+
+    route, comment, source = known_route(args.route, config), args.comment, "command line"
     if args.verdict == "u":
         return None
     if args.verdict == "y":
-        if route and route != decided:
-            raise UsageError(f"y says that {decided!r} was right; to say {route!r} instead: n --route {route}")
-        return {"kind": "route", "rating": "right", "route": decided, "comment": comment}
+        if route and route != turn.route:
+            raise UsageError(f"y says that {turn.route!r} was right; to say {route!r} instead: n --route {route}")
+        return confirm(turn, comment=comment, source=source)
     if args.bad_answer:
-        return {"kind": "answer", "rating": "wrong", "route": None, "comment": comment}
-    if route == decided and route:
-        raise UsageError(f"n --route {route}: that is the route that was decided; say y, or name another route")
+        return Verdict(kind="answer", at=now(), rating="wrong", comment=comment, source=source)
+    if route and route == turn.route:
+        raise UsageError(f"n --route {route}: the turn went there; say y, or name another route")
     if args.verdict == "n" or route:
-        return {"kind": "route", "rating": "wrong", "route": route or None, "comment": comment}
+        return correct(turn, route or None, comment=comment, source=source)
     if not comment:
         raise UsageError("c needs --comment TEXT, --bad-answer or --route R")
-    return {"kind": "note", "rating": None, "route": None, "comment": comment}
+    return Verdict(kind="note", at=now(), comment=comment, source=source)
 
 
 def _in_words(verdict: Verdict | None) -> str:

@@ -14,6 +14,10 @@ _MARKS = (
 )
 
 
+LONGEST = 8 * 2**20
+"""Bytes of the longest file that is read, so that a wrong path such as /dev/zero does not fill the memory."""
+
+
 class NotTextError(ValueError):
     """The bytes are no text; the message says where, and what to do."""
 
@@ -42,6 +46,10 @@ def read_text(path: Path) -> str:
 
     Raises:
         OSError: it cannot be read.
-        NotTextError: it holds no text.
+        NotTextError: it holds no text, or too much.
     """
-    return decode(path.read_bytes())
+    with path.open("rb") as file:
+        raw = file.read(LONGEST + 1)
+    if len(raw) > LONGEST:
+        raise NotTextError(f"is larger than {LONGEST // 2**20} MiB, so it is not a file of settings")
+    return decode(raw)

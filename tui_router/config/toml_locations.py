@@ -7,6 +7,7 @@ text that `tomllib` has already accepted, so it never has to judge what is valid
 from __future__ import annotations
 
 import re
+import tomllib
 
 Key = tuple[str, ...]
 
@@ -18,8 +19,12 @@ _OPENERS = ('"""', "'''")
 
 
 def locate(text: str) -> dict[Key, int]:
-    """Return the line (from 1) of every table header and key; the entries of an array of tables are counted from "0"."""
+    """Return the line (from 1) of every table header and key; the entries of an array of tables are counted from "0".
+
+    A table without a header of its own has the line of the first table in it.
+    """
     lines: dict[Key, int] = {}
+    implied: dict[Key, int] = {}
     counts: dict[Key, int] = {}
     table: Key = ()
     waiting, depth = "", 0
@@ -38,6 +43,8 @@ def locate(text: str) -> dict[Key, int]:
                 counts[table] = index + 1
                 table = (*table, str(index))
             lines.setdefault(table, number)
+            for end in range(1, len(table)):
+                implied.setdefault(table[:end], number)
         elif assign := _ASSIGN.match(line):
             lines.setdefault((*table, *_split(assign[1])), number)
             value = assign[2]
@@ -46,7 +53,7 @@ def locate(text: str) -> dict[Key, int]:
                 waiting = "" if opener in value[3:] else opener
             elif value.startswith(("[", "{")):
                 depth = max(0, _brackets(value))
-    return lines
+    return {**implied, **lines}
 
 
 def find(lines: dict[Key, int], key: Key) -> int | None:
@@ -58,7 +65,14 @@ def find(lines: dict[Key, int], key: Key) -> int | None:
 
 
 def _split(dotted: str) -> Key:
-    return tuple(part[1:-1] if part[0] in "\"'" else part for part in re.findall(_PART, dotted))
+    return tuple(map(_unquoted, re.findall(_PART, dotted)))
+
+
+def _unquoted(part: str) -> str:
+    if part[0] == '"' and "\\" in part:
+        name: str = tomllib.loads(f"name = {part}")["name"]
+        return name
+    return part[1:-1] if part[0] in "\"'" else part
 
 
 def _brackets(line: str) -> int:

@@ -16,6 +16,8 @@ A struct whose fields lie in several tables is read with `read_fields`, once for
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin
@@ -27,6 +29,9 @@ from tui_router.config import toml_locations
 
 Key = tuple[str, ...]
 """The path of a value in a TOML file: its tables, then its name."""
+
+_JOINERS = "\u200c\u200d"
+"""Zero-width non-joiner and joiner: parts of words and of emoji."""
 
 SECRET = Meta(extra={"secret": True})
 """Marks a field whose value must never stand in a message."""
@@ -67,6 +72,16 @@ class Checker:
         """Report a value that is not what was expected."""
         self.fault(key, f"expected {expected}, found {_shown(found)}")
 
+    def named_tables(self, data: Mapping[str, Any], key: Key) -> dict[str, Any]:
+        """Return the tables below a table, such as each `[models.NAME]`; report names that cannot be shown."""
+        found = self.table(data, key)
+        for name in found:
+            if not name.strip():
+                self.fault((*key, name), "is an empty name")
+            elif any(not c.isprintable() and c not in _JOINERS for c in name):
+                self.fault((*key, name), f"is a name with a character that is not shown, {hidden_in(name)}")
+        return found
+
     def table(self, data: Mapping[str, Any], key: Key) -> dict[str, Any]:
         """Return the table named by the last part of `key`; report anything else, and return an empty one."""
         value = data.get(key[-1], {})
@@ -82,9 +97,16 @@ class Checker:
         names = tuple(names)
         for name in data:
             if name not in names:
-                near = get_close_matches(name, names, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(names)}"
-                self.fault((*at, name), f"is not a setting{hint}")
+                if near := get_close_matches(name, names, 1):
+                    hint = f"did you mean {near[0]!r}?"
+                elif len(at) > 1 and isinstance(
+                    data[name], dict
+                ):  # [models.qwen2.5-7b] is a table 5-7b in a table qwen2
+                    whole = ".".join((*at[1:], *_path_to_values(name, data[name])))
+                    hint = f'a name with a dot needs quotes: [{at[0]}."{whole}"]'
+                else:
+                    hint = f"known here: {', '.join(names)}"
+                self.fault((*at, name), f"is not a setting; {hint}")
 
 
 def read_struct(
@@ -177,9 +199,25 @@ def field_docs(kind: type[Struct]) -> dict[str, str]:
     return found
 
 
+def hidden_in(text: str) -> str:
+    """Name the first character of a text that is not shown, as `U+0008`; empty: there is none."""
+    return next((f"U+{ord(c):04X}" for c in text if not c.isprintable()), "")
+
+
 def dotted(key: Key) -> str:
     """Write a key as TOML writes it: parts that are not bare words stand in quotes."""
-    return ".".join(part if part.replace("-", "").replace("_", "").isalnum() else f'"{part}"' for part in key)
+    return ".".join(
+        part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part, ensure_ascii=not part.isprintable())
+        for part in key
+    )
+
+
+def _path_to_values(name: str, table: Mapping[str, Any]) -> Key:
+    """The names of the tables down to the first that holds more than one table."""
+    path: Key = (name,)
+    while len(table) == 1 and isinstance(inner := next(iter(table.values())), dict):
+        path, table = (*path, *table), inner
+    return path
 
 
 @cache

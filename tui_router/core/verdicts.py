@@ -28,6 +28,13 @@ def correct(turn: Turn, route: str | None, *, comment: str = "", source: str = "
     return Verdict(kind=_kind(turn), at=now(), rating="wrong", route=route, comment=comment, source=source)
 
 
+def judge(turn: Turn, route: str, *, comment: str = "", source: str = "key") -> Verdict:
+    """Return the verdict that this is the right route: a confirmation if it was acted on, else a correction."""
+    if route == turn.route:
+        return confirm(turn, comment=comment, source=source)
+    return correct(turn, route, comment=comment, source=source)
+
+
 def _kind(turn: Turn) -> VerdictKind:
     return "audit" if turn.audit else "route"
 

@@ -75,7 +75,7 @@ def row_of(example: Example, fleet: Fleet, form: Format, target: Target) -> dict
     if form == "csv":
         return {"request": example.text, "route": example.route}
     if form == "alpaca":
-        shown = question(example.request, _letter_prompt(fleet).most) if target == "letter" else example.text
+        shown = question(example.request, _letter_prompt(fleet).max_characters) if target == "letter" else example.text
         extra = _extra_columns(example, exact, history=True)
         return {"instruction": system, "input": shown, "output": answer, "text": example.text, **extra}
     if form == "prompt-completion":

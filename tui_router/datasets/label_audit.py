@@ -22,7 +22,7 @@ from tui_router.core.fleet import Fleet
 from tui_router.datasets import pii
 from tui_router.datasets.near_duplicates import StoppedError, representatives
 from tui_router.datasets.splits import Part, split
-from tui_router.routing.evaluation.parallel import as_shipped, choices
+from tui_router.routing.evaluation.parallel import as_shipped, decide_parallel
 from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
 
 IssueKind = Literal["duplicate", "conflict", "suspect", "private"]
@@ -133,7 +133,7 @@ def _suspects(examples: Sequence[Example], fleet: Fleet, should_continue: Callab
     """Return examples whose label the shipped router contradicts with confidence."""
     judged = [index for index, example in enumerate(examples) if example.source != "seed"]
     decisions: list[tuple[str, float]] = []
-    with closing(choices((examples[index].request for index in judged), as_shipped(fleet))) as stream:
+    with closing(decide_parallel((examples[index].request for index in judged), as_shipped(fleet))) as stream:
         for decision in stream:
             decisions.append(decision)
             if len(decisions) % _CHECK_EVERY == 0 and not should_continue():

@@ -70,9 +70,9 @@ def representatives(
             if len(batch) == _TEXTS_PER_BATCH:
                 if not should_continue():
                     raise StoppedError
-                file.write(encoder.sketches(batch).tobytes())
+                file.write(encoder.embeddings(batch).tobytes())
                 batch.clear()
-        file.write(encoder.sketches(batch).tobytes())
+        file.write(encoder.embeddings(batch).tobytes())
         file.flush()
         result = np.array(first_same, np.intp)
         indices, images = np.array(distinct, np.intp), np.array(with_image, bool)

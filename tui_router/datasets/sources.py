@@ -12,7 +12,8 @@ from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
 from tui_router.core.label_edit import LabelEdit, effective_edits, name_of
 from tui_router.core.types import Message, Turn
-from tui_router.routing.labels import ACCEPTED, labelled_route
+from tui_router.core.verdicts import labelled_route
+from tui_router.routing.labels import ACCEPTED_WEIGHT
 from tui_router.routing.learned import seeds
 
 VALUED_WEIGHT = 2.0
@@ -26,7 +27,7 @@ def example_of_turn(turn: Turn, fleet: Fleet) -> Example | None:
 
     The turn's request must carry its history.
     """
-    if turn.verdict is None or (label := labelled_route(turn, turn.verdict)) is None:
+    if turn.verdict is None or (label := labelled_route(turn)) is None:
         return None
     route = fleet.names.get(label)
     if route is None or not turn.request.text.strip():
@@ -41,7 +42,7 @@ def example_of_turn(turn: Turn, fleet: Fleet) -> Example | None:
         has_code=request.has_code,
         history=tuple(Message(m.role, m.content[:_MAX_ANSWER_CHARS], has_image=m.shows_image) for m in request.history),
         has_image=request.shows_image,
-        weight=ACCEPTED if turn.verdict.kind == "accepted" else 1.0,
+        weight=ACCEPTED_WEIGHT if turn.verdict.kind == "accepted" else 1.0,
     )
 
 

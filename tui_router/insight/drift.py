@@ -11,15 +11,17 @@ the upper end of its 68 % interval is taken. Outcomes have half of that budget, 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.statistics import wilson
 from tui_router.core.types import Turn
+from tui_router.core.verdicts import decision_was_right
 
 DriftSubject = Literal["requests", "fleet", "outcomes"]
 TURNS_PER_FALSE_ALARM = 1000
@@ -34,6 +36,8 @@ _SHARE_RANGE = (0.01, 0.98)
 """The usual share is kept within it: at 0 or 1 no bet is possible."""
 _ONE_SIGMA = 1.0
 """Standard errors above its estimate at which the usual share is taken."""
+_HOLDS_TURNS = 30
+"""Values after which a drift is checked for having ended. Chosen by hand, not measured."""
 _EXAMPLES = 5
 """Turns that are shown for a drift."""
 _START_EVERY = 1000
@@ -62,6 +66,23 @@ class Drift(Struct, frozen=True, kw_only=True):
     """Id of the turn at which it was found."""
     turns: tuple[str, ...]
     """Ids of some turns that show it, newest first."""
+    ended: str = ""
+    """Time of the turn at which it had ended: of the last 30 turns that tell, fewer showed it than halfway between before and
+    since. Empty while it still holds."""
+
+
+class _Ending:
+    """Watches whether a drift still holds."""
+
+    def __init__(self, halfway: float) -> None:
+        self.at = ""
+        self._halfway = halfway
+        self._values: deque[bool] = deque(maxlen=_HOLDS_TURNS)
+
+    def step(self, turn: Turn, shown: bool) -> None:
+        self._values.append(shown)
+        if not self.at and len(self._values) == _HOLDS_TURNS and sum(self._values) < self._halfway * _HOLDS_TURNS:
+            self.at = turn.at
 
 
 class RiseDetector:
@@ -111,11 +132,19 @@ class _Stream:
         self._detector: RiseDetector | None = None
         self._recent: list[tuple[Turn, bool]] = []
         """The turns of the detector's present run, oldest first."""
+        self.endings: dict[str, _Ending] = {}
+        """Id of the turn at which a drift was found -> whether it has ended."""
+
+    @property
+    def name(self) -> str:
+        return self._property.name
 
     def step(self, turn: Turn) -> Drift | None:
         shown = self._property.check(turn)
         if shown is None:
             return None
+        for ending in self.endings.values():
+            ending.step(turn, shown)
         if self._detector is None:
             self._baseline_hits += shown
             self._baseline_n += 1
@@ -147,6 +176,8 @@ class _Stream:
             found=run[-1][0].id,
             turns=tuple(turn.id for turn, shown in reversed(run) if shown)[:_EXAMPLES],
         )
+        halfway = (hits / len(run) + self._baseline_hits / self._baseline_n) / 2
+        self.endings[drift.found] = _Ending(halfway)
         self._baseline_hits = self._baseline_n = 0
         self._detector = None
         self._recent.clear()
@@ -176,6 +207,11 @@ class DriftMonitor:
             if (found := stream.step(turn)) is not None:
                 yield found
 
+    def with_ending(self, drift: Drift) -> Drift:
+        """Return a drift that was found here with the time at which it had ended, if it has."""
+        stream = next(stream for stream in self._streams if stream.name == drift.stream)
+        return replace(drift, ended=stream.endings[drift.found].at)
+
 
 def find_drifts(turns: Sequence[Turn], fleet: Fleet, threshold: float) -> list[Drift]:
     """Find the changes in a history, oldest first.
@@ -186,7 +222,8 @@ def find_drifts(turns: Sequence[Turn], fleet: Fleet, threshold: float) -> list[D
         threshold: Confidence, 0 to 1, below which the router is unsure.
     """
     monitor = DriftMonitor(fleet, threshold, turns[: 2 * BASELINE_TURNS])
-    return [found for turn in turns for found in monitor.step(turn)]
+    found = [drift for turn in turns for drift in monitor.step(turn)]
+    return [monitor.with_ending(drift) for drift in found]
 
 
 def first_monitored(newest: int) -> int:
@@ -215,6 +252,8 @@ def _request_properties(fleet: Fleet, threshold: float, known: Sequence[Turn]) -
 def _fleet_properties(known: Sequence[Turn]) -> Iterator[Property]:
     yield Property("fleet", "no answer", _is_unanswered, "no model answered")
     yield Property("fleet", "another model", _fell_back, "another model served than was meant")
+    for model in sorted({name for turn in known for name in tried_models(turn)}):
+        yield Property("fleet", f"failing {model}", _has_failed(model), f"{model} failed")
     limits: dict[str, float] = {}
     for model in sorted({t.dispatch.served for t in known if t.dispatch is not None and t.dispatch.served}):
         speeds = sorted(speed for t in known if (speed := _speed(t, model)) is not None)
@@ -229,12 +268,29 @@ def _fleet_properties(known: Sequence[Turn]) -> Iterator[Property]:
 
 
 def _is_wrong(turn: Turn) -> bool | None:
-    verdict = turn.verdict
-    return None if verdict is None or not verdict.counts else verdict.rating == "wrong"
+    right = decision_was_right(turn)
+    return None if right is None else not right
 
 
 def _is_unanswered(turn: Turn) -> bool | None:
     return None if turn.dispatch is None else turn.dispatch.served is None
+
+
+def tried_models(turn: Turn) -> set[str]:
+    """Return the models that were asked to answer a turn: the one that served, and those that failed before it."""
+    dispatch = turn.dispatch
+    if dispatch is None:
+        return set()
+    return {hop.model for hop in dispatch.hops} | ({dispatch.served} if dispatch.served else set())
+
+
+def _has_failed(model: str) -> DriftCheck:
+    def check(turn: Turn) -> bool | None:
+        if model not in tried_models(turn):
+            return None
+        return turn.dispatch is not None and turn.dispatch.served != model
+
+    return check
 
 
 def _fell_back(turn: Turn) -> bool | None:

@@ -22,7 +22,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from tui_router.core.statistics import wilson
 from tui_router.core.types import Turn
@@ -121,6 +121,16 @@ class Estimate(Struct, frozen=True):
         return {"value": self.value, "n": self.n, "ci95": list(self.ci95)}
 
 
+class StratumRow(Struct, frozen=True):
+    """One line of the table of strata."""
+
+    name: Stratum
+    turns: int
+    graded: int
+    value: float | None
+    """Share of right decisions among the graded turns, 0 to 1; of all turns of the stratum only where it was asked about."""
+
+
 class StrataCounts(Struct):
     """What the estimate needs to know of a period's turns. Counts of two periods can be merged."""
 
@@ -197,24 +207,24 @@ class StrataCounts(Struct):
             above += ((high - share) * count / turns) ** 2
         return Estimate(value, n, (max(0.0, value - math.sqrt(below)), min(1.0, value + math.sqrt(above))))
 
+    def rows(self) -> list[StratumRow]:
+        """Return the table of strata; their turns add up to all turns."""
+        return [
+            StratumRow(stratum, self.turns.get(stratum, 0), self._graded(stratum).n, self._graded(stratum).value)
+            for stratum in STRATA
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """Return `estimate`, `strata` and `audit` as the JSON report has them."""
+        audit = self.audit()
         return {
             "estimate": self.estimate().to_dict(),
-            "strata": [
-                {
-                    "name": stratum,
-                    "turns": self.turns.get(stratum, 0),
-                    "graded": self._graded(stratum).n,
-                    "value": self._graded(stratum).value,
-                }
-                for stratum in STRATA
-            ],
+            "strata": [to_builtins(row) for row in self.rows()],
             "audit": {
                 "drawn": self.audits_drawn,
                 "answered": self.audits_answered,
-                "value": self.audit().value,
-                "ci95": list(self.audit().ci95),
+                "value": audit.value,
+                "ci95": list(audit.ci95),
             },
         }
 

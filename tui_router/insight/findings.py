@@ -2,7 +2,7 @@
 
 Many hypotheses are tested, so some would look bad by chance: within one kind of finding the p-values are corrected for their
 number (Benjamini and Hochberg 1995, "Controlling the false discovery rate"), and those at or below `SIGNIFICANCE` are kept.
-What a proposal would do is not estimated but replayed on the stored turns.
+What a proposal would do is not estimated but replayed on the stored turns, by the router that is acted on.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import json
 import re
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Literal, TypeVar
 
 from msgspec import Struct, field
@@ -25,15 +25,19 @@ from tui_router.core.fleet import Fleet, Route, Trigger
 from tui_router.core.statistics import overlap, tail
 from tui_router.core.text import one_line
 from tui_router.core.types import Request, Turn
+from tui_router.core.verdicts import decision_was_right, labelled_route
+from tui_router.insight.drift import tried_models
 from tui_router.insight.replay import ReplayResult, replay
 from tui_router.routing.ensemble.grading import grade
-from tui_router.routing.evaluation.parallel import by_rules
+from tui_router.routing.router import Router
 from tui_router.routing.rules.rules_router import RulesRouter
 
 FindingKind = Literal[
     "misleading_trigger", "confused_routes", "failing_fallback", "threshold_too_high", "differs", "unhandled"
 ]
 Name = TypeVar("Name")
+RouterFor = Callable[[Fleet], Router]
+"""Makes the router that is acted on under a fleet."""
 SIGNIFICANCE = 0.01
 """False discovery rate of each kind of finding."""
 _MIN_TURNS, _MIN_WRONG, _MIN_CONFUSED = 5, 3, 5
@@ -66,7 +70,7 @@ _STOP_WORDS = frozenset(
 
 
 class ChangeEffect(Struct, frozen=True):
-    """What a change of the rules would do to the stored turns."""
+    """What a change of fleet.toml would do to the decisions on the stored turns."""
 
     fixes: int
     breaks: int
@@ -91,7 +95,14 @@ class Finding(Struct, frozen=True, kw_only=True):
     effect: ChangeEffect | None = None
 
 
-def find_findings(turns: Sequence[Turn], fleet: Fleet, threshold: float, *, effects: bool = True) -> list[Finding]:
+def find_findings(
+    turns: Sequence[Turn],
+    fleet: Fleet,
+    threshold: float,
+    *,
+    effects: bool = True,
+    router_for: RouterFor = RulesRouter,
+) -> list[Finding]:
     """Find what goes wrong in these turns, the most significant first.
 
     Args:
@@ -99,6 +110,7 @@ def find_findings(turns: Sequence[Turn], fleet: Fleet, threshold: float, *, effe
         fleet: Routes of today.
         threshold: Confidence, 0 to 1, below which the person is asked.
         effects: Whether the proposals are replayed; that takes a moment for each.
+        router_for: Makes the router that is acted on under a fleet; the proposals are replayed with it.
     """
     found = [
         *_misleading_triggers(turns, fleet),
@@ -111,16 +123,47 @@ def find_findings(turns: Sequence[Turn], fleet: Fleet, threshold: float, *, effe
     found.sort(key=lambda one: one.p)
     if not effects:
         return found
-    with_context = list(with_histories(turns)) if any(one.toml for one in found) else []
-    return [_with_effect(one, with_context, fleet) if one.toml else one for one in found]
+    if not any(one.toml for one in found):
+        return found
+    simulation = _Simulation(list(with_histories(turns)), fleet, router_for)
+    return _one_proposal_a_key([_with_effect(one, simulation) if one.toml else one for one in found])
 
 
-def _with_effect(finding: Finding, turns: Sequence[Turn], fleet: Fleet) -> Finding:
+def _one_proposal_a_key(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings without proposals that fix nothing; of several that change the same key, the best one stays."""
+    kept: list[Finding] = []
+    keys: set[str] = set()
+    for one in sorted(findings, key=_gain, reverse=True):
+        if one.toml and _gain(one) > 0 and keys.isdisjoint(_keys(one.toml)):
+            keys.update(_keys(one.toml))
+            kept.append(one)
+    return [one if not one.toml or one in kept else replace(one, proposal="", toml="", effect=None) for one in findings]
+
+
+def _gain(finding: Finding) -> float:
+    """Decisions that a proposal mends; those without a replay come after those with one."""
+    return 0.5 if finding.effect is None else finding.effect.fixes - finding.effect.breaks
+
+
+def _keys(toml: str) -> list[str]:
+    """The keys of fleet.toml that a proposal sets: `routes.code.triggers.make`, `routes.code.model`, ..."""
+    found = []
+    for route, table in tomllib.loads(toml).get("routes", {}).items():
+        for name, value in table.items():
+            found += (
+                [f"routes.{route}.triggers.{trigger}" for trigger in value]
+                if name == "triggers"
+                else [f"routes.{route}.{name}"]
+            )
+    return found or [toml]
+
+
+def _with_effect(finding: Finding, simulation: _Simulation) -> Finding:
     """The finding with the effect of its proposal; a stronger proposal replaces one that is too weak to change a decision."""
     best = finding
-    affected = _affected_turns(finding.toml, turns, fleet)
-    for proposal, toml in _variants(finding, fleet):
-        effect = effect_of(_replayed(toml, affected, fleet, len(turns)))
+    affected = simulation.affected_turns(finding.toml)
+    for proposal, toml in _variants(finding, simulation.fleet):
+        effect = effect_of(simulation.replayed(toml, affected))
         if effect is None:
             return finding
         if best.effect is None or effect.fixes - effect.breaks > best.effect.fixes - best.effect.breaks:
@@ -164,10 +207,10 @@ def _misleading_triggers(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Findin
     seen: Counter[int] = Counter()
     rated = wrong_in_all = 0
     for turn in turns:
-        if turn.verdict is None or not turn.verdict.counts:
+        if (right := decision_was_right(turn)) is None:
             continue
         rated += 1
-        is_wrong = turn.verdict.rating == "wrong"
+        is_wrong = not right
         wrong_in_all += is_wrong
         decided = fleet.names.get(turn.decision.route)
         for hit in rules.evidence(turn.request).hits:
@@ -262,30 +305,56 @@ def _failing_models(turns: Sequence[Turn], fleet: Fleet) -> Iterable[Finding]:
         if dispatch is None:
             continue
         bad_answer = turn.verdict is not None and turn.verdict.kind == "answer" and turn.verdict.rating == "wrong"
-        for name in {hop.model for hop in dispatch.hops} | ({dispatch.served} if dispatch.served else set()):
+        for name in tried_models(turn):
             tried[name] += 1
             if name != dispatch.served or bad_answer:
                 failed[name].append(turn)
     usual = sum(map(len, failed.values())) / tried.total() if tried else 0.0
     p_values = {name: tail(len(bad), tried[name], usual) for name, bad in failed.items() if len(bad) >= _MIN_WRONG}
-    for model, p in benjamini_hochberg(p_values).items():
+    significant = benjamini_hochberg(p_values)
+    changed: set[str] = set()
+    for model, p in significant.items():
+        proposal, toml = _without_model(model, significant, changed, fleet)
         yield Finding(
             kind="failing_fallback",
             text=f"{model} was tried {tried[model]} times and failed, or answered badly, {len(failed[model])} times",
             turns=_newest_first(failed[model]),
             n=tried[model],
             p=p,
-            proposal=f"check {model} with `tui-router --health`, or take it out of the fallbacks",
-            toml=_without_fallback(model, fleet),
+            proposal=f"check {model} with `tui-router --health`{proposal}",
+            toml=toml,
         )
 
 
-def _without_fallback(model: str, fleet: Fleet) -> str:
-    """Lines of fleet.toml: the routes that fall back on a model, without it; empty when none does."""
-    kept = {r.name: [m for m in r.fallbacks if m != model] for r in fleet.routes if model in r.fallbacks}
-    return "".join(
-        f"[routes.{name}]\nfallbacks = [{', '.join(map(json.dumps, models))}]\n" for name, models in kept.items()
-    )
+def _without_model(model: str, failing: Container[str], changed: set[str], fleet: Fleet) -> tuple[str, str]:
+    """(rest of the sentence, lines of fleet.toml) that replace a failing model where it comes first, and remove it elsewhere.
+
+    Args:
+        model: The failing model.
+        failing: All failing models: none of them takes the place.
+        changed: Routes that an earlier proposal changes; this one's are added.
+        fleet: Routes of today.
+    """
+    replaced, removed, lines = [], False, []
+    for route in fleet.routes:
+        if model not in (route.model, *route.fallbacks) or route.name in changed:
+            continue
+        others = [name for name in (route.model, *route.fallbacks) if name not in failing]
+        if route.model in failing and not others:
+            replaced.append(f"the model of {route.name} with another one: all of its fallbacks fail too")
+            continue
+        changed.add(route.name)
+        lines.append(f"[routes.{route.name}]\n")
+        if route.model in failing:
+            replaced.append(f"the model of {route.name} with {others[0]}")
+            lines.append(f"model = {json.dumps(others[0])}\n")
+            others = others[1:]
+        else:
+            removed, others = True, others[1:]
+        lines.append(f"fallbacks = [{', '.join(map(json.dumps, others))}]\n")
+    words = [f"replace {' and '.join(replaced)}"] if replaced else []
+    words += ["take it out of the fallbacks"] if removed else []
+    return f", or {' and '.join(words)}" if words else "", "".join(lines)
 
 
 def _threshold_too_high(turns: Sequence[Turn], threshold: float) -> Iterable[Finding]:
@@ -313,8 +382,8 @@ def _threshold_too_high(turns: Sequence[Turn], threshold: float) -> Iterable[Fin
 def _groups_that_differ(turns: Sequence[Turn]) -> Iterable[Finding]:
     """Sessions and times of day with far more wrong decisions than usual (binomial test)."""
     groups: defaultdict[str, list[Turn]] = defaultdict(list)
-    rated = [turn for turn in turns if turn.verdict is not None and turn.verdict.counts]
-    wrong = {turn.id for turn in rated if turn.verdict is not None and turn.verdict.rating == "wrong"}
+    rated = [turn for turn in turns if decision_was_right(turn) is not None]
+    wrong = {turn.id for turn in rated if not decision_was_right(turn)}
     for turn in rated:
         hour = local(turn.at).hour // _HOURS * _HOURS
         groups[f"between {hour}:00 and {hour + _HOURS}:00"].append(turn)
@@ -335,8 +404,8 @@ def _groups_that_differ(turns: Sequence[Turn]) -> Iterable[Finding]:
 
 def _unhandled(turns: Sequence[Turn]) -> Iterable[Finding]:
     """Whether unusually many wrong decisions have no right route (binomial test)."""
-    wrong = [t for t in turns if t.verdict is not None and t.verdict.counts and t.verdict.rating == "wrong"]
-    without_route = [t for t in wrong if t.verdict is not None and not t.verdict.route]
+    wrong = [turn for turn in turns if decision_was_right(turn) is False]
+    without_route = [turn for turn in wrong if labelled_route(turn) is None]
     p = tail(len(without_route), len(wrong), _USUALLY_WITHOUT_ROUTE)
     if len(without_route) >= _MIN_CONFUSED and p <= SIGNIFICANCE:
         yield Finding(
@@ -369,60 +438,79 @@ def _newest_first(turns: Sequence[Turn]) -> tuple[str, ...]:
 
 
 # -- the effect of a change ----------------------------------------------------------------------------------------
-def simulate_change(toml: str, turns: Iterable[Turn], fleet: Fleet) -> ReplayResult | None:
-    """Replay a change on turns: what the rules decide before it, and what they would decide after it.
+def simulate_change(
+    toml: str, turns: Iterable[Turn], fleet: Fleet, router_for: RouterFor = RulesRouter
+) -> ReplayResult | None:
+    """Replay a change on turns: what the router decides before it, and what it would decide after it.
 
-    The turns are read once and not kept, so that a whole store can be replayed.
+    Only turns on which the change bears are decided again. The turns are read once and not kept, so that a whole store can be
+    replayed.
+
+    Args:
+        toml: The change, as lines of fleet.toml.
+        turns: Oldest first.
+        fleet: Before the change.
+        router_for: Makes the router that is acted on under a fleet, with all that it has learned.
 
     Returns:
-        None when the change does not touch what the rules decide by.
+        None when the change does not touch what routers decide by.
     """
     number = itertools.count()
     counted = (turn for turn, _ in zip(turns, number, strict=False))
-    affected = _affected_turns(toml, with_histories(counted), fleet)
-    return _replayed(toml, affected, fleet, next(number))
+    simulation = _Simulation(with_histories(counted), fleet, router_for)
+    affected = simulation.affected_turns(toml)
+    replayed = simulation.replayed(toml, affected)
+    return replace(replayed, turns=next(number)) if replayed is not None else None
 
 
-def _affected_turns(toml: str, turns: Iterable[Turn], fleet: Fleet) -> list[tuple[Turn, str]]:
-    """The turns that the change can affect, each with the route that today's rules decide.
+class _Simulation:
+    """Changes of one fleet, replayed on the same turns with the router that is acted on."""
 
-    A changed trigger fires in their request, or in an earlier request of the conversation, which lends them evidence.
-    """
-    changed = with_change(fleet, toml)
-    if changed is None:
-        return []
-    changes = tomllib.loads(toml)["routes"]
-    only = replace(
-        changed, routes=tuple(_with_changed_triggers(route, changes.get(route.name, {})) for route in changed.routes)
-    )
-    changed_triggers, today = RulesRouter(only), RulesRouter(fleet)
+    def __init__(self, turns: Iterable[Turn], fleet: Fleet, router_for: RouterFor) -> None:
+        self.fleet = fleet
+        self._turns, self._router_for = turns, router_for
 
-    @lru_cache(_CACHED_TEXTS)
-    def fires(text: str) -> bool:
-        return bool(changed_triggers.evidence(Request(text=text)).hits)
+    @cached_property
+    def _today(self) -> Router:
+        return self._router_for(self.fleet)
 
-    affected = [
-        turn
-        for turn in turns
-        if changed_triggers.evidence(turn.request).hits
-        or any(fires(m.content) for m in turn.request.history if m.role == "user")
-    ]
-    routes = (ranking[0][0] for ranking in today.rankings(turn.request for turn in affected))
-    return list(zip(affected, routes, strict=True))
+    def affected_turns(self, toml: str) -> list[tuple[Turn, str]]:
+        """The turns that the change can affect, each with the route that is decided today.
+
+        A changed trigger fires in their request, or in an earlier request of the conversation, which lends them evidence.
+        """
+        changed = with_change(self.fleet, toml)
+        if changed is None:
+            return []
+        changes = tomllib.loads(toml)["routes"]
+        routes = [_with_changed_triggers(route, changes.get(route.name, {})) for route in changed.routes]
+        changed_triggers = RulesRouter(replace(changed, routes=tuple(routes)))
+
+        @lru_cache(_CACHED_TEXTS)
+        def fires(text: str) -> bool:
+            return bool(changed_triggers.evidence(Request(text=text)).hits)
+
+        affected = [
+            turn
+            for turn in self._turns
+            if changed_triggers.evidence(turn.request).hits
+            or any(fires(m.content) for m in turn.request.history if m.role == "user")
+        ]
+        decided = (ranking[0][0] for ranking in self._today.rankings(turn.request for turn in affected))
+        return list(zip(affected, decided, strict=True))
+
+    def replayed(self, toml: str, affected: Sequence[tuple[Turn, str]]) -> ReplayResult | None:
+        """The affected turns, decided under the changed fleet."""
+        changed = with_change(self.fleet, toml)
+        if changed is None:
+            return None
+        before = [replace(turn, decision=replace(turn.decision, ranking=((route, 1.0),))) for turn, route in affected]
+        return replay(before, lambda: self._router_for(changed), changed, workers=1)
 
 
 def _with_changed_triggers(route: Route, change: Mapping[str, Mapping[str, object]]) -> Route:
     """A route with only the triggers that a change names."""
     return replace(route, triggers=tuple(t for t in route.triggers if t.name in change.get("triggers", {})))
-
-
-def _replayed(toml: str, affected: Sequence[tuple[Turn, str]], fleet: Fleet, count: int) -> ReplayResult | None:
-    """The affected turns replayed under the changed rules, reported as of `count` turns."""
-    changed = with_change(fleet, toml)
-    if changed is None:
-        return None
-    before = [replace(turn, decision=replace(turn.decision, ranking=((route, 1.0),))) for turn, route in affected]
-    return replace(replay(before, by_rules(changed), changed, workers=1), turns=count)
 
 
 def effect_of(replayed: ReplayResult | None) -> ChangeEffect | None:

@@ -1,7 +1,9 @@
 """How the router does: counts that one turn changes in constant time, each shown with its n and its interval.
 
-A turn that nobody rated is neither right nor wrong: it is in no accuracy. The counts of two sets of turns can be merged, so a
-period is counted once and only changed turns are counted again (`insight.metrics_cache`).
+A turn that nobody rated is neither right nor wrong: it is in no accuracy. Two figures must not be taken for one another:
+`accuracy` is that of the rated turns, `strata` holds what the estimate over all turns needs (`insight.estimate`). Figures by
+route, router and confidence are counted on rated turns. The counts of two sets of turns can be merged, so a period is counted
+once and only changed turns are counted again (`insight.metrics_cache`).
 """
 
 from __future__ import annotations
@@ -17,10 +19,14 @@ from tui_router.core.clock import local_day
 from tui_router.core.fleet import Fleet
 from tui_router.core.statistics import wilson
 from tui_router.core.types import Turn
-from tui_router.routing.ensemble.grading import grade
+from tui_router.core.verdicts import decision_was_right
+from tui_router.insight.estimate import StrataCounts
+from tui_router.routing.ensemble.grading import Grade, grade
 from tui_router.store.store import Store
 
 Key = TypeVar("Key")
+RATED_TURNS = "rated turns"
+"""What a figure rests on that is not estimated over all turns."""
 CALIBRATION_BINS = 10
 """Equal bins of confidence, as in Guo et al. 2017."""
 _PAGE_TURNS = 500
@@ -140,7 +146,8 @@ class Metrics(Struct):
 
     turns: int = 0
     accuracy: Rate = Rate()
-    """Right decisions among the turns whose verdict belongs to the accuracy."""
+    """Right decisions among the turns of which a verdict tells: the rated ones, a biased sample of all turns."""
+    strata: StrataCounts = msgspec.field(default_factory=StrataCounts)
     rated: Rate = Rate()
     """Turns with a rating of any kind."""
     asked: Rate = Rate()
@@ -185,9 +192,13 @@ class Metrics(Struct):
         self.asked = self.asked.plus(bool(turn.asked))
         if turn.asked and verdict is not None and verdict.source == "ask":
             self.accepted = self.accepted.plus(verdict.kind == "accepted")
-        if verdict is not None and verdict.counts:
-            self._count_rated(decided, turn.decision.confidence, verdict.rating == "right")
-        self._count_graded(turn, fleet)
+        right = decision_was_right(turn)
+        self.strata.add(turn, right)
+        if right is not None:
+            self._count_rated(decided, turn.decision.confidence, right)
+        graded = grade(turn, fleet)
+        if graded is not None:
+            self._count_graded(turn, graded)
         self._count_served(turn)
 
     def _count_rated(self, decided: str, confidence: float, right: bool) -> None:
@@ -197,10 +208,7 @@ class Metrics(Struct):
         total, rate = self.calibration_bins[place]
         self.calibration_bins[place] = (total + confidence, rate.plus(right))
 
-    def _count_graded(self, turn: Turn, fleet: Fleet) -> None:
-        graded = grade(turn, fleet)
-        if graded is None:
-            return
+    def _count_graded(self, turn: Turn, graded: Grade) -> None:
         if graded.label:
             decided = graded.decisions[turn.decision.router].route
             _add_hit(self.recall, graded.label, decided == graded.label)
@@ -239,6 +247,7 @@ class Metrics(Struct):
         self.turns += later.turns
         for name in ("accuracy", "rated", "asked", "accepted", "fallbacks", "failed"):
             setattr(self, name, getattr(self, name).merged(getattr(later, name)))
+        self.strata.merge(later.strata)
         for name in ("router_accuracy", "precision", "recall"):
             rates = getattr(self, name)
             for key, rate in getattr(later, name).items():
@@ -280,12 +289,15 @@ class Metrics(Struct):
         return {
             "turns": self.turns,
             "accuracy": self.accuracy.to_dict(),
+            **self.strata.to_dict(),
             "rated_share": self.rated.to_dict(),
             "asked_share": self.asked.to_dict(),
             "routers": {name: rate.to_dict() for name, rate in self.router_accuracy.items()},
             "per_route": {name: self._route_to_dict(name) for name in routes},
             "confusion": {label: dict(sorted(row.items())) for label, row in sorted(self.confusion.items())},
             "calibration": {
+                "rests_on": RATED_TURNS,
+                "n": self.accuracy.n,
                 "ece": self.ece,
                 "bins": [
                     {"confidence": total / rate.n, **rate.to_dict()} for total, rate in self.calibration_bins if rate.n
@@ -329,17 +341,27 @@ def metrics_of(turns: Iterable[Turn], fleet: Fleet) -> Metrics:
 
 
 def turns_since(store: Store, day: str) -> list[Turn]:
-    """Read the turns from a local day on, `YYYY-MM-DD`, oldest first. The time grows with their number only.
+    """Read the turns from a local day on, `YYYY-MM-DD`, in the order of their numbers. The time grows with their number only.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    found: list[Turn] = []
+    return [*newest_since(store, day)][::-1]
+
+
+def newest_since(store: Store, day: str) -> Iterator[Turn]:
+    """Read the turns from a local day on, newest number first.
+
+    Times need not grow with the numbers: while the clock of the computer stood wrong, turns got earlier times. So reading goes
+    on behind an earlier turn, and ends after a page of them. Raises StoreError.
+    """
+    earlier = 0
     for turn in newest_first(store):
-        if local_day(turn.at) < day:
-            break
-        found.append(turn)
-    return found[::-1]
+        if local_day(turn.at) >= day:
+            earlier = 0
+            yield turn
+        elif (earlier := earlier + 1) == _PAGE_TURNS:
+            return
 
 
 def newest_first(store: Store) -> Iterator[Turn]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
@@ -25,7 +26,7 @@ _GROUP_BUCKETS = 32
 """Buckets whose sum is kept; a change in one of them costs the sum of its group again. Chosen by hand, not measured."""
 _TOTAL = -1
 """Key of the sum of all groups."""
-_FORMAT = 2
+_FORMAT = 3
 """Raised when `Metrics` changes: a file of another format is counted anew."""
 FILE = "counted.msgpack"
 
@@ -34,7 +35,7 @@ class _CacheState(Struct):
     """The content of the file."""
 
     fingerprint: str
-    """Of the format, the fleet's route names and the store."""
+    """Of the format, the fleet's route names, the time zone and the store."""
     version: int
     """Version of the store's change log up to which everything is counted; -1 before the first count."""
     buckets: dict[int, dict[str, Metrics]]
@@ -121,6 +122,15 @@ class MetricsCache:
                     days.setdefault(day, Metrics()).merge(metrics)
         return dict(sorted(days.items()))
 
+    def turns_by_day(self) -> dict[str, int]:
+        """Return local day -> turns, oldest day first. Cheap: it merges no metrics."""
+        days: dict[str, int] = {}
+        with self._lock:
+            for bucket in self._state.buckets.values() if self._state else ():
+                for day, metrics in bucket.items():
+                    days[day] = days.get(day, 0) + metrics.turns
+        return dict(sorted(days.items()))
+
     def save(self) -> None:
         """Write the counts to the file, if they changed. Raises OSError."""
         if self._state is not None and self._state.version != self._saved_version:
@@ -143,8 +153,14 @@ class MetricsCache:
         return state
 
     def _fingerprint(self, store: Store) -> str:
-        counted_under = [_FORMAT, sorted(self._fleet.names.items()), store.made()]
+        counted_under = [_FORMAT, sorted(self._fleet.names.items()), _zone(), store.made()]
         return hashlib.blake2b(msgspec.json.encode(counted_under), digest_size=8).hexdigest()
+
+
+def _zone() -> list[float]:
+    """The hours from UTC in each month of a fixed year. Where they differ, turns fall on other local days."""
+    months = (datetime(2025, month, 1, 12, tzinfo=UTC).astimezone() for month in range(1, 13))
+    return [offset.total_seconds() / 3600 for month in months if (offset := month.utcoffset()) is not None]
 
 
 def _merged(buckets: Iterable[Mapping[str, Metrics]], first: str, last: str) -> Metrics:

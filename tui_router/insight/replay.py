@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from tui_router.core.conversation import with_histories
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Request, Turn
-from tui_router.routing.evaluation.parallel import MakeRouter, choices
-from tui_router.routing.labels import labelled_route
+from tui_router.core.verdicts import labelled_route
+from tui_router.routing.evaluation.parallel import MakeRouter, decide_parallel
 
 
 class Move(Struct, frozen=True):
@@ -86,7 +86,7 @@ def replay(turns: Iterable[Turn], make: MakeRouter, fleet: Fleet, *, workers: in
     moves: list[Move] = []
     for turn, after, confidence in _decided(with_histories(turns), make, workers):
         before = fleet.names.get(turn.decision.route, turn.decision.route)
-        route = labelled_route(turn, turn.verdict) if turn.verdict is not None else None
+        route = labelled_route(turn)
         label = fleet.names.get(route, route) if route is not None else None
         turns_n += 1
         labelled += label is not None
@@ -106,7 +106,7 @@ def _decided(turns: Iterator[Turn], make: MakeRouter, workers: int | None) -> It
             waiting.append(_without_texts(turn))
             yield turn.request
 
-    for route, confidence in choices(requests(), make, workers):
+    for route, confidence in decide_parallel(requests(), make, workers):
         yield waiting.popleft(), route, confidence
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct, to_builtins
@@ -12,15 +13,17 @@ from tui_router.core.clock import local_day, now
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import one_line, plural
 from tui_router.core.types import Observation, Turn
-from tui_router.insight.drift import Drift, find_drifts
-from tui_router.insight.findings import Finding, find_findings
-from tui_router.insight.metrics import Metrics, ModelUsage, Rate, metrics_of, newest_first
+from tui_router.insight.drift import Drift, find_drifts, first_monitored
+from tui_router.insight.estimate import MIN_AUDITS, StrataCounts, Stratum
+from tui_router.insight.findings import Finding, RouterFor, find_findings
+from tui_router.insight.metrics import Metrics, ModelUsage, Rate, metrics_of, newest_first, newest_since
 from tui_router.insight.metrics_cache import MetricsCache
 from tui_router.insight.observer import TAGS
+from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import Store
 
 MAX_TURNS = 4000
-"""Newest turns that are searched for findings and drift. Chosen by hand, not measured."""
+"""Newest turns that are searched for findings. Chosen by hand, not measured."""
 LABELS_PER_ROUTE = 20
 """Labelled requests that training needs of each route. Chosen by hand, not measured."""
 _MIN_RATED = 20
@@ -30,6 +33,13 @@ _EXAMPLES = 3
 _EXAMPLE_CHARS = 100
 _MAX_REMARKS = 8
 _REMARK_CHARS = 300
+_STRATUM_NAMES: dict[Stratum, str] = {
+    "unsure": "asked about, unsure",
+    "informative": "asked about, informative",
+    "audited": "drawn for a random check",
+    "unasked": "not asked about",
+    "pinned": "pinned to a route",
+}
 _NOT_MODELS = ("", "counts")
 """Values of `Observation.by` that name no model: the program itself, and what was found in the counts."""
 
@@ -47,6 +57,7 @@ class Report(Struct, frozen=True):
     """Of as many days before the period."""
     findings: tuple[Finding, ...]
     drift: tuple[Drift, ...]
+    """Those that held in the period, wherever they began."""
     remarks: tuple[Observation, ...]
     """The observer's, oldest first."""
     texts: dict[str, str]
@@ -61,7 +72,11 @@ class Report(Struct, frozen=True):
             "period": {"first": self.first, "last": self.last},
             "made": self.made_at,
             **self.metrics.to_dict([route.name for route in self.fleet.routes]),
-            "before": {"turns": self.before.turns, "accuracy": self.before.accuracy.to_dict()},
+            "before": {
+                "turns": self.before.turns,
+                "accuracy": self.before.accuracy.to_dict(),
+                "estimate": self.before.strata.estimate().to_dict(),
+            },
             "findings": [to_builtins(one) for one in self.findings],
             "drift": [to_builtins(one) for one in self.drift],
             "observer": {
@@ -94,7 +109,9 @@ def make_report(
     today: str = "",
     *,
     counts: MetricsCache | None = None,
+    history: Sequence[Turn] | None = None,
     observations: Iterable[Observation] = (),
+    router_for: RouterFor = RulesRouter,
 ) -> Report:
     """Make the report of the last `days` local days.
 
@@ -106,24 +123,32 @@ def make_report(
         days: Length of the period, `today` included.
         today: Local day, `YYYY-MM-DD`; by default the present one.
         counts: Metrics of the whole store, up to date; by default the turns are counted here.
+        history: The turns in which drift is looked for (`read_history`), whatever the period is; by default `turns`.
         observations: Events, of which the observer's remarks are taken.
+        router_for: Makes the router that is acted on under a fleet, to replay the proposals.
     """
     before_first, first, last = period(days, today)
     inside = [t for t in turns if first <= local_day(t.at) <= last]
     past = [t for t in turns if before_first <= local_day(t.at) < first]
-    findings = tuple(find_findings(inside, fleet, threshold))
-    drifts = find_drifts([*past, *inside], fleet, threshold)
-    drift = tuple(one for one in drifts if first <= local_day(one.at) <= last)
+    findings = tuple(find_findings(inside, fleet, threshold, router_for=router_for))
+    drifts = find_drifts([*past, *inside] if history is None else history, fleet, threshold)
+    drift = tuple(one for one in drifts if _held_in(one, first, last))
     remarks = tuple(sorted(_by_observer(observations, first, last), key=lambda one: one.at))
     examples = [*(one.turns for one in findings), *(one.turns for one in drift), *(one.turns for one in remarks)]
     quoted = {turn for some in examples for turn in some[:_EXAMPLES]}
-    texts = {t.id: one_line(t.request.text, _EXAMPLE_CHARS) for t in inside if t.id in quoted}
+    known = {turn.id: turn for turn in (*(history or ()), *past, *inside) if turn.id in quoted}
+    texts = {turn.id: one_line(turn.request.text, _EXAMPLE_CHARS) for turn in known.values()}
     if counts is None:
         metrics, before = metrics_of(inside, fleet), metrics_of(past, fleet)
     else:
         last_before = (date.fromisoformat(first) - timedelta(days=1)).isoformat()
         metrics, before = counts.total(first, last), counts.total(before_first, last_before)
     return Report(first, last, fleet, metrics, before, findings, drift, remarks, texts, now())
+
+
+def _held_in(drift: Drift, first: str, last: str) -> bool:
+    """Whether a drift held on a day from `first` to `last`."""
+    return local_day(drift.at) <= last and (not drift.ended or first <= local_day(drift.ended))
 
 
 def _by_observer(observations: Iterable[Observation], first: str, last: str) -> Iterator[Observation]:
@@ -139,14 +164,18 @@ def read_turns(store: Store, days: int, today: str = "") -> list[Turn]:
     These are the newest `MAX_TURNS` of the period and the one before it. Raises StoreError.
     """
     before_first, _, last = period(days, today)
-    found: list[Turn] = []
-    for turn in newest_first(store):
-        day = local_day(turn.at)
-        if day < before_first or len(found) == MAX_TURNS:
-            break
-        if day <= last:
-            found.append(turn)
-    return found[::-1]
+    inside = (turn for turn in newest_since(store, before_first) if local_day(turn.at) <= last)
+    return [*islice(inside, MAX_TURNS)][::-1]
+
+
+def read_history(store: Store, days: int, today: str = "") -> list[Turn]:
+    """Read the turns in which a report of these days looks for drift, oldest first: 1,000 to 2,000 before its last one.
+
+    The tests are sequential: a short period tells nothing by itself, and what began before it may still hold. Raises StoreError.
+    """
+    _, _, last = period(days, today)
+    newest = next((turn.number for turn in newest_first(store) if local_day(turn.at) <= last), 0)
+    return store.between(first_monitored(newest), newest)
 
 
 # -- Markdown --------------------------------------------------------------------------------------------------------
@@ -154,7 +183,8 @@ def to_markdown(report: Report) -> str:
     """Return the report as Markdown, for people."""
     m = report.metrics
     title = report.last if report.first == report.last else f"{report.first} to {report.last}"
-    lines = [f"# Router report, {title}", "", *_summary(report), "", "## By route", ""]
+    lines = [f"# Router report, {title}", "", *_summary(report), ""]
+    lines += ["## By route", "", "Precision and recall are counted on rated turns only.", ""]
     lines += ["| route | turns | precision | recall | labelled |", "| --- | --- | --- | --- | --- |"]
     labelled = report.labelled()
     for name, known in labelled.items():
@@ -164,6 +194,7 @@ def to_markdown(report: Report) -> str:
     if len(m.router_accuracy) > 1:
         lines += ["", "## Routers", "", "Counted on rated turns only.", ""]
         lines += [f"- {name}: {format_rate(rate)}" for name, rate in m.router_accuracy.items()]
+    lines += ["", "## Strata", "", *_strata_lines(m.strata)]
     lines += ["", "## Findings", "", *(_finding_lines(report) or ["No significant findings."])]
     lines += ["", "## Drift", "", *(_drift_lines(report) or ["No drift found in requests, models or outcomes."])]
     if report.remarks:
@@ -186,21 +217,46 @@ def format_rate(rate: Rate) -> str:
     return f"{rate.value:.0%} [{low * 100:.0f}-{high * 100:.0f}] n={rate.n:,}"
 
 
+def format_estimate(strata: StrataCounts) -> str:
+    """Format the estimate over all turns as `88% [80-93] n=84`, or say how many random checks it needs."""
+    found = strata.estimate()
+    if found.value is None:
+        return f"no estimate below {MIN_AUDITS} answered random checks ({strata.audits_answered} so far)"
+    low, high = found.ci95
+    return f"{found.value:.0%} [{low * 100:.0f}-{high * 100:.0f}] n={found.n:,}"
+
+
 def _summary(report: Report) -> list[str]:
     m, before = report.metrics, report.before
-    lines = [f"{plural(m.turns, 'turn')}, {m.rated.hits:,} rated. Right route: {format_rate(m.accuracy)}."]
+    lines = [
+        f"{plural(m.turns, 'turn')}, {m.rated.hits:,} rated. Right route, of all turns: {format_estimate(m.strata)}; "
+        f"of rated turns: {format_rate(m.accuracy)}."
+    ]
     if before.turns:
-        lines.append(f"The period before: {plural(before.turns, 'turn')}, right route {format_rate(before.accuracy)}.")
+        lines.append(
+            f"The period before: {plural(before.turns, 'turn')}, right route, of all turns: {format_estimate(before.strata)}; "
+            f"of rated turns: {format_rate(before.accuracy)}."
+        )
+    if m.strata.audits_drawn:
+        lines.append(f"Random checks: {m.strata.audits_drawn:,} drawn, {m.strata.audits_answered:,} answered.")
     if m.only_bad_rated:
         lines.append(
             "Few turns are rated, and most of those wrong. If only bad turns are rated, the accuracy says little."
         )
     if m.ece is not None:
-        lines.append(f"Confidence and accuracy differ by {m.ece * 100:.0f} points on average (ECE).")
+        lines.append(f"Confidence and accuracy of rated turns differ by {m.ece * 100:.0f} points on average (ECE).")
     lines.append(
         f"Asked you first: {format_rate(m.asked)}. Served by a fallback: {format_rate(m.fallbacks)}. "
         f"No answer: {format_rate(m.failed)}."
     )
+    return lines
+
+
+def _strata_lines(strata: StrataCounts) -> list[str]:
+    lines = ["| turns that were | turns | graded | right of these |", "| --- | --- | --- | --- |"]
+    for row in strata.rows():
+        value = "no data" if row.value is None else f"{row.value:.0%}"
+        lines.append(f"| {_STRATUM_NAMES[row.name]} | {row.turns:,} | {row.graded:,} | {value} |")
     return lines
 
 
@@ -220,7 +276,12 @@ def _finding_lines(report: Report) -> list[str]:
 
 
 def _drift_lines(report: Report) -> list[str]:
-    return [line for one in report.drift for line in (f"- {one.text}", *_quotes(report, one.turns))]
+    return [line for one in report.drift for line in (_drift_line(one, report.first), *_quotes(report, one.turns))]
+
+
+def _drift_line(drift: Drift, first: str) -> str:
+    day, until = local_day(drift.at), f", until {local_day(drift.ended)}" if drift.ended else ", still so"
+    return f"- {drift.text}" + (f" (since {day}{until})" if day < first or drift.ended else "")
 
 
 def _quotes(report: Report, turns: Sequence[str]) -> list[str]:

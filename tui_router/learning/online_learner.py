@@ -1,9 +1,9 @@
-"""What the program has learned from its store: the race of routers, kept on the disk between two starts.
+"""The routers as the verdicts of a store have made them, saved on the disk between two starts.
 
-The store is the truth; what lies here can be made from it again. So nothing is written before a verdict counts: a start
-reads what was kept, compares it with the verdicts in the store (another process may have written some), and learns the
-difference. Every method may take its time with the disk, so they belong into a worker thread; `apply_verdict` and `learn` work on
-what is at hand and take milliseconds.
+The store is the truth; what is saved here can be made from it again. So nothing is written before a verdict counts: a start
+reads what was saved, compares it with the verdicts in the store (another process may have written some), and learns the
+difference. Methods that take a store, and those that read or write files, wait for the disk: call them in a worker thread.
+`apply_verdict` and `learn` work in memory and take milliseconds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tui_router.routing.ensemble.grading import grade
 from tui_router.routing.labels import Label, label_of
 from tui_router.routing.learned import seeds
 from tui_router.routing.learned.embedding_head import EmbeddingHead, fit_head, load_head, pack_head
-from tui_router.routing.learned.knn_memory import MOST_LESSONS, StoredLabel
+from tui_router.routing.learned.knn_memory import MAX_LABELS, StoredLabel
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.routing.learned.personal_model import PersonalModel, pack_personal_model, unpack_personal_model
 from tui_router.routing.learned.shipped_model import UNREADABLE, shipped
@@ -42,19 +42,24 @@ from tui_router.routing.router import Router
 from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import STORE_FILE, Store
 
-FORMAT = 1
+FORMAT = 2
+"""Version of the file of labels. One of another version is made again from the store's verdicts."""
 SAVE_EVERY = 25
-"""Verdicts after which the lessons are written; at the end of the program they are too."""
+"""Verdicts after which the labels are written; at the end of the program they are too."""
 REFIT_EVERY = 25
-"""New labels after which the model of one's own verdicts is fitted again; later, a tenth more."""
+"""New labels after which the personal model is fitted again; later, a tenth more."""
 AT_ONCE = 50
 """Verdicts that a start learns before anything else; more than that are learned bit by bit."""
-_FEW = 5
+_BACKLOG_CHUNK = 5
+"""Verdicts of a backlog that are learned together, about 3 ms."""
 _TURNS_BEFORE = 6
-"""Turns of a conversation that come with a lesson: more than any router looks at."""
-NEWEST = 4000
-"""Verdicts that the race remembers."""
-LESSONS_FILE, OWN_FILE, HEAD_FILE = "lessons.npz", "own.npz", "head.npz"
+"""Turns of a conversation that come with a label: more than any router looks at."""
+MAX_GRADES = 4000
+"""Newest verdicts that the ensemble is graded by."""
+_RECENT_TURNS = 500
+"""Newest turns among which the day's questions are counted at a start."""
+LABELS_FILE, PERSONAL_FILE, HEAD_FILE = "lessons.npz", "own.npz", "head.npz"
+"""The files in the folder `learned`; their names are those of earlier versions."""
 
 
 class MovedRequest(Struct, frozen=True):
@@ -67,55 +72,58 @@ class MovedRequest(Struct, frozen=True):
 
 
 class CorrectionEffect(Struct, frozen=True):
-    """What a verdict did to the routing."""
+    """What a correction changed in the routing: decided before and after it."""
 
     turn: str
     before: str
     after: str
-    """The route of this request now."""
+    """Where this request goes now."""
     confidence: float
     moved: tuple[MovedRequest, ...]
-    """The likest earlier requests that go elsewhere now, the likest first."""
+    """The similar earlier requests that go elsewhere now, the most similar first."""
     alike: int
-    """How many earlier requests like it were looked at."""
+    """How many similar earlier requests were decided again."""
     controls: int
-    """How many that have nothing to do with it were looked at."""
+    """How many unrelated ones were decided again."""
     controls_moved: int
+    """How many of these go elsewhere now."""
 
 
 class OnlineLearner:
-    """The routers, and everything that they were taught.
+    """The routers, and everything that they have learned.
 
     Args:
         fleet: Routes of today.
         folder: The data folder; files lie in its folder `learned`.
-        settings: Who leads, and how often to ask.
+        settings: Which router is the champion, and how often to ask.
     """
 
     def __init__(self, fleet: Fleet, folder: Path, settings: Settings) -> None:
         self.fleet, self.folder = fleet, folder / "learned"
         self.rules = RulesRouter(fleet)
         self.trouble = ""
-        """Why something that was kept could not be read, in a sentence; empty when all is well."""
-        self.learned = LearnedRouter(fleet, self.rules, personal=self._read_own())
+        """Why a saved file could not be read, in a sentence; empty when all is well."""
+        self.learned = LearnedRouter(fleet, self.rules, personal=self._read_personal_model())
         self.learned.use_head(self._read_head())
         self.ensemble = RouterEnsemble(
             [self.learned, self.rules], shipped().accuracy, settings.router, ["llm"] if settings.llm_router else []
         )
-        self.asked = QueryBudget(settings.asks_a_day)
+        self.query_budget = QueryBudget(
+            max(0, settings.asks_a_day - 1)
+        )  # one of the day's questions is the random audit
         self._fit_from = REFIT_EVERY
-        """Labels from which on the person's own model is fitted again."""
-        self._since_fit = 0
-        """Labels since then."""
-        self._known: dict[int, str] = {}
-        """Turn -> time of the verdict that was learned from it."""
+        """Labels from which on the personal model is fitted again."""
+        self._labels_since_fit = 0
+        self._learned_at: dict[int, str] = {}
+        """Turn number -> time of the verdict that was learned from it."""
         self._unsaved = 0
-        self.behind: deque[tuple[int, str]] = deque()
-        """Verdicts that a start found and left for later: a store that was never learned from may hold thousands."""
+        """Verdicts that were learned since the labels were written."""
+        self.backlog: deque[tuple[int, str]] = deque()
+        """(turn number, time) of verdicts that a start left for later: a store that was never learned from may hold thousands."""
 
     # -- the disk ------------------------------------------------------------------------------------------------
-    def _read_own(self) -> PersonalModel | None:
-        path = self.folder / OWN_FILE
+    def _read_personal_model(self) -> PersonalModel | None:
+        path = self.folder / PERSONAL_FILE
         try:
             with np.load(path, allow_pickle=False) as file:
                 if str(file["made_from"]) == shipped().made_from:
@@ -131,198 +139,212 @@ class OnlineLearner:
         return head if head is not None and head.made_from == shipped().made_from else None
 
     def fit_head(self, encoder: str, vectors: Sequence[NDArray[np.float32]]) -> EmbeddingHead:
-        """A head for an encoder, fitted to its vectors of `head_texts`, piece by piece, and kept.
+        """Fit a head for an encoder, and save it. Takes a second or two. Raises OSError.
 
-        Takes a second or two. Raises OSError.
+        Args:
+            encoder: Name of the embedding model, as its server calls it.
+            vectors: Of `head_texts`, in batches. Shape of each: (texts, dimensions of the encoder).
         """
         names = [seed.route for seed in _plain_seeds()]
         head = fit_head(encoder, shipped().made_from, np.concatenate(vectors), names, sorted(set(names)))
         write(self.folder / HEAD_FILE, pack_head(head))
         return head
 
-    def _load_lessons(self) -> None:
-        path = self.folder / LESSONS_FILE
+    def _load_labels(self) -> None:
+        """Put the saved labels into memory, and note which verdicts they are from."""
+        path = self.folder / LABELS_FILE
         try:
             with np.load(path, allow_pickle=False) as file:
                 if int(file["format"]) != FORMAT or str(file["made_from"]) != shipped().made_from:
                     return
                 known = msgspec.json.decode(file["known"].tobytes(), type=dict[int, str])
-                kept = msgspec.json.decode(file["kept"].tobytes(), type=list[tuple[int, str, str, float, str]])
-                sketches = file["sketches"].astype(np.float32)
-                if sketches.shape != (len(kept), self.learned.projection.dimensions):
-                    raise ValueError("its parts do not fit together")
+                labels = msgspec.json.decode(file["kept"].tobytes(), type=list[tuple[int, str, str, float, str]])
+                embeddings = file["sketches"].astype(np.float32)
+                if embeddings.shape != (len(labels), self.learned.projection.dimensions):
+                    raise ValueError("labels and embeddings do not fit together")
         except FileNotFoundError:
             return
         except (*UNREADABLE, msgspec.MsgspecError) as error:
             self.trouble = f"{path} cannot be read ({type(error).__name__}); the verdicts are learned again"
             return
-        for row, embedding in zip(kept, sketches, strict=True):
-            one = StoredLabel(*row)
-            route = self.fleet.names.get(one.route)
-            if route is not None:  # a route that was removed comes back with its lessons when it comes back
-                self.learned.restore(one._replace(route=route), embedding)
-        self._known = known
+        for row, embedding in zip(labels, embeddings, strict=True):
+            label = StoredLabel(*row)
+            route = self.fleet.names.get(label.route)
+            if route is not None:
+                self.learned.restore(label._replace(route=route), embedding)
+        self._learned_at = known
 
     def save(self) -> None:
-        """Write the lessons. Raises OSError."""
-        kept = self.learned.memory.user_items()
+        """Write the labels. Raises OSError."""
+        items = self.learned.memory.user_items()
+        embeddings = np.array([embedding for _, embedding in items], np.float16)
         arrays: dict[str, Any] = {
-            "format": FORMAT, "made_from": np.array(shipped().made_from),
-            "known": np.frombuffer(msgspec.json.encode(self._known), np.uint8),
-            "kept": np.frombuffer(msgspec.json.encode([tuple(one) for one, _ in kept]), np.uint8),
-            "sketches": np.array([embedding for _, embedding in kept], np.float16).reshape(len(kept), self.learned.projection.dimensions),
-        }  # fmt: skip
-        write(self.folder / LESSONS_FILE, arrays)
+            "format": FORMAT,
+            "made_from": np.array(shipped().made_from),
+            "known": np.frombuffer(msgspec.json.encode(self._learned_at), np.uint8),
+            "kept": np.frombuffer(msgspec.json.encode([tuple(label) for label, _ in items]), np.uint8),
+            "sketches": embeddings.reshape(len(items), self.learned.projection.dimensions),
+        }
+        write(self.folder / LABELS_FILE, arrays)
         self._unsaved = 0
 
     # -- learning ------------------------------------------------------------------------------------------------
     def catch_up(self, store: Store) -> None:
-        """At a start: read what was kept, and learn what the store knows besides. Waits for the disk."""
-        self._load_lessons()
-        times = store.verdict_times(NEWEST)
+        """At a start: read what was saved, and learn what else the store knows. Waits for the disk."""
+        self._load_labels()
+        times = store.verdict_times(MAX_GRADES)
         self.ensemble.restore_promotions(store.promotions())
-        for key in [key for key in self._known if key not in times]:
+        for key in [key for key in self._learned_at if key not in times]:
             self.learned.forget(key)
-            del self._known[key]
-        found = ((key, store.find(str(key))) for key in times)  # one after the other: all at once would fill the memory
+            del self._learned_at[key]
+        found = ((key, store.find(str(key))) for key in times)  # lazily: all turns at once would fill the memory
         self.ensemble.grade({key: grade(turn, self.fleet) for key, turn in found if turn is not None})
-        new = [key for key in list(times)[-MOST_LESSONS:] if self._known.get(key) != times[key]]
-        self.behind = deque((key, times[key]) for key in new)
+        new = [key for key in list(times)[-MAX_LABELS:] if self._learned_at.get(key) != times[key]]
+        self.backlog = deque((key, times[key]) for key in new)
         if len(new) <= AT_ONCE:
-            while part := self.next_behind(store):
+            while part := self.next_of_backlog(store):
                 for turn, at in part:
                     self.learn(turn, at)
         self._fit_from = self._next_fit()
-        for turn in reversed(store.recent(_ASKED_IN)):
+        for turn in reversed(store.recent(_RECENT_TURNS)):
             if turn.asked == "worth":
-                self.asked.note(local_day(turn.at), self.embedding(turn.request))
+                self.query_budget.record(local_day(turn.at), self.embedding(turn.request))
 
-    def next_behind(self, store: Store) -> list[tuple[Turn, str]]:
-        """The next few verdicts that a start left for later, with what `learn` needs. Waits for the disk."""
+    def next_of_backlog(self, store: Store) -> list[tuple[Turn, str]]:
+        """Return the next few verdicts of the backlog as `learn` takes them. Waits for the disk."""
         found: list[tuple[Turn, str]] = []
-        while self.behind and len(found) < _FEW:
-            number, at = self.behind.popleft()
+        while self.backlog and len(found) < _BACKLOG_CHUNK:
+            number, at = self.backlog.popleft()
             turn = store.find(str(number))
-            if turn is not None and self._known.get(number) != at:
+            if turn is not None and self._learned_at.get(number) != at:
                 found.append((with_history(turn, store), at))
         return found
 
-    def unknown(self, store: Store, number: int) -> tuple[Turn, str] | None:
-        """A turn whose verdict another process gave or changed, with what `apply_verdict` needs. Waits for the disk."""
+    def unlearned_verdict(self, store: Store, number: int) -> tuple[Turn, str] | None:
+        """Return a turn whose verdict another process gave or changed, as `apply_verdict` takes it; None when there is nothing new.
+
+        Waits for the disk.
+        """
         turn, at = store.find(str(number)), store.verdict_time(number)
-        if turn is None or self._known.get(number, "") == at:
+        if turn is None or self._learned_at.get(number, "") == at:
             return None
         return with_history(turn, store), at
 
     def load_for_turn(self, store: Store, turn: Turn) -> tuple[Turn, str, list[Turn]]:
-        """What `apply_verdict` and `correction_probe` need: the turn in its conversation, its verdict's time, the turns of late."""
-        return with_history(turn, store), store.verdict_time(turn.number), store.recent(LOOKED_AT)
+        """Return what `apply_verdict` and the correction probe need. Waits for the disk.
+
+        Returns:
+            The turn with its conversation, its verdict's time, the newest `PROBED_TURNS` turns.
+        """
+        return with_history(turn, store), store.verdict_time(turn.number), store.recent(PROBED_TURNS)
 
     def apply_verdict(self, turn: Turn, at: str) -> ChampionChange | None:
-        """Take in a new, changed or withdrawn verdict; the turn's request carries its conversation.
+        """Learn a new, changed or withdrawn verdict and grade the routers by it; returns the change of the champion, if any.
 
-        Returns the change of the leader that it decides. Takes milliseconds, whatever was learned before.
+        Takes milliseconds, however many were learned before.
+
+        Args:
+            turn: Its request has its conversation.
+            at: Time of the verdict.
         """
         self.learn(turn, at)
         return self.ensemble.grade({turn.number: grade(turn, self.fleet)})
 
     def learn(self, turn: Turn, at: str) -> None:
-        """Take in what a verdict teaches, without counting it in the race."""
-        taught = label_of(turn, self.fleet)
-        if taught is None:
+        """Learn what a verdict teaches, without grading the routers by it. Arguments as above."""
+        label = label_of(turn, self.fleet)
+        if label is None:
             self.learned.forget(turn.number)
         else:
-            self.learned.learn(taught)
-            self._since_fit += not taught.against
+            self.learned.learn(label)
+            self._labels_since_fit += not label.negative
         if turn.verdict is None:
-            self._known.pop(turn.number, None)
+            self._learned_at.pop(turn.number, None)
         else:
-            self._known[turn.number] = at
+            self._learned_at[turn.number] = at
         self._unsaved += 1
 
     def describe_change(self, change: ChampionChange) -> str:
-        """A change of the leader in a sentence."""
+        """Return a change of the champion in a sentence."""
         return (
-            f"{change.new} leads now: of {change.compared} rated turns it alone was right on {change.won}, "
+            f"{change.new} is the champion now: of {change.compared} rated turns it alone was right on {change.won}, "
             f"{change.old} alone on {change.lost}"
         )
 
     def embedding(self, request: Request) -> NDArray[np.float32]:
-        """A request, as it is compared with others."""
+        """Return the embedding of a request, by which it is compared with others. Shape (dimensions,)."""
         return self.learned.text_stage.read(request).embedding
 
     def is_worth_asking(self, request: Request, decided: EnsembleDecision) -> bool:
         """Whether to ask although the decision is sure enough; counts as asked when it is."""
         today = local_day(now())
         labels = Counter(one.label for one in self.ensemble.grades if one.label)
-        if not is_informative(decided.decision, decided.shadows, labels) or not self.asked.may(
+        if not is_informative(decided.decision, decided.shadows, labels) or not self.query_budget.allows(
             today, self.embedding(request)
         ):
             return False
-        self.asked.note(today, self.embedding(request))
+        self.query_budget.record(today, self.embedding(request))
         return True
 
     @property
     def save_is_due(self) -> bool:
-        """Whether enough was learned to write it down."""
+        """Whether enough was learned since the last `save`."""
         return self._unsaved >= SAVE_EVERY
 
     @property
     def unsaved(self) -> bool:
-        """Whether something was learned that is not written down."""
+        """Whether anything was learned since the last `save`."""
         return self._unsaved > 0
 
-    # -- a model of one's own verdicts -----------------------------------------------------------------------------
+    # -- the personal model ------------------------------------------------------------------------------------------
     def refit_is_due(self) -> bool:
-        """Whether there are enough new labels for a new fit of the person's own model."""
+        """Whether there are enough new labels for a new fit of the personal model."""
         labels = self._label_count()
-        return labels >= self._fit_from or self._since_fit >= max(2 * REFIT_EVERY, labels // 10)
+        return labels >= self._fit_from or self._labels_since_fit >= max(2 * REFIT_EVERY, labels // 10)
 
     def _label_count(self) -> int:
-        return sum(one.strength >= 0 for one, _ in self.learned.memory.user_items())
+        return sum(not one.negative for one, _ in self.learned.memory.user_items())
 
     def _next_fit(self) -> int:
         labels = self.learned.personal.labels if self.learned.personal is not None else 0
         return labels + max(REFIT_EVERY, labels // 10)
 
-    def tried_to_fit(self) -> None:
-        """A fit begins: the next is due when there are enough labels more."""
-        labels, self._since_fit = self._label_count(), 0
+    def fit_begun(self) -> None:
+        """Note that a fit begins: the next is due when there are enough more labels."""
+        labels, self._labels_since_fit = self._label_count(), 0
         self._fit_from = labels + max(REFIT_EVERY, labels // 10)
 
-    def lessons(self, store: Store) -> list[Label]:
-        """Every lesson of the newest verdicts, for a fit. Waits for the disk."""
+    def labels(self, store: Store) -> list[Label]:
+        """Return the labels of the newest verdicts, for a fit. Waits for the disk."""
         found = []
-        for key in store.verdict_times(MOST_LESSONS):
+        for key in store.verdict_times(MAX_LABELS):
             turn = store.find(str(key))
-            if turn is not None and (taught := label_of(with_history(turn, store), self.fleet)) is not None:
-                found.append(taught)
+            if turn is not None and (label := label_of(with_history(turn, store), self.fleet)) is not None:
+                found.append(label)
         return found
 
-    def load_own(self) -> LearnedRouter | None:
-        """A learned router with the fitted model that lies on the disk, and nothing else in it yet."""
-        own = self._read_own()
-        return (
-            None
-            if own is None
-            else LearnedRouter(self.fleet, self.rules, personal=own, text=self.learned.text_stage.text)
-        )
+    def load_refitted(self) -> LearnedRouter | None:
+        """Return a learned router with the personal model that was saved, and no labels in memory; None without one."""
+        personal = self._read_personal_model()
+        if personal is None:
+            return None
+        return LearnedRouter(self.fleet, self.rules, personal=personal, text_model=self.learned.text_stage.text_model)
 
-    def use(self, fresh: LearnedRouter) -> None:
-        """Let a router take the place of the learned one, with all that was learned so far."""
-        fresh.use_head(self.learned.text_stage.head)
-        for one, embedding in self.learned.memory.user_items():
-            fresh.restore(one, embedding)
-        self.learned = fresh
-        self.ensemble.replace(fresh)
+    def replace_learned(self, router: LearnedRouter) -> None:
+        """Put a router in the place of the learned one; it takes over the embedding head and the labels in memory."""
+        router.use_head(self.learned.text_stage.head)
+        for label, embedding in self.learned.memory.user_items():
+            router.restore(label, embedding)
+        self.learned = router
+        self.ensemble.replace(router)
 
     def correction_probe(self, turn: Turn) -> CorrectionProbe:
-        """Who can tell what the verdict of this turn will change; call them before it is learned."""
+        """Return a probe of what the verdict of this turn will change. Make it before the verdict is learned."""
         return CorrectionProbe(self, turn)
 
 
 def head_texts() -> list[str]:
-    """The texts whose vectors a head is fitted to."""
+    """Return the texts whose vectors an embedding head is fitted to."""
     return [seed.request.text for seed in _plain_seeds()]
 
 
@@ -331,19 +353,24 @@ def _plain_seeds() -> list[seeds.Seed]:
 
 
 def as_taught(config: Config, folder: Path, name: str = "") -> Router:
-    """A router as the data folder's verdicts have made it, or the leader of those that decide at once. Raises StoreError.
+    """Return a router as the data folder's verdicts have made it. Raises StoreError.
 
     For the processes of a replay: whoever starts them has checked the store.
+
+    Args:
+        config: Its fleet and settings.
+        folder: The data folder.
+        name: Of the router; by default the best one that needs no server.
     """
     learner = taught_by(config, folder, check=False)
     return EnsembleMember(learner.ensemble, name or learner.ensemble.best_immediate)
 
 
 def taught_by(config: Config, folder: Path, *, check: bool = True) -> OnlineLearner:
-    """The race as the data folder's verdicts have made it; nothing is written. Raises StoreError.
+    """Return the routers as the data folder's verdicts have made them; nothing is written. Raises StoreError.
 
     Args:
-        config: Its fleet and who leads.
+        config: Its fleet and settings.
         folder: The data folder.
         check: As for `Store`.
     """
@@ -352,7 +379,7 @@ def taught_by(config: Config, folder: Path, *, check: bool = True) -> OnlineLear
         store = Store(folder, check=check)
         try:
             learner.catch_up(store)
-            while part := learner.next_behind(store):
+            while part := learner.next_of_backlog(store):
                 for turn, at in part:
                     learner.learn(turn, at)
         finally:
@@ -361,20 +388,20 @@ def taught_by(config: Config, folder: Path, *, check: bool = True) -> OnlineLear
 
 
 def with_history(turn: Turn, store: Store) -> Turn:
-    """The turn with the conversation before it in its request."""
+    """Return the turn with the conversation before it in its request."""
     if turn.request.history or not turn.session:
         return turn
     history = messages_of(store.conversation(turn.session, _TURNS_BEFORE, before=turn.number))
     return replace(turn, request=replace(turn.request, history=history)) if history else turn
 
 
-def save_own(own: PersonalModel, folder: Path) -> None:
-    """Write a fitted model into the folder of what was learned. Raises OSError."""
-    write(folder / OWN_FILE, {"made_from": np.array(shipped().made_from), **pack_personal_model(own)})
+def save_personal_model(model: PersonalModel, folder: Path) -> None:
+    """Write a personal model into the folder `learned`. Raises OSError."""
+    write(folder / PERSONAL_FILE, {"made_from": np.array(shipped().made_from), **pack_personal_model(model)})
 
 
 def write(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays so that a crash leaves the old file or the new one. Raises OSError."""
+    """Write arrays so that a crash leaves either the old file or the new one. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
     try:
@@ -389,48 +416,61 @@ def write(path: Path, arrays: Mapping[str, Any]) -> None:
         raise
 
 
-# -- did it take? --------------------------------------------------------------------------------------------------
-_ASKED_IN = 500
-"""Turns of late among which the day's questions are counted at a start."""
-LOOKED_AT, ALIKE_AT_MOST, CONTROLS = 200, 20, 30
-_ALIKE, _APART = 0.35, 0.20
+# -- what a correction changes -------------------------------------------------------------------------------------
+PROBED_TURNS, MAX_SIMILAR, MAX_CONTROLS = 200, 20, 30
+"""Newest turns among which a correction is probed; how many similar and how many unrelated requests are decided again."""
+_SIMILAR, _UNRELATED = 0.35, 0.20
+"""Cosine above which an earlier request is similar to the corrected one, and below which it is unrelated."""
 
 
 class CorrectionProbe:
-    """Earlier requests, decided before a verdict and again after it: those like its request, and some that are not."""
+    """Decides earlier requests before a correction and after it: similar ones, which may move, and unrelated ones, the controls.
+
+    Args:
+        learner: Has not learned the verdict yet.
+        turn: Its request has its conversation.
+    """
 
     def __init__(self, learner: OnlineLearner, turn: Turn) -> None:
-        self._learning, self._turn = learner, turn
-        self._sketch = learner.embedding(turn.request)
-        self._alike: list[tuple[float, Turn, str]] = []
+        self._learner, self._turn = learner, turn
+        self._embedding = learner.embedding(turn.request)
+        self._similar: list[tuple[float, Turn, str]] = []
+        """(similarity, turn, route before)."""
         self._controls: list[tuple[Turn, str]] = []
-        self._seen = {turn.request.text}
+        """(turn, route before)."""
+        self._texts = {turn.request.text}
         self._before = self._route(turn.request)
 
-    def call(self, other: Turn) -> None:
-        """Decide an earlier request, if it can tell something."""
-        if other.number == self._turn.number or other.request.text in self._seen:
+    def add(self, other: Turn) -> None:
+        """Decide an earlier request, if it is similar or unrelated and its text is new."""
+        if other.number == self._turn.number or other.request.text in self._texts:
             return
-        self._seen.add(other.request.text)
-        likeness = float(self._learning.embedding(other.request) @ self._sketch)
-        if likeness > _ALIKE:
-            self._alike.append((likeness, other, self._route(other.request)))
-        elif likeness < _APART and len(self._controls) < CONTROLS:
+        self._texts.add(other.request.text)
+        similarity = float(self._learner.embedding(other.request) @ self._embedding)
+        if similarity > _SIMILAR:
+            self._similar.append((similarity, other, self._route(other.request)))
+        elif similarity < _UNRELATED and len(self._controls) < MAX_CONTROLS:
             self._controls.append((other, self._route(other.request)))
 
     def _route(self, request: Request) -> str:
-        return self._learning.learned.decide(request).route
+        return self._learner.learned.decide(request).route
 
-    def effect(self) -> CorrectionEffect:
-        """What has changed since they were called."""
-        now = self._learning.learned.decide(self._turn.request)
-        alike = sorted(self._alike, key=lambda one: -one[0])[:ALIKE_AT_MOST]
+    def result(self) -> CorrectionEffect:
+        """Decide the same requests again, after the verdict was learned, and return what changed."""
+        now = self._learner.learned.decide(self._turn.request)
+        similar = sorted(self._similar, key=lambda one: -one[0])[:MAX_SIMILAR]
         moved = tuple(
             MovedRequest(other.id, other.request.text, before, after)
-            for _, other, before in alike
+            for _, other, before in similar
             if (after := self._route(other.request)) != before
         )
-        strayed = sum(self._route(other.request) != before for other, before in self._controls)
         return CorrectionEffect(
-            self._turn.id, self._before, now.route, now.confidence, moved, len(alike), len(self._controls), strayed
+            turn=self._turn.id,
+            before=self._before,
+            after=now.route,
+            confidence=now.confidence,
+            moved=moved,
+            alike=len(similar),
+            controls=len(self._controls),
+            controls_moved=sum(self._route(other.request) != before for other, before in self._controls),
         )

@@ -1,4 +1,4 @@
-"""What every router is, and the arithmetic that they share."""
+"""The protocol of every router, and the ranking of routes that they share."""
 
 from __future__ import annotations
 
@@ -19,33 +19,34 @@ class Router(Protocol):
 
     @property
     def version(self) -> str:
-        """What it was made from, as a few hex digits."""
+        """A hash of what it was made from, a few hex digits."""
         ...
 
     def decide(self, request: Request) -> Decision:
-        """One decision; never raises for any text."""
+        """Decide one request. Never raises for any text."""
         ...
 
     def decide_many(self, requests: Iterable[Request]) -> Iterable[Decision]:
-        """Decisions in the order of the requests."""
+        """Decide requests in their order."""
         ...
 
     def rankings(self, requests: Iterable[Request]) -> Iterable[Ranking]:
-        """The ranking of each decision, in the order of the requests: faster than the decisions, and without reasons."""
+        """Return the ranking of each decision, in the order of the requests: faster than `decide`, and without reasons."""
         ...
 
 
-def ties(fleet: Fleet) -> list[int]:
-    """The places of the routes in the order in which equal ones are ranked: by priority, then by digit."""
+def tie_break_order(fleet: Fleet) -> list[int]:
+    """Return the routes' indices in the order in which equal ones are ranked: higher priority first, then fleet order."""
     return sorted(range(len(fleet.routes)), key=lambda i: (-fleet.routes[i].priority, i))
 
 
-def ranked(routes: Sequence[str], chances: Sequence[float], ties: Sequence[int]) -> Ranking:
-    """The routes with their probabilities, likeliest first.
+def rank_routes(routes: Sequence[str], probabilities: Sequence[float], tie_break: Sequence[int]) -> Ranking:
+    """Return the routes with their probabilities, the most probable first.
 
     Args:
         routes: Their names.
-        chances: The probability of each.
-        ties: As `ties` gives them.
+        probabilities: Of each, in the order of the names.
+        tie_break: As `tie_break_order` gives it.
     """
-    return tuple([(routes[i], chances[i]) for i in sorted(ties, key=chances.__getitem__, reverse=True)])
+    order = sorted(tie_break, key=probabilities.__getitem__, reverse=True)
+    return tuple([(routes[i], probabilities[i]) for i in order])

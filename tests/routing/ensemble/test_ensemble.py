@@ -1,17 +1,25 @@
-"""The race: grades, the sequential comparison, calibration, and when to ask."""
+"""The ensemble: grades, the sequential comparison, calibration, and when to ask."""
 
 import math
 import random
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
 from tui_router.core.clock import now
 from tui_router.core.types import Decision, Request, Verdict
 from tui_router.routing.ensemble.active_learning import QueryBudget, is_informative
 from tui_router.routing.ensemble.calibration import rescale, row_of, temperature
-from tui_router.routing.ensemble.champion import LEVEL, ChampionSelector, Comparison, first_leader, is_look, share
+from tui_router.routing.ensemble.champion import (
+    LEVEL,
+    ChampionSelector,
+    Comparison,
+    first_champion,
+    is_look,
+    spending_share,
+)
 from tui_router.routing.ensemble.ensemble import RouterEnsemble
 from tui_router.routing.ensemble.grading import Grade, grade
 from tui_router.routing.learned.learned_router import LearnedRouter
@@ -48,11 +56,18 @@ def test_a_verdict_grades_every_router_that_decided():
         None,
         Verdict(kind="answer", at=now(), rating="wrong"),
         Verdict(kind="note", at=now(), comment="x"),
-        Verdict(kind="accepted", at=now(), rating="right", route="code"),
     ],
 )
 def test_what_does_not_tell_the_right_route_grades_nobody(verdict):
     assert grade(a_turn("write a python function", id="7-abc", verdict=verdict), SHIPPED.fleet) is None
+
+
+def test_an_accepted_ask_grades_as_a_chosen_one_does():
+    turn = a_turn("write a python function", id="7-abc", asked="unsure")
+    accepted = Verdict(kind="accepted", at=now(), rating="right", route="code")
+    chosen = Verdict(kind="chosen", at=now(), rating="wrong", route="reasoning")
+    assert grade(replace(turn, verdict=accepted), SHIPPED.fleet).right("rules") is True
+    assert grade(replace(turn, verdict=chosen, route="reasoning"), SHIPPED.fleet).right("rules") is False
 
 
 def test_a_wrong_route_without_the_right_one_tells_of_those_that_took_it():
@@ -64,7 +79,7 @@ def test_a_wrong_route_without_the_right_one_tells_of_those_that_took_it():
 def test_the_looks_share_out_the_whole_level_and_no_more():
     looks = [n for n in range(1, 50 * 2**12 + 1) if is_look(n)]
     assert looks[:5] == [50, 100, 200, 400, 800]
-    assert 0.99 < sum(map(share, looks)) <= 1
+    assert 0.99 < sum(map(spending_share, looks)) <= 1
 
 
 def histories(runs: int, turns: int, won: float, lost: float, seed: int) -> float:
@@ -90,23 +105,23 @@ def test_a_router_that_is_five_points_better_leads_after_four_hundred_verdicts()
 
 
 def test_a_lucky_streak_does_not_change_the_leader():
-    standing = ChampionSelector("a", ["a", "b"])
+    selector = ChampionSelector("a", ["a", "b"])
     for key in range(1, 50):
-        standing.add(graded(key, a=key > 10, b=True))
-    assert standing.champion == "a"
+        selector.add(graded(key, a=key > 10, b=True))
+    assert selector.champion == "a"
 
 
 def test_after_a_change_the_comparison_begins_anew():
-    standing = ChampionSelector("a", ["a", "b"])
-    changes = [c for key in range(1, 200) if (c := standing.add(graded(key, a=key % 2 == 0, b=True)))]
+    selector = ChampionSelector("a", ["a", "b"])
+    changes = [c for key in range(1, 200) if (c := selector.add(graded(key, a=key % 2 == 0, b=True)))]
     assert [(c.old, c.new, c.compared) for c in changes] == [("a", "b", 50)]
     assert changes[0].won == 25 and changes[0].lost == 0
-    assert standing.matches["a"].won == 0
+    assert selector.comparisons["a"].won == 0
 
 
 def test_before_there_are_verdicts_the_best_on_seeds_leads():
-    assert first_leader({"rules": (80, 100), "learned": (91, 100)}, ["rules", "learned"]) == "learned"
-    assert first_leader({}, ["rules"]) == "rules"
+    assert first_champion({"rules": (80, 100), "learned": (91, 100)}, ["rules", "learned"]) == "learned"
+    assert first_champion({}, ["rules"]) == "rules"
 
 
 def ensemble(pinned: str = "auto") -> RouterEnsemble:
@@ -115,7 +130,7 @@ def ensemble(pinned: str = "auto") -> RouterEnsemble:
     )
 
 
-def test_all_decide_and_one_leads():
+def test_all_decide_and_one_is_champion():
     made = ensemble().decide(Request(text="goto amazon.com"))
     assert made.decision.router == "learned" and [s.router for s in made.shadows] == ["rules"]
     assert ensemble("rules").decide(Request(text="goto amazon.com")).decision.router == "rules"
@@ -165,9 +180,9 @@ def test_what_is_worth_a_question():
 def test_questions_are_few_and_never_the_same_twice():
     asked = QueryBudget(2)
     x, y, z = np.eye(3, dtype=np.float32)
-    assert asked.may("2026-01-01", x)
-    asked.note("2026-01-01", x)
-    assert not asked.may("2026-01-01", x) and asked.may("2026-01-01", y)
-    asked.note("2026-01-01", y)
-    assert not asked.may("2026-01-01", z) and asked.may("2026-01-02", z) and not asked.may("2026-01-02", x)
-    assert not QueryBudget(0).may("2026-01-01", x)
+    assert asked.allows("2026-01-01", x)
+    asked.record("2026-01-01", x)
+    assert not asked.allows("2026-01-01", x) and asked.allows("2026-01-01", y)
+    asked.record("2026-01-01", y)
+    assert not asked.allows("2026-01-01", z) and asked.allows("2026-01-02", z) and not asked.allows("2026-01-02", x)
+    assert not QueryBudget(0).allows("2026-01-01", x)

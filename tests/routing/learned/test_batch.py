@@ -38,7 +38,7 @@ ODD = [
 
 
 def requests() -> list[Request]:
-    """Seeds, conversations of many lengths, and what is odd, in no order."""
+    """Seeds, conversations of many lengths, and odd texts, in random order."""
     dice = random.Random(3)
     found = [s.request for s in dice.sample(list(seeds.load()), 300)] + ODD
     found += [request for _, request in rows("conversations")] + [request for _, request in rows("misleading")][:100]
@@ -80,7 +80,7 @@ def test_many_are_decided_as_each_of_them(fleet):
 def test_many_are_decided_as_each_of_them_after_verdicts():
     dice = random.Random(4)
     labels = [
-        Label(key=i, request=seed.request, route=dice.choice(SHIPPED.fleet.routes).name, against=i % 7 == 0)
+        Label(key=i, request=seed.request, route=dice.choice(SHIPPED.fleet.routes).name, negative=i % 7 == 0)
         for i, seed in enumerate(dice.sample([s for s in seeds.load() if not s.request.history], 60))
     ]
     router = with_labels(SHIPPED.fleet, RULES, labels)
@@ -90,22 +90,22 @@ def test_many_are_decided_as_each_of_them_after_verdicts():
 
 def test_many_are_decided_at_the_temperature_of_the_race():
     ensemble = RouterEnsemble([LearnedRouter(SHIPPED.fleet, RULES), RULES], {"learned": (9, 10), "rules": (8, 10)})
-    ensemble._temperatures["learned"] = 1.7
+    ensemble.temperatures["learned"] = 1.7
     same(EnsembleMember(ensemble, "learned"))
     same(EnsembleMember(ensemble, "rules"))
 
 
 def test_what_is_forgotten_to_save_memory_is_worked_out_again(monkeypatch):
     wanted = [dict(ranking) for ranking in LearnedRouter(SHIPPED.fleet, RULES).rankings(requests())]
-    monkeypatch.setattr(text_model, "MOST_KEPT", 5000)
-    monkeypatch.setattr(text_model, "MOST_UNKNOWN", 20)
-    monkeypatch.setattr(knn_memory, "MOST_WORDS", 100)
+    monkeypatch.setattr(text_model, "MAX_KNOWN", 5000)
+    monkeypatch.setattr(text_model, "MAX_UNKNOWN", 20)
+    monkeypatch.setattr(knn_memory, "MAX_CACHED_WORDS", 100)
     forgetful = LearnedRouter(SHIPPED.fleet, RULES)
     for one, made in zip(wanted, forgetful.rankings(requests()), strict=True):
         assert dict(made) == pytest.approx(one, abs=2e-5)
     for one, made in zip(wanted, forgetful.decide_many(requests()), strict=True):
         assert dict(made.ranking) == pytest.approx(one, abs=2e-5)
-    assert len(forgetful.text_stage.text._rows) < 6000
+    assert forgetful.text_stage.text_model.cached < 6000
 
 
 def test_nothing_is_decided_of_nothing():

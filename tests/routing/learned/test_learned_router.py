@@ -36,7 +36,7 @@ def say(text: str, *, image: bool = False, history: tuple[Message, ...] = ()) ->
     return Request(text=text, has_image=image, history=history)
 
 
-def lesson(key: int, text: str, route: str, **more: object) -> Label:
+def label(key: int, text: str, route: str, **more: object) -> Label:
     return Label(key=key, request=say(text), route=route, **more)
 
 
@@ -94,26 +94,28 @@ def test_what_nobody_would_send_on_purpose_is_asked_about(shipped):
     assert sum(asked) / len(asked) >= 0.90
 
 
-def test_a_follow_up_is_held_and_says_so(shipped):
+def test_a_follow_up_keeps_its_route_and_the_reason_names_the_message(shipped):
     past = (Message("user", "write a quicksort in python"), Message("assistant", "def quicksort(xs): ..."))
     decision = shipped.decide(say("now in Rust", history=past))
     assert decision.route == "code"
     assert (
         shipped.decide(say("make it shorter", history=past))
         .reasons[0]
-        .text.startswith("held from the turn before: ‘write a")
+        .text.startswith("follows on from your last message: ‘write a")
     )
 
 
 def test_an_image_of_two_turns_ago_is_still_meant(shipped):
     past = (
-        Message("user", "what is on this photo?", has_image=True), Message("assistant", "A red car before a house."),
-        Message("user", "and what colour is the house?"), Message("assistant", "White."),
-    )  # fmt: skip
+        Message("user", "what is on this photo?", has_image=True),
+        Message("assistant", "A red car before a house."),
+        Message("user", "and what colour is the house?"),
+        Message("assistant", "White."),
+    )
     assert shipped.decide(say("is there a person behind the car?", history=past)).route == "vision"
 
 
-def test_a_new_subject_ends_the_hold(shipped):
+def test_a_new_subject_gets_a_route_of_its_own(shipped):
     past = (Message("user", "write a quicksort in python"), Message("assistant", "def quicksort(xs): ..."))
     assert shipped.decide(say("what is the capital of Australia and why was it chosen?", history=past)).route != "code"
 
@@ -124,11 +126,11 @@ def test_a_correction_takes_at_once_and_leaves_the_rest_alone(router):
     before = [router.decide(c) for c in controls]
     wanted = next(r for r, _ in router.decide(say(text)).ranking[1:3])
     version = router.version
-    router.learn(lesson(1, text, wanted))
+    router.learn(label(1, text, wanted))
     assert router.version != version
     decision = router.decide(say(text))
     assert decision.route == wanted
-    assert decision.reasons[0].text == f"you said so of ‘{text}’"
+    assert decision.reasons[0].text == f"you marked ‘{text}’ as {wanted}"
     assert router.decide(say("give me a summary of monday's meeting notes")).route == wanted
     assert [router.decide(c).ranking for c in controls] == [b.ranking for b in before]
 
@@ -136,8 +138,8 @@ def test_a_correction_takes_at_once_and_leaves_the_rest_alone(router):
 def test_rating_again_replaces_and_forgetting_restores(router):
     text = "compare the two mortgage offers I got"
     before = router.decide(say(text))
-    router.learn(lesson(7, text, "tool_use"))
-    router.learn(lesson(7, text, "code"))
+    router.learn(label(7, text, "tool_use"))
+    router.learn(label(7, text, "code"))
     assert router.decide(say(text)).route == "code"
     assert len(router.memory) == 1
     router.forget(7)
@@ -147,7 +149,7 @@ def test_rating_again_replaces_and_forgetting_restores(router):
 def test_negative_evidence_lowers_the_route_and_labels_no_other(router):
     text = "compare the two mortgage offers I got"
     before = router.decide(say(text))
-    router.learn(lesson(3, text, before.route, against=True))
+    router.learn(label(3, text, before.route, negative=True))
     after = router.decide(say(text))
     assert after.probability(before.route) < before.probability(before.route)
     others = [name for name, _ in before.ranking if name != before.route]
@@ -172,7 +174,7 @@ def test_a_new_route_works_from_its_description_and_its_first_examples():
     described = router.decide(say("a recipe with ingredients for baking bread")).probability("recipes")
     assert described > router.decide(say("write a python function")).probability("recipes")
     for i, text in enumerate(("how do i bake a sourdough loaf", "recipe for lasagne", "how long do i boil eggs"), 1):
-        router.learn(lesson(i, text, "recipes"))
+        router.learn(label(i, text, "recipes"))
     assert router.decide(say("how long do i boil potatoes")).route == "recipes"
     assert router.decide(say("a recipe for vegetable lasagne")).route == "recipes"
     assert router.decide(say("write a python function")).route == "code"
@@ -196,7 +198,7 @@ def test_a_removed_route_leaves_the_others_whole():
         assert {route for route, _ in decision.ranking} == set(SHIPPED.fleet.by_route) - {name}
 
 
-def test_pasted_text_does_not_drown_the_human_sentence(shipped):
+def test_pasted_text_does_not_outweigh_what_the_person_typed(shipped):
     log = "\n".join(f"2026-01-0{i % 9 + 1} 10:00:{i:02} ERROR db: connection refused by host" for i in range(60))
     reminder = "<system-reminder>" + "Use the python tools to read files and run code. " * 40 + "</system-reminder>"
     plain = shipped.decide(say("write me a birthday poem for my grandmother"))
@@ -210,7 +212,7 @@ def test_pasted_text_does_not_drown_the_human_sentence(shipped):
     assert shipped.decide(say(f"why does this fail?\n{log}")).classified.count("\n") < 10
 
 
-def test_a_decision_takes_one_core_whatever_it_multiplies_with():
+def test_a_decision_uses_one_core_whichever_library_numpy_multiplies_with():
     code = (
         "from tests.worlds import SHIPPED\n"
         "from tui_router.routing.learned.learned_router import LearnedRouter\n"

@@ -8,8 +8,8 @@ from tui_router.core.types import Message, Request
 from tui_router.routing.llm.llm_router import LLMRouter, question
 
 
-class Says:
-    """A chooser that gives one answer and keeps what it was asked."""
+class FixedChooser:
+    """Gives one answer, and keeps what it was asked."""
 
     def __init__(self, chosen):
         self.chosen, self.asked = chosen, []
@@ -20,7 +20,7 @@ class Says:
 
 
 def router(chosen):
-    return LLMRouter("llm", SHIPPED.fleet, "gemma-3-1b", Says(chosen))
+    return LLMRouter("llm", SHIPPED.fleet, "gemma-3-1b", FixedChooser(chosen))
 
 
 async def test_the_letters_are_the_routes_and_the_probabilities_sum_to_one():
@@ -53,4 +53,7 @@ def test_a_change_of_the_routes_changes_the_version():
     from tui_router.config.settings import parse_config
 
     other = parse_config('[routes.code]\ndescription = "knitting"\n', None, {}).fleet
-    assert LLMRouter("llm", other, "m", Says(None)).version != LLMRouter("llm", SHIPPED.fleet, "m", Says(None)).version
+    assert (
+        LLMRouter("llm", other, "m", FixedChooser(None)).version
+        != LLMRouter("llm", SHIPPED.fleet, "m", FixedChooser(None)).version
+    )

@@ -1,4 +1,4 @@
-"""The race: every router decides every request, one leads, and each verdict grades all of them."""
+"""The ensemble: every router decides every request, the champion's decision is acted on, each verdict grades all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tui_router.routing.ensemble.calibration import (
     row_of,
     temperature,
 )
-from tui_router.routing.ensemble.champion import TUNED, ChampionChange, ChampionSelector, first_leader
+from tui_router.routing.ensemble.champion import TUNED, ChampionChange, ChampionSelector, first_champion
 from tui_router.routing.ensemble.grading import Grade
 from tui_router.routing.router import Router
 
@@ -23,49 +23,49 @@ AUTO = "auto"
 
 
 class EnsembleMember:
-    """One router as the race runs it, calibrated, for those who want a single one."""
+    """One router of an ensemble, calibrated, as a router of its own."""
 
     def __init__(self, ensemble: RouterEnsemble, name: str) -> None:
-        self._race, self.name = ensemble, name
+        self._ensemble, self.name = ensemble, name
 
     @property
     def version(self) -> str:
         """The version of its model."""
-        return self._race.routers[self.name].version
+        return self._ensemble.routers[self.name].version
 
     def decide(self, request: Request) -> Decision:
-        """One decision."""
-        return self._race.decide_by(self.name, request)
+        """Decide one request."""
+        return self._ensemble.decide_by(self.name, request)
 
     def decide_many(self, requests: Iterable[Request]) -> Iterator[Decision]:
-        """Decisions in the order of the requests."""
+        """Decide requests in their order."""
         return map(self.decide, requests)
 
     def rankings(self, requests: Iterable[Request]) -> Iterator[Ranking]:
-        """The ranking of each decision."""
-        return self._race.rankings_by(self.name, requests)
+        """Return the ranking of each decision."""
+        return self._ensemble.rankings_by(self.name, requests)
 
 
 class EnsembleDecision(Struct, frozen=True):
-    """What all routers made of a request."""
+    """What all routers decided about a request."""
 
     decision: Decision
-    """The leader's."""
+    """The champion's."""
     shadows: tuple[Decision, ...]
 
     def with_champion(self, decision: Decision) -> EnsembleDecision:
-        """The same, with this decision before all others."""
+        """Return the same with this decision as the champion's; the one that was becomes a shadow."""
         return EnsembleDecision(decision, (self.decision, *self.shadows))
 
 
 class RouterEnsemble:
-    """The routers that decide at once, without a server, and who of them leads.
+    """The routers that decide at once, without a server, and which of them is the champion.
 
     Args:
         routers: All of them.
-        accuracy: Router -> (right, all) on held-out seeds: who leads before there are verdicts.
-        pinned: The name of a router that leads whatever the verdicts say, or `auto`.
-        late: Names of routers that ask a model: the engine waits for them, the race grades and calibrates them.
+        accuracy: Router -> (right, all) on held-out seeds: decides the champion before there are verdicts.
+        pinned: The name of a router that is champion whatever the verdicts say, or `auto`.
+        deferred: Names of routers that ask a model: the engine waits for them, the ensemble grades and calibrates them.
     """
 
     def __init__(
@@ -73,48 +73,50 @@ class RouterEnsemble:
         routers: Sequence[Router],
         accuracy: Mapping[str, tuple[int, int]],
         pinned: str = AUTO,
-        late: Sequence[str] = (),
+        deferred: Sequence[str] = (),
     ) -> None:
         self.routers = {router.name: router for router in routers}
-        self._all = (*self.routers, *late)
-        self._first = first_leader(accuracy, list(self.routers))
+        self._names = (*self.routers, *deferred)
+        self._first = first_champion(accuracy, list(self.routers))
         self.pinned = pinned
-        self._leads: list[Promotion] = []
-        self.standing = ChampionSelector(self._first, self._all)
-        """Who leads by the verdicts alone, and every change so far."""
+        self._promotions: list[Promotion] = []
+        self.selector = ChampionSelector(self._first, self._names)
+        """The champion by the verdicts alone, and every change so far."""
         self._grades: dict[int, Grade] = {}
-        self._rows: dict[str, dict[int, CalibrationRow]] = {name: {} for name in (*self._all, TUNED)}
-        """Router -> its graded decisions, for the calibration."""
-        self._temperatures = dict.fromkeys((*self._all, TUNED), 1.0)
+        """Turn number -> its grade."""
+        self._rows: dict[str, dict[int, CalibrationRow]] = {name: {} for name in (*self._names, TUNED)}
+        """Router -> turn number -> its graded decision, for the calibration."""
+        self.temperatures = dict.fromkeys((*self._names, TUNED), 1.0)
+        """Router -> the temperature of its decisions."""
 
     @property
     def champion(self) -> str:
-        """The name of the router that is acted on."""
-        return self.pinned if self.pinned in self._all else self.standing.champion
+        """The name of the router whose decision is acted on."""
+        return self.pinned if self.pinned in self._names else self.selector.champion
 
     @property
     def best_immediate(self) -> str:
-        """The leader, or who acts when the leader does not answer in time."""
+        """The champion, or who stands in for it when it asks a model and gets no answer in time."""
         if self.champion in self.routers:
             return self.champion
-        return self.standing.former if self.standing.former in self.routers else self._first
+        return self.selector.former if self.selector.former in self.routers else self._first
 
     @property
     def champion_run(self) -> str:
-        """The run whose router leads; empty when a router leads that came with the program."""
-        return self.standing.promoted if self.champion == TUNED else ""
+        """The run that made the champion; empty when a router is champion that came with the program."""
+        return self.selector.promoted_run if self.champion == TUNED else ""
 
-    def restore_promotions(self, leads: Sequence[Promotion]) -> None:
-        """Who was given the lead so far, oldest first: in place of what was known of that."""
-        self._leads = list(leads)
-        self._stand()
+    def restore_promotions(self, promotions: Sequence[Promotion]) -> None:
+        """Replace the history of promotions, oldest first, and choose the champion anew."""
+        self._promotions = list(promotions)
+        self._select_anew()
 
-    def _stand(self) -> None:
-        """The standing, from the start."""
-        self.standing = ChampionSelector(self._first, self._all, self._leads)
+    def _select_anew(self) -> None:
+        """Choose the champion from the first grade on."""
+        self.selector = ChampionSelector(self._first, self._names, self._promotions)
         for one in self.grades:
-            self.standing.add(one)
-        self.standing.settle()
+            self.selector.add(one)
+        self.selector.finish()
 
     @property
     def grades(self) -> list[Grade]:
@@ -122,7 +124,7 @@ class RouterEnsemble:
         return [self._grades[key] for key in sorted(self._grades)]
 
     def decide(self, request: Request) -> EnsembleDecision:
-        """All decisions on a request that come at once."""
+        """Decide a request by every router that needs no server."""
         champion = self.best_immediate
         decision = self.decide_by(champion, request)
         return EnsembleDecision(
@@ -130,40 +132,44 @@ class RouterEnsemble:
         )
 
     def decide_by(self, name: str, request: Request) -> Decision:
-        """One router's calibrated decision."""
+        """Return one router's calibrated decision."""
         return self.calibrated(self.routers[name].decide(request))
 
     def rankings_by(self, name: str, requests: Iterable[Request]) -> Iterator[Ranking]:
-        """The rankings of one router's calibrated decisions."""
-        at = self._temperatures[name]
-        return (rescale_ranking(ranking, at) for ranking in self.routers[name].rankings(requests))
+        """Return the rankings of one router's calibrated decisions, in the order of the requests."""
+        t = self.temperatures[name]
+        return (rescale_ranking(ranking, t) for ranking in self.routers[name].rankings(requests))
 
     def calibrated(self, decision: Decision) -> Decision:
-        """A decision at its router's temperature."""
-        return rescale(decision, self._temperatures[decision.router])
+        """Return a decision at its router's temperature."""
+        return rescale(decision, self.temperatures[decision.router])
 
     def replace(self, router: Router) -> None:
-        """Put a newer model of a router in its place; what its name has won stays."""
+        """Put a newer model of a router in its place; the comparisons of its name go on."""
         self.routers[router.name] = router
 
     def grade(self, graded: Mapping[int, Grade | None]) -> ChampionChange | None:
-        """Take in new, changed and withdrawn grades; returns the change of the leader, if there was one now."""
-        before = self.champion
+        """Take in new, changed and withdrawn grades; returns the change of the champion, if there was one now.
+
+        Args:
+            graded: Turn number -> its grade; None for a turn that has none any more.
+        """
+        champion_before = self.champion
         newest = max(self._grades, default=0)
-        later = all(key > newest for key in graded)
+        all_newer = all(key > newest for key in graded)
         for key in sorted(graded):
             self._grades.pop(key, None)
             for name, rows in self._rows.items():
                 rows.pop(key, None)
                 if (new := graded[key]) is not None and (row := row_of(new, name)) is not None:
                     rows[key] = row
-            if (grade := graded[key]) is not None:
-                self._grades[key] = grade
-                if later:
-                    self.standing.add(grade)
-        if not later:  # the past has changed: from the start
-            self._stand()
-        self._temperatures = {
+            if (one := graded[key]) is not None:
+                self._grades[key] = one
+                if all_newer:
+                    self.selector.add(one)
+        if not all_newer:
+            self._select_anew()
+        self.temperatures = {
             name: temperature([rows[key] for key in sorted(rows)[-NEWEST:]]) for name, rows in self._rows.items()
         }
-        return self.standing.changes[-1] if self.standing.changes and self.champion != before else None
+        return self.selector.changes[-1] if self.selector.changes and self.champion != champion_before else None

@@ -1,4 +1,4 @@
-"""What a verdict says of every router that decided the turn, the shadows included."""
+"""What a verdict tells about every router that decided the turn, the shadows included."""
 
 from __future__ import annotations
 
@@ -10,48 +10,52 @@ from msgspec.structs import replace
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Decision, Turn
-from tui_router.routing.labels import labelled_route
+from tui_router.core.verdicts import decision_was_right, labelled_route
 
 
 class Grade(Struct, frozen=True):
-    """A rated turn, as the race sees it."""
+    """A rated turn: what each router decided, and what was right."""
 
     key: int
     """The turn's number."""
     label: str
-    """The right route, in the name that it has now; empty when only a wrong one is known."""
+    """The right route, in its name of today; empty when only a wrong one is known."""
     decisions: Mapping[str, Decision]
     """Router -> what it decided before the verdict was known."""
-    ruled_out: str = ""
+    wrong_route: str = ""
     """The route that is known to be wrong, when the right one is not known."""
 
     def right(self, router: str) -> bool | None:
-        """Whether a router was right; None when it did not decide this turn, or nobody knows."""
+        """Whether a router was right; None when it did not decide this turn, or it is not known."""
         decision = self.decisions.get(router)
         if decision is None:
             return None
         if self.label:
             return decision.route == self.label
-        return False if decision.route == self.ruled_out else None
+        return False if decision.route == self.wrong_route else None
 
 
 def grade(turn: Turn, fleet: Fleet) -> Grade | None:
-    """The grade of a turn; None while it has no verdict that belongs to the accuracy, or its route is gone."""
-    verdict = turn.verdict
-    if verdict is None or not verdict.counts:
+    """Return the grade of a turn; None while its verdict says nothing of the decision, or its route is gone."""
+    if decision_was_right(turn) is None:
         return None
     decisions = {made.router: _renamed(made, fleet) for made in (*turn.shadows, turn.decision)}
-    label = labelled_route(turn, verdict)
+    label = labelled_route(turn)
     if label is None:
-        return Grade(turn.number, "", decisions, decisions[turn.decision.router].route)
+        return Grade(turn.number, "", decisions, fleet.names.get(turn.route, turn.route))
     now = fleet.names.get(label)
     return None if now is None else Grade(turn.number, now, decisions)
 
 
 def _renamed(decision: Decision, fleet: Fleet) -> Decision:
-    """A decision in the names that the routes have now, small: thousands of grades are kept at hand."""
+    """Return a decision in the routes' names of today, without its reasons: thousands of grades are held in memory."""
     names = fleet.names
     return replace(
-        decision, ranking=tuple([(names.get(route, route), p) for route, p in decision.ranking]), model=intern(decision.model),
-        reasons=(), router=intern(decision.router), version=intern(decision.version), classified="",
-    )  # fmt: skip
+        decision,
+        ranking=tuple([(names.get(route, route), p) for route, p in decision.ranking]),
+        model=intern(decision.model),
+        reasons=(),
+        router=intern(decision.router),
+        version=intern(decision.version),
+        classified="",
+    )

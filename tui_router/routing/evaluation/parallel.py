@@ -1,4 +1,4 @@
-"""Many requests decided at once, on all cores when there are enough of them to be worth it."""
+"""Decide many requests, on all cores when there are enough of them to be worth it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from tui_router.core.types import Request
 from tui_router.routing.router import Router
 
 MakeRouter = Callable[[], Router]
-"""Makes the router anew in whichever process it is needed; must be picklable."""
+"""Makes the router in whichever process it is needed; must be picklable."""
 
 CHUNK = 2000
-_END = 200
-"""Characters of an answer that are sent to another process."""
+"""Requests that a process is given at a time; fewer than that are decided in this process."""
+_ANSWER_END = 200
+"""Characters of an answer, from its end, that are sent to another process: no router looks at more."""
 
 
-def choices(
+def decide_parallel(
     requests: Iterable[Request], make: MakeRouter, workers: int | None = None
 ) -> Generator[tuple[str, float], None, None]:
-    """(route, confidence) of each request, in their order.
+    """Yield (route, confidence) of each request, in their order.
 
     Args:
         requests: Read no further ahead than the processes need.
@@ -52,9 +53,9 @@ def choices(
     with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin, initargs=(make,)) as pool:
         try:
             for chunk in _chunks(rest, first):
-                job = msgspec.json.encode([*map(_light, chunk)])
-                with _deaf():
-                    waiting.append(pool.submit(_decide, job))
+                job = msgspec.json.encode([*map(_trimmed, chunk)])
+                with _sigint_blocked():
+                    waiting.append(pool.submit(_decide_chunk, job))
                 while len(waiting) > 2 * count:
                     yield from waiting.pop(0).result()
             for one in waiting:
@@ -71,15 +72,16 @@ def _chunks(rest: Iterator[Request], first: list[Request]) -> Iterator[list[Requ
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Processes that are started meanwhile do not hear Ctrl+C, which reaches all of a terminal: the first ends the others.
+def _sigint_blocked() -> Iterator[None]:
+    """Block Ctrl+C while processes are started, so that they inherit the block.
 
-    It waits until they are started, too, whichever thread is told.
+    A terminal sends Ctrl+C to all of its processes; only the first one must act on it, and it ends the others. A Ctrl+C that
+    came meanwhile is raised again afterwards.
     """
-    heard: list[int] = []
+    received: list[int] = []
     in_main = current_thread() is main_thread()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
-    handler = signal.signal(signal.SIGINT, lambda number, _: heard.append(number)) if in_main else None
+    handler = signal.signal(signal.SIGINT, lambda number, _: received.append(number)) if in_main else None
     try:
         yield
     finally:
@@ -87,15 +89,15 @@ def _deaf() -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if in_main:
             signal.signal(signal.SIGINT, handler)
-    if heard:
+    if received:
         signal.raise_signal(signal.SIGINT)
 
 
-def _light(request: Request) -> Request:
-    """The request with the ends of the answers before it: no router looks at more of them."""
+def _trimmed(request: Request) -> Request:
+    """Return the request with only the ends of the answers before it: they are sent between processes."""
     history = tuple(
         [
-            m if len(m.content) <= _END or m.role == "user" else replace(m, content=m.content[-_END:])
+            m if len(m.content) <= _ANSWER_END or m.role == "user" else replace(m, content=m.content[-_ANSWER_END:])
             for m in request.history
         ]
     )
@@ -107,22 +109,24 @@ _router: Router | None = None
 
 def _begin(make: MakeRouter) -> None:
     global _router  # noqa: PLW0603  # a worker has one router for its life
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for Windows, where `_deaf` changes nothing for a new process
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # for Windows, where `_sigint_blocked` changes nothing for a new process
     Thread(target=_end_with_parent, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(5)
     _router = make()
-    gc.disable()  # a worker makes thousands of small objects, none of them in a circle
+    gc.disable()  # a worker makes thousands of small objects, none of them in a reference cycle
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for its next job for ever."""
+    """End this worker when its parent was killed: otherwise it would wait for its next job for ever."""
     if (parent := parent_process()) is not None:
         parent.join()
         os._exit(1)
 
 
-def _decide(job: bytes) -> list[tuple[str, float]]:
+def _decide_chunk(job: bytes) -> list[tuple[str, float]]:
     assert _router is not None
     return _chosen(_router, msgspec.json.decode(job, type=list[Request]))
 
@@ -132,22 +136,22 @@ def _chosen(router: Router, requests: list[Request]) -> list[tuple[str, float]]:
 
 
 def by_rules(fleet: Fleet) -> MakeRouter:
-    """The rules of a fleet."""
-    return partial(_rules, msgspec.json.encode(fleet))
+    """Return what makes the rules router of a fleet."""
+    return partial(_make_rules, msgspec.json.encode(fleet))
 
 
 def as_shipped(fleet: Fleet) -> MakeRouter:
-    """The learned router that was taught nothing."""
-    return partial(_shipped, msgspec.json.encode(fleet))
+    """Return what makes the learned router of a fleet without any label."""
+    return partial(_make_shipped, msgspec.json.encode(fleet))
 
 
-def _rules(fleet: bytes) -> Router:
+def _make_rules(fleet: bytes) -> Router:
     from tui_router.routing.rules.rules_router import RulesRouter
 
     return RulesRouter(msgspec.json.decode(fleet, type=Fleet))
 
 
-def _shipped(fleet: bytes) -> Router:
+def _make_shipped(fleet: bytes) -> Router:
     from tui_router.routing.learned.learned_router import LearnedRouter
 
     return LearnedRouter.as_shipped(msgspec.json.decode(fleet, type=Fleet))

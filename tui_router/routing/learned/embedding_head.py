@@ -1,8 +1,8 @@
-"""What a served embedding model knows, for the learned router: a head on the vectors of the seeds.
+"""The embedding head: what a served embedding model adds to the learned router.
 
 A sentence encoder sees what words mean together, which word counts do not. Where a server has one, its vector of a request
-is scored by a linear head fitted to the vectors of the seeds, and the two models are pooled (log-linear, a fixed share:
-the head was not there when anything else was fitted).
+is scored by a linear head (multinomial logistic regression) fitted to the vectors of the seeds, and the two models are
+pooled (log-linear, with a fixed share: the head was not there when anything else was fitted).
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_router.routing.arrays import Float32s, Floats
 from tui_router.routing.learned.shipped_model import UNREADABLE
-from tui_router.routing.linear.lbfgs import minimise, softmax
+from tui_router.routing.linear.lbfgs import minimise
+from tui_router.routing.linear.probabilities import softmax
 
-Floats = NDArray[np.float32]
-
-SHARE = 0.35
-"""The head's share in the pool of log probabilities."""
-_STRENGTH = 30.0
-"""Weight of the examples against that of small weights."""
+HEAD_SHARE = 0.35
+"""The head's share in the pool of log probabilities. Found with all-MiniLM-L6-v2: `python -m benchmarks learned` with the extra
+`peer` shows the gain. A share fitted on the seeds would trust the head far more, because it was fitted to them too."""
+_FIT_STRENGTH = 30.0
+"""Weight of the examples against that of small weights. Chosen by hand, not measured."""
 _TEMPERATURE = 1.3
+"""Divides the head's scores: a head is too sure of the seeds that it was fitted to. Chosen by hand, not measured."""
 
 
 class EmbeddingHead(NamedTuple):
@@ -34,26 +36,27 @@ class EmbeddingHead(NamedTuple):
     made_from: str
     """The seeds' fingerprint."""
     routes: tuple[str, ...]
-    weights: Floats
+    weights: Float32s
     """Shape (dimensions, routes)."""
-    bias: Floats
+    bias: Float32s
+    """Shape (routes,)."""
 
-    def chances(self, vector: Floats) -> NDArray[np.floating]:
-        """Probability of each of the head's routes."""
-        return softmax((unit(vector) @ self.weights + self.bias) / _TEMPERATURE)
+    def probabilities(self, vector: Float32s) -> Floats:
+        """Return the probability of each of the head's routes. Shapes: (dimensions,) -> (routes,)."""
+        return softmax((_normalised(vector) @ self.weights + self.bias) / _TEMPERATURE)
 
 
-def unit(vectors: Floats) -> Floats:
-    """Vectors at length 1."""
+def _normalised(vectors: Float32s) -> Float32s:
+    """Return the vectors at length 1. Shape (..., dimensions)."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    result: Floats = (vectors / np.maximum(length, 1e-9)).astype(np.float32)
+    result: Float32s = (vectors / np.maximum(length, 1e-9)).astype(np.float32)
     return result
 
 
 def fit_head(
-    encoder: str, made_from: str, vectors: Floats, labels: Sequence[str], routes: Sequence[str]
+    encoder: str, made_from: str, vectors: Float32s, labels: Sequence[str], routes: Sequence[str]
 ) -> EmbeddingHead:
-    """Multinomial logistic regression on vectors of length 1.
+    """Fit a head to the vectors of labelled examples, at length 1.
 
     Args:
         encoder: Name of the embedding model.
@@ -62,32 +65,35 @@ def fit_head(
         labels: The route of each example.
         routes: All routes.
     """
-    places = {route: i for i, route in enumerate(routes)}
-    x, y = unit(vectors), np.array([places[label] for label in labels])
+    column = {route: i for i, route in enumerate(routes)}
+    x, y = _normalised(vectors), np.array([column[label] for label in labels])
     n, d, k = len(y), x.shape[1], len(routes)
-    target = np.eye(k, dtype=np.float32)[y]
+    one_hot = np.eye(k, dtype=np.float32)[y]
 
-    def objective(flat: NDArray[np.float32]) -> tuple[float, NDArray[np.float32]]:
+    def objective(flat: Float32s) -> tuple[float, Float32s]:
         w, b = flat[: d * k].reshape(d, k), flat[d * k :]
         p = softmax(x @ w + b)
-        loss = -float(np.log(p[np.arange(n), y] + 1e-12).sum()) * _STRENGTH + float((w * w).sum()) / 2
-        miss = (p - target).astype(np.float32)
-        return loss, np.concatenate([(x.T @ miss * _STRENGTH + w).ravel(), miss.sum(axis=0) * _STRENGTH])
+        loss = -float(np.log(p[np.arange(n), y] + 1e-12).sum()) * _FIT_STRENGTH + float((w * w).sum()) / 2
+        error = (p - one_hot).astype(np.float32)
+        return loss, np.concatenate([(x.T @ error * _FIT_STRENGTH + w).ravel(), error.sum(axis=0) * _FIT_STRENGTH])
 
     flat = minimise(objective, np.zeros(d * k + k, np.float32))
     return EmbeddingHead(encoder, made_from, tuple(routes), flat[: d * k].reshape(d, k), flat[d * k :])
 
 
 def pack_head(head: EmbeddingHead) -> dict[str, Any]:
-    """The arrays of a head as they are stored."""
+    """Return the arrays of a head as they are stored."""
     return {
-        "encoder": np.array(head.encoder), "made_from": np.array(head.made_from), "routes": np.array(head.routes),
-        "weights": head.weights, "bias": head.bias,
-    }  # fmt: skip
+        "encoder": np.array(head.encoder),
+        "made_from": np.array(head.made_from),
+        "routes": np.array(head.routes),
+        "weights": head.weights,
+        "bias": head.bias,
+    }
 
 
 def load_head(path: Path) -> EmbeddingHead | None:
-    """A stored head; None when there is none that can be read."""
+    """Return a stored head; None when there is none that can be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return _read(file)

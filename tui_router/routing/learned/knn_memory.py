@@ -1,8 +1,12 @@
-"""What the person has said about single requests: remembered at once, and lent to requests like them.
+"""The memory of single labels: applied at once, and to requests that are similar to theirs.
 
-A kernel method beside the linear model. Each lesson keeps a sketch of its request and how far the scores must move for
-that request to come out right; a new request gets the share of it that its likeness earns. Likeness is the cosine of two
-halves: words that are rare, spelled alike (a random projection, Achlioptas 2003), and what the words mean.
+A kernel k-nearest-neighbour method beside the linear model. Each label has an embedding of its request and how far the
+scores must move for that request to come out right; a new request gets the share of that move which its similarity earns.
+Similarity is the cosine of two halves: rare words, spelled alike (a random projection, Achlioptas 2003, "Database-friendly
+random projections"), and what the words mean (word vectors).
+
+The constants were chosen by hand on benchmarks/sets/corrections.jsonl: `python scripts/sim.py corrections` shows how many
+paraphrases a correction moves, and how many unrelated requests.
 """
 
 from __future__ import annotations
@@ -16,201 +20,224 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tui_router.routing.arrays import Float32s
 from tui_router.routing.linear.ngrams import TokenSet
-from tui_router.routing.linear.sparse import sums
+from tui_router.routing.linear.sparse import row_sums
 from tui_router.routing.linear.word_vectors import WordVectors
 
-Floats = NDArray[np.float32]
-
-SPELLING = 256
-"""Dimensions of the half that compares spelling."""
-MOST_WORDS = 16_384
-"""Words whose share is kept, 0.6 kB each; then it is begun anew."""
-_STEM = 4
+SPELLING_DIMENSIONS = 256
+"""Dimensions of the half of an embedding that compares spelling."""
+MAX_CACHED_WORDS = 16_384
+"""Words whose part of an embedding is cached, 0.6 kB each; beyond that the cache is emptied."""
+_FIRST_WORDS = 512
+_STEM_LETTERS = 4
 _STEM_WEIGHT = 0.7
-ALIKE = 0.42
-"""Likeness from which on a lesson speaks."""
+"""Weight of a word's first letters against the whole word: forms of one word are similar."""
+_COMMON_IDF, _LEAST_WORD_WEIGHT = 3.0, 0.15
+"""A word weighs by how much its idf exceeds the first, at least the second."""
+MIN_SIMILARITY = 0.42
+"""Cosine from which on a label counts for a request."""
 MARGIN = 4.0
-"""How far beyond the decision a lesson moves the scores of its own request. One that was decided more clearly than that
-moves nothing; it only mutes lessons that are farther away."""
-MUTING = 0.1
-"""How much likeness a lesson may lack against the nearest before its share falls to a third."""
-STRONGEST = 14.0
-MOST_LESSONS = 2000
-"""Lessons that are kept at hand, newest first; older ones live on in the fitted model."""
-
-
-MOST_NEAR = 64
-"""Lessons that speak at a time: the likest. More of the same say nothing new."""
+"""How far beyond the second route a label moves the score of its own request, in natural-log units. A request that was decided
+more clearly than that is not moved; its label only weakens labels that are farther away."""
+NEAREST_SOFTNESS = 0.1
+"""Similarity that a label may lack against the nearest one before its share falls to 1 / e."""
+_SHARE_EXPONENT = 0.7
+_OTHER_CONTEXT = 0.3
+"""Share of a label in another conversation than its own: there the same words may mean something else."""
+_NEGATIVE_EXPONENT = 3
+"""Power of a negative label's share: it is weak evidence about a request that is only similar."""
+MAX_STRENGTH = 14.0
+"""Natural-log units. More than the linear model's scores ever differ by."""
+MAX_LABELS = 2000
+"""Labels that are held in memory, the newest; older ones live on in the personal model."""
+MAX_NEIGHBOURS = 64
+"""Most similar labels that count for one request: more of the same add nothing."""
 
 
 class RandomProjectionEncoder:
-    """Turns texts into sketches: vectors of length 1 whose product is their likeness."""
+    """Turns texts into embeddings: vectors of length 1 whose product is their similarity.
 
-    def __init__(self, words: WordVectors, rarity: Callable[[str], float]) -> None:
-        self._words, self._rarity = words, rarity
-        self.dimensions = SPELLING + words.dimensions
-        self._begin()
+    Args:
+        words: Word vectors.
+        idf: A word -> its inverse document frequency.
+    """
 
-    def _begin(self) -> None:
+    def __init__(self, words: WordVectors, idf: Callable[[str], float]) -> None:
+        self._words, self._idf = words, idf
+        self.dimensions = SPELLING_DIMENSIONS + words.dimensions
+        self._clear_cache()
+
+    def _clear_cache(self) -> None:
         self._rows: dict[str, int] = {}
-        self._table = np.zeros((512, self.dimensions), np.float16)
+        self._cache = np.zeros((_FIRST_WORDS, self.dimensions), np.float16)
         """What each word adds, in the order of `_rows`."""
 
-    def _rows_of(self, words: Collection[str]) -> Floats:
-        """What each of these words adds. Shape (words, dimensions)."""
-        new = [word for word in words if word not in self._rows]
-        if len(self._rows) + len(new) > MOST_WORDS:
-            self._begin()
-            new = list(words)
-        rows = self._rows
-        for word in new:
-            if len(rows) == len(self._table):
-                self._table = np.concatenate([self._table, np.zeros_like(self._table)])
-            self._table[len(rows)] = self._of_word(word)
-            rows[word] = len(rows)
-        return self._table.take([rows[word] for word in words], axis=0).astype(np.float32)
-
-    def _of_word(self, word: str) -> Floats:
-        weight = max(0.15, self._rarity(word) - 3.0)
-        spelling = _signs(word) + _STEM_WEIGHT * _signs("~" + word[:_STEM])
-        return np.concatenate([weight * spelling, weight * self._words.mean_of(word)])
-
-    def embedding(self, pieces: TokenSet) -> Floats:
-        """The sketch of a text; zeros for an empty one. Shape: (dimensions,)."""
-        one: Floats = self.sketches([pieces])[0]
+    def embedding(self, tokens: TokenSet) -> Float32s:
+        """Return the embedding of a text; zeros for an empty one. Shape (dimensions,)."""
+        one: Float32s = self.embeddings([tokens])[0]
         return one
 
-    def sketches(self, texts: Sequence[TokenSet]) -> Floats:
-        """The sketches of several texts. Shape: (texts, dimensions)."""
-        words = {word: place for place, word in enumerate(dict.fromkeys(w for text in texts for w in text.words))}
-        total = sums(self._rows_of(words), [[words[word] for word in text.words] for text in texts])
-        for half in (slice(SPELLING), slice(SPELLING, None)):
+    def embeddings(self, texts: Sequence[TokenSet]) -> Float32s:
+        """Return the embeddings of several texts. Shape (texts, dimensions)."""
+        words = {word: i for i, word in enumerate(dict.fromkeys(w for text in texts for w in text.words))}
+        total = row_sums(self._word_parts(words), [[words[word] for word in text.words] for text in texts])
+        for half in (slice(SPELLING_DIMENSIONS), slice(SPELLING_DIMENSIONS, None)):
             norms = np.linalg.norm(total[:, half], axis=1, keepdims=True)
             total[:, half] /= np.where(norms > 0, norms, 1.0)
         return total * np.float32(0.5**0.5)
 
+    def _word_parts(self, words: Collection[str]) -> Float32s:
+        """Return what each of these words adds. Shape (words, dimensions)."""
+        new = [word for word in words if word not in self._rows]
+        if len(self._rows) + len(new) > MAX_CACHED_WORDS:
+            self._clear_cache()
+            new = list(words)
+        rows = self._rows
+        for word in new:
+            if len(rows) == len(self._cache):
+                self._cache = np.concatenate([self._cache, np.zeros_like(self._cache)])
+            self._cache[len(rows)] = self._part_of(word)
+            rows[word] = len(rows)
+        return self._cache.take([rows[word] for word in words], axis=0).astype(np.float32)
+
+    def _part_of(self, word: str) -> Float32s:
+        weight = max(_LEAST_WORD_WEIGHT, self._idf(word) - _COMMON_IDF)
+        spelling = _random_vector(word) + _STEM_WEIGHT * _random_vector("~" + word[:_STEM_LETTERS])
+        return np.concatenate([weight * spelling, weight * self._words.mean_of(word)])
+
 
 @lru_cache
-def _sign_table() -> NDArray[np.int8]:
-    """Random but fixed rows of +1 and -1, from which the vector of a token is put together. Shape (4096, SPELLING)."""
-    bits = np.unpackbits(np.frombuffer(hashlib.shake_256(b"tui-router").digest(4096 * SPELLING // 8), np.uint8))
-    return bits.reshape(4096, SPELLING).astype(np.int8) * 2 - 1
+def _random_signs() -> NDArray[np.int8]:
+    """Return fixed pseudo-random rows of +1 and -1. Shape (4096, SPELLING_DIMENSIONS)."""
+    size = 4096 * SPELLING_DIMENSIONS // 8
+    bits = np.unpackbits(np.frombuffer(hashlib.shake_256(b"tui-router").digest(size), np.uint8))
+    return bits.reshape(4096, SPELLING_DIMENSIONS).astype(np.int8) * 2 - 1
 
 
-def _signs(token: str) -> Floats:
-    """A random but fixed vector of a token, of length about 1."""
-    table, name = _sign_table(), zlib.crc32(token.encode("utf-8", "surrogatepass"))
-    result: Floats = (table[name & 4095] + table[name >> 12 & 4095]) * np.float32((2 * SPELLING) ** -0.5)
+def _random_vector(token: str) -> Float32s:
+    """Return the fixed pseudo-random vector of a token, of length about 1. Shape (SPELLING_DIMENSIONS,)."""
+    signs, name = _random_signs(), zlib.crc32(token.encode("utf-8", "surrogatepass"))
+    result: Float32s = (signs[name & 4095] + signs[name >> 12 & 4095]) * np.float32((2 * SPELLING_DIMENSIONS) ** -0.5)
     return result
 
 
 class StoredLabel(NamedTuple):
-    """A lesson in memory."""
+    """A label in memory. The fields are a stored format."""
 
     key: int
-    """Number of the turn that it was learned from."""
+    """Number of the turn that it came from; below 0 for the description of a new route."""
     text: str
+    """The beginning of its request."""
     route: str
     strength: float
-    """How far the score of its route moves for the same request; below 0 for negative evidence."""
+    """How far the score of its route moves for the same request, in natural-log units; below 0 for a negative label."""
     context: str
-    """The route of the conversation that it stood in; empty for a request that speaks for itself."""
+    """The route of the conversation that its request followed up; empty for a request that stands for itself."""
+
+    @property
+    def negative(self) -> bool:
+        """The route is known to be wrong."""
+        return self.strength < 0
 
 
 class Neighbour(NamedTuple):
-    """A lesson that a request is like."""
+    """A label whose request is similar."""
 
-    lesson: StoredLabel
-    likeness: float
+    label: StoredLabel
+    similarity: float
+    """Cosine, up to 1."""
     share: float
-    """Of the lesson's strength, 0 to 1."""
+    """Of the label's strength that counts here, 0 to 1."""
 
 
 class KnnMemory:
-    """The lessons at hand."""
+    """The labels at hand."""
 
     def __init__(self, projection: RandomProjectionEncoder) -> None:
-        self.projection = projection
-        self._lessons: list[StoredLabel] = []
+        self._labels: list[StoredLabel] = []
         self._keys: set[int] = set()
-        self._sketches = np.zeros((64, projection.dimensions), np.float32)
+        self._embeddings = np.zeros((64, projection.dimensions), np.float32)
+        """Row i belongs to label i; rows beyond the labels are free."""
 
     def __len__(self) -> int:
-        return len(self._lessons)
+        return len(self._labels)
 
-    def keep(self, lesson: StoredLabel, embedding: Floats) -> None:
-        """Remember a lesson; one with the same key is replaced, and beyond `MOST_LESSONS` the oldest goes.
+    def add(self, label: StoredLabel, embedding: Float32s) -> None:
+        """Remember a label; one with the same key is replaced, and beyond `MAX_LABELS` the oldest goes.
 
-        Lessons with keys below 0 were not given by a verdict: they stay, and are not counted.
-        """
-        self.forget(lesson.key)
-        if len(self._keys) == MOST_LESSONS and lesson.key >= 0:
-            self._drop(next(place for place, one in enumerate(self._lessons) if one.key >= 0))
-        n = len(self._lessons)
-        if n == len(self._sketches):
-            self._sketches = np.concatenate([self._sketches, np.zeros_like(self._sketches)])
-        self._sketches[n] = embedding
-        self._lessons.append(lesson)
-        if lesson.key >= 0:
-            self._keys.add(lesson.key)
-
-    def forget(self, key: int) -> None:
-        """Forget the lesson of a turn, if there is one."""
-        if key in self._keys:
-            self._drop(next(i for i, lesson in enumerate(self._lessons) if lesson.key == key))
-
-    def user_items(self) -> list[tuple[StoredLabel, Floats]]:
-        """The lessons that a verdict gave, oldest first, each with its sketch; descriptions of routes are none."""
-        return [(one, self._sketches[place]) for place, one in enumerate(self._lessons) if one.key >= 0]
-
-    def _drop(self, place: int) -> None:
-        n = len(self._lessons)
-        self._sketches[place : n - 1] = self._sketches[place + 1 : n].copy()
-        self._keys.discard(self._lessons.pop(place).key)
-
-    def likeness(self, sketches: Floats) -> Floats:
-        """Of every lesson to each of these requests. Shapes: (n, dimensions) -> (n, lessons)."""
-        result: Floats = sketches @ self._sketches[: len(self._lessons)].T
-        return result
-
-    def near(self, likeness: Floats, context: str = "") -> list[Neighbour]:
-        """The lessons that speak, the likest first.
+        Descriptions of routes (keys below 0) stay, and are not counted.
 
         Args:
-            likeness: Of every lesson to the request.
-            context: The route of its conversation; empty when it speaks for itself.
+            label: The label.
+            embedding: Of its request. Shape (dimensions,).
         """
-        if not len(likeness):
+        self.remove(label.key)
+        if len(self._keys) == MAX_LABELS and label.key >= 0:
+            self._remove_at(next(i for i, one in enumerate(self._labels) if one.key >= 0))
+        n = len(self._labels)
+        if n == len(self._embeddings):
+            self._embeddings = np.concatenate([self._embeddings, np.zeros_like(self._embeddings)])
+        self._embeddings[n] = embedding
+        self._labels.append(label)
+        if label.key >= 0:
+            self._keys.add(label.key)
+
+    def remove(self, key: int) -> None:
+        """Forget the label of a turn, if there is one."""
+        if key in self._keys:
+            self._remove_at(next(i for i, label in enumerate(self._labels) if label.key == key))
+
+    def _remove_at(self, index: int) -> None:
+        n = len(self._labels)
+        self._embeddings[index : n - 1] = self._embeddings[index + 1 : n].copy()
+        self._keys.discard(self._labels.pop(index).key)
+
+    def user_items(self) -> list[tuple[StoredLabel, Float32s]]:
+        """Return the labels that verdicts gave, oldest first, each with its embedding (dimensions,)."""
+        return [(one, self._embeddings[i]) for i, one in enumerate(self._labels) if one.key >= 0]
+
+    def similarity(self, embeddings: Float32s) -> Float32s:
+        """Return the cosine of every label to each of these requests. Shapes: (n, dimensions) -> (n, labels)."""
+        result: Float32s = embeddings @ self._embeddings[: len(self._labels)].T
+        return result
+
+    def neighbours(self, similarity: Float32s, context: str = "") -> list[Neighbour]:
+        """Return the labels whose similarity exceeds `MIN_SIMILARITY`, the largest share first, at most MAX_NEIGHBOURS.
+
+        Args:
+            similarity: Of every label to the request. Shape (labels,).
+            context: The route of its conversation; empty when it stands for itself.
+        """
+        if not len(similarity):
             return []
-        places = np.flatnonzero(likeness > ALIKE)
-        if len(places) > MOST_NEAR:
-            places = places[np.argsort(-likeness[places], kind="stable")[:MOST_NEAR]]
-        alike = np.minimum(1.0, likeness[places].astype(np.float64))
-        nearest = min(1.0, float(likeness.max()))
-        shares = ((alike - ALIKE) / (1 - ALIKE)) ** 0.7 * np.exp((alike - nearest) / MUTING)
+        indices = np.flatnonzero(similarity > MIN_SIMILARITY)
+        if len(indices) > MAX_NEIGHBOURS:
+            indices = indices[np.argsort(-similarity[indices], kind="stable")[:MAX_NEIGHBOURS]]
+        cosines = np.minimum(1.0, similarity[indices].astype(np.float64))
+        nearest = min(1.0, float(similarity.max()))
+        nearness = ((cosines - MIN_SIMILARITY) / (1 - MIN_SIMILARITY)) ** _SHARE_EXPONENT
+        shares = nearness * np.exp((cosines - nearest) / NEAREST_SOFTNESS)
         found = []
-        for place, like, full in zip(places.tolist(), alike.tolist(), shares.tolist(), strict=True):
-            lesson = self._lessons[place]
-            share = (
-                full if lesson.context == context else 0.3 * full
-            )  # elsewhere the same words may mean something else
-            if lesson.strength < 0:
-                share **= 3  # negative evidence says little about what is only alike
-            found.append(Neighbour(lesson, like, share))
-        return sorted(found, key=lambda near: -near.share)
+        for index, cosine, full_share in zip(indices.tolist(), cosines.tolist(), shares.tolist(), strict=True):
+            label = self._labels[index]
+            share = full_share if label.context == context else _OTHER_CONTEXT * full_share
+            if label.negative:
+                share **= _NEGATIVE_EXPONENT
+            found.append(Neighbour(label, cosine, share))
+        return sorted(found, key=lambda one: -one.share)
 
 
-def evidence(near: list[Neighbour]) -> dict[str, float]:
-    """What lessons add to the score of each route: the strongest voice for it, and all voices against it."""
+def score_moves(neighbours: list[Neighbour]) -> dict[str, float]:
+    """Return how far labels move the score of each route: the strongest label for it, and all labels against it."""
     moves: dict[str, float] = {}
-    against: dict[str, float] = {}
-    for one in near:
-        move, route = one.share * one.lesson.strength, one.lesson.route
+    negative: dict[str, float] = {}
+    for one in neighbours:
+        move, route = one.share * one.label.strength, one.label.route
         if move >= 0:
             moves[route] = max(moves.get(route, 0.0), move)
         else:
-            against[route] = max(-STRONGEST, against.get(route, 0.0) + move)
-    for route, move in against.items():
+            negative[route] = max(-MAX_STRENGTH, negative.get(route, 0.0) + move)
+    for route, move in negative.items():
         moves[route] = moves.get(route, 0.0) + move
     return moves

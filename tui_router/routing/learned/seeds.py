@@ -1,4 +1,4 @@
-"""The seeds: requests written for this project, each with its route. What the shipped model is fitted to."""
+"""The seeds: requests written for this project, each with its route. The shipped model is fitted to them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Seed(Struct, frozen=True):
 
 @lru_cache
 def load() -> tuple[Seed, ...]:
-    """All seeds of `data/seed_routing_data.jsonl`."""
+    """Return all seeds of `data/seed_routing_data.jsonl`."""
     with assets.data("seed_routing_data.jsonl").open(encoding="utf-8") as lines:
         return tuple(_seed(json.loads(line)) for line in lines)
 
@@ -39,7 +39,7 @@ def _seed(row: dict[str, Any]) -> Seed:
 
 
 def fingerprint(rules: RulesRouter) -> str:
-    """A hash of what a model of the seeds is made from: the seeds, the shipped rules, the word vectors."""
+    """Return a hash of what a model of the seeds is made from: the seeds, the shipped rules, the word vectors."""
     made = hashlib.blake2b(rules.version.encode(), digest_size=6)
     for name in ("seed_routing_data.jsonl", "word_vectors.npz"):
         made.update(assets.data(name).read_bytes())

@@ -1,6 +1,6 @@
-"""What the learned router knows before it has seen anybody's verdict: the shipped model of the seeds.
+"""The shipped model: what the learned router knows before anybody's verdict, fitted to the seeds.
 
-`make prior` fits it (`train/prior.py`) and writes `data/prior.npz`; a test holds that it belongs to the seeds.
+`make prior` fits it (`train/prior.py`) and writes `data/prior.npz`; a test checks that it was made from the seeds of today.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_router.core import assets
-from tui_router.routing.linear.text_model import Weights, pack, unpack
+from tui_router.routing.linear.text_model import TextWeights, pack, unpack
 
 FORMAT = 1
+"""Of the file."""
 
 
 class ShippedModel(NamedTuple):
     """The shipped model, and what was measured of it on folds of the seeds."""
 
-    weights: Weights
+    weights: TextWeights
     temperature: float
     """Divides the scores; fitted on folds, so that no seed was judged by a model that knew it."""
     context: NDArray[np.float64]
-    """Weights of `context.gate`."""
+    """Weights of `conversation_gate.carry_share`. Shape (GATE_FEATURES,)."""
     scope: NDArray[np.float64]
-    """Weights of `scope.judge`."""
+    """Weights of `out_of_scope.in_scope_probability`. Shape (SCOPE_FEATURES,)."""
     accuracy: dict[str, tuple[int, int]]
     """Router -> (right, all) on the seeds, each judged by a model that had not seen it."""
     made_from: str
@@ -38,36 +39,42 @@ class ShippedModel(NamedTuple):
 
 
 UNREADABLE = (OSError, KeyError, ValueError, EOFError, BadZipFile, zlib.error)
-"""What reading a file of arrays may raise when it is damaged or something else."""
+"""What reading a file of arrays may raise when it is damaged or another kind of file."""
 
 
-def save(prior: ShippedModel, path: Path, judged: Sequence[str], chances: NDArray[np.float64]) -> None:
-    """Write a prior. No pickle: arrays of numbers and short texts.
+def save(model: ShippedModel, path: Path, seed_keys: Sequence[str], probabilities: NDArray[np.float64]) -> None:
+    """Write a model. No pickle: arrays of numbers and short texts.
 
     Args:
-        prior: The model.
-        path: Where to.
-        judged: The keys (`Example.key`) of the seeds on the folds.
-        chances: (seeds, routes) What a model that did not know the seed made of it.
+        model: The model.
+        path: The file.
+        seed_keys: The keys (`Example.key`) of the seeds on the folds.
+        probabilities: Of each seed's routes, by a model that was not fitted to the seed. Shape (seeds, routes).
     """
-    names = sorted(prior.accuracy)
+    names = sorted(model.accuracy)
     arrays: dict[str, Any] = {
-        "format": FORMAT, "temperature": prior.temperature, "context": prior.context, "scope": prior.scope,
-        "accuracy_of": np.array(names), "accuracy": np.array([prior.accuracy[name] for name in names]),
-        "made_from": np.array(prior.made_from), "judged": np.array(judged, "S16"), "chances": chances.astype(np.float16),
-        **pack(prior.weights),
-    }  # fmt: skip
+        "format": FORMAT,
+        "temperature": model.temperature,
+        "context": model.context,
+        "scope": model.scope,
+        "accuracy_of": np.array(names),
+        "accuracy": np.array([model.accuracy[name] for name in names]),
+        "made_from": np.array(model.made_from),
+        "judged": np.array(seed_keys, "S16"),
+        "chances": probabilities.astype(np.float16),
+        **pack(model.weights),
+    }
     np.savez_compressed(path, **arrays)
 
 
 def load(path: Path) -> ShippedModel:
-    """Read a prior. Raises ValueError, with a sentence, when it is not one."""
+    """Read a model. Raises ValueError, with a sentence, when the file holds none."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return _read(file)
     except UNREADABLE as error:
         raise ValueError(
-            f"{path}: is no model of the learned router ({error}); `make prior` makes a new one"
+            f"{path} is not a model of the learned router ({error}); `make prior` makes a new one"
         ) from error
 
 
@@ -76,19 +83,23 @@ def _read(file: Mapping[str, NDArray[Any]]) -> ShippedModel:
         raise ValueError(f"format {int(file['format'])}, this version reads {FORMAT}")
     accuracy = {str(n): (int(a[0]), int(a[1])) for n, a in zip(file["accuracy_of"], file["accuracy"], strict=True)}
     return ShippedModel(
-        weights=unpack(file), temperature=float(file["temperature"]), context=file["context"], scope=file["scope"],
-        accuracy=accuracy, made_from=str(file["made_from"]),
-    )  # fmt: skip
+        weights=unpack(file),
+        temperature=float(file["temperature"]),
+        context=file["context"],
+        scope=file["scope"],
+        accuracy=accuracy,
+        made_from=str(file["made_from"]),
+    )
 
 
 @lru_cache
 def shipped() -> ShippedModel:
-    """The model in `data/prior.npz`."""
+    """Return the model in `data/prior.npz`."""
     return load(assets.data("prior.npz"))
 
 
 def held_out() -> dict[str, dict[str, float]]:
-    """Seed (`Example.key`) -> route -> probability, by a model that was not fitted to this seed."""
+    """Return seed (`Example.key`) -> route -> probability, by a model that was not fitted to this seed."""
     with np.load(assets.data("prior.npz"), allow_pickle=False) as file:
         routes = [str(name) for name in shipped().weights.routes]
         return {

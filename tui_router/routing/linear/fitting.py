@@ -1,4 +1,8 @@
-"""Fitting the text model: logistic regression over all features, naive Bayes over the text, in a few seconds."""
+"""Fit the text model: logistic regression over all features, naive Bayes over the text, in a few seconds.
+
+The two are added with a fixed share of naive Bayes (Wang and Manning 2012, "Baselines and Bigrams": log-count ratios as
+features; here their share is a constant, so that a rare word that stood in one route only counts from the start).
+"""
 
 from __future__ import annotations
 
@@ -9,42 +13,45 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_router.routing.linear.lbfgs import minimise, softmax
-from tui_router.routing.linear.ngrams import groups, name_of
-from tui_router.routing.linear.sparse import Sparse
-from tui_router.routing.linear.text_model import RULE_CEILING, RULE_FLOOR, Features, Scales, Weights
+from tui_router.routing.arrays import Float32s, Ints
+from tui_router.routing.linear.lbfgs import minimise
+from tui_router.routing.linear.ngrams import ngram_hashes, token_hash
+from tui_router.routing.linear.probabilities import softmax
+from tui_router.routing.linear.sparse import SparseMatrix
+from tui_router.routing.linear.text_model import RULE_CEILING, RULE_FLOOR, BlockScales, TextFeatures, TextWeights
 from tui_router.routing.linear.word_vectors import WordVectors
 
-Floats = NDArray[np.float32]
-
-STRENGTH = 5.0
-"""Weight of the examples against that of small weights (C of the usual formulation)."""
-VOCABULARY = 5000
-"""Most words that a fitted model names, so that what they bring can be worked out ahead."""
+FIT_STRENGTH = 5.0
+"""Weight of the examples against that of small weights: C of the usual formulation. Chosen on folds of the seeds."""
+VOCABULARY_SIZE = 5000
+"""Most words that a fitted model names, so that their contributions can be worked out ahead."""
 SMOOTHING = 0.05
-"""Added to each count of naive Bayes, over the pieces that were seen, not over the width of a table."""
+"""Added to each count of naive Bayes, over the tokens that were seen, not over the width of a table. Chosen on folds of the
+seeds."""
+_BIAS_SHRINKAGE = 1e-3
+"""Penalty on the bias against that on other weights: how frequent a route is must be free to move."""
 
 
 class FitRow(NamedTuple):
     """One example of a fit."""
 
-    features: Features
+    features: TextFeatures
     route: str
     weight: float = 1.0
-    form: Floats | None = None
-    """How the text is typed (`own.form_features`), for rows of the person's own."""
+    form: Float32s | None = None
+    """How the text is typed (`personal_model.form_features`), for rows of the person's own. Shape (form features,)."""
 
 
-class Fit(NamedTuple):
-    """What a fit gives."""
+class FittedModel(NamedTuple):
+    """The result of a fit to k routes."""
 
-    weights: Weights
-    form: Floats
-    """Weights of the form features. Shape (form features, k); no rows when no example had any."""
+    weights: TextWeights
+    form_weights: Float32s
+    """Shape (form features, k); no rows when no example had form features."""
 
 
-class _Table:
-    """The examples as matrices."""
+class _FitMatrices:
+    """The examples as matrices, one of each block."""
 
     def __init__(
         self,
@@ -52,11 +59,19 @@ class _Table:
         words: WordVectors,
         routes: Sequence[str],
         triggers: Sequence[str],
-        scales: Scales,
+        scales: BlockScales,
     ) -> None:
-        self.piece_keys, self.pieces, self.piece_rarity = _count_pieces(rows)
-        self.group_keys, self.groups, self.spelling, self.group_rarity = _count_groups(rows)
-        self.dense = _dense(rows, words, routes, triggers, scales)
+        self.token_hashes, self.tokens, self.token_idf = _count_tokens(rows)
+        self.ngram_hashes, self.words, self.spelling, self.ngram_idf = _count_ngrams(rows)
+        self.dense = _dense_features(rows, words, routes, triggers, scales)
+
+
+class _BlockWeights(NamedTuple):
+    """The weights that logistic regression found. Each has the shape (features of the block, k)."""
+
+    tokens: Float32s
+    ngrams: Float32s
+    dense: Float32s
 
 
 def fit(
@@ -65,172 +80,190 @@ def fit(
     *,
     routes: Sequence[str],
     triggers: Sequence[str],
-    scales: Scales = Scales(),  # noqa: B008  # a NamedTuple is a value
-    strength: float = STRENGTH,
-) -> Fit:
-    """Fit a model.
+    scales: BlockScales = BlockScales(),  # noqa: B008  # a NamedTuple is a value
+    strength: float = FIT_STRENGTH,
+) -> FittedModel:
+    """Fit a model to examples.
 
     Args:
-        rows: The examples; routes outside of `routes` are left out.
+        rows: The examples; those of a route outside of `routes` are left out.
         words: Word vectors.
         routes: The routes of the model, in the order of its columns.
-        triggers: Names of all triggers that the rules know.
-        scales: How loud each block is.
+        triggers: Names of all triggers of the rules.
+        scales: The scale of each block of features.
         strength: Weight of the examples against that of small weights.
     """
     rows = [row for row in rows if row.route in routes]
-    table = _Table(rows, words, routes, triggers, scales)
-    place = {route: column for column, route in enumerate(routes)}
-    labels = np.array([place[row.route] for row in rows], np.intp)
+    matrices = _FitMatrices(rows, words, routes, triggers, scales)
+    column = {route: i for i, route in enumerate(routes)}
+    targets = np.array([column[row.route] for row in rows], np.intp)
     weights = np.array([row.weight for row in rows], np.float32)
-    fitted = _logistic(table, labels, weights, len(routes), strength)
-    target = np.zeros((len(rows), len(routes)), np.float32)
-    target[np.arange(len(rows)), labels] = weights
+    fitted = _fit_logistic(matrices, targets, weights, len(routes), strength)
+    one_hot = np.zeros((len(rows), len(routes)), np.float32)
+    one_hot[np.arange(len(rows)), targets] = weights
     counts = [
-        table.pieces.transposed_times(target),
-        table.spelling.transposed_times(table.groups.transposed_times(target)),
+        matrices.tokens.transposed_times(one_hot),
+        matrices.spelling.transposed_times(matrices.words.transposed_times(one_hot)),
     ]
-    bayes = _bayes(np.concatenate(counts))
-    made = _assemble(table, fitted, bayes, tuple(routes), tuple(triggers), scales, words.dimensions)
-    return made._replace(weights=made.weights._replace(vocabulary=_frequent(rows)))
+    log_ratios = _log_count_ratios(np.concatenate(counts))
+    made = _assemble(matrices, fitted, log_ratios, tuple(routes), tuple(triggers), scales, words.dimensions)
+    return made._replace(weights=made.weights._replace(vocabulary=_frequent_words(rows)))
 
 
-def _count_pieces(rows: Sequence[FitRow]) -> tuple[NDArray[np.uint32], Sparse, Floats]:
-    """(hashes of all words and pairs, examples x pieces of length 1 each, rarity)."""
+def _count_tokens(rows: Sequence[FitRow]) -> tuple[NDArray[np.uint32], SparseMatrix, Float32s]:
+    """Return (hashes of all n words and pairs (n,), examples x tokens with rows of length 1, idf of each (n,))."""
     columns: dict[str, int] = {}
     per_row = [
-        [columns.setdefault(piece, len(columns)) for piece in (*row.features.pieces.words, *row.features.pieces.pairs)]
+        [columns.setdefault(token, len(columns)) for token in (*row.features.tokens.words, *row.features.tokens.pairs)]
         for row in rows
     ]
-    rarity = _rarity(per_row, len(columns))
-    keys = np.array([name_of(piece) for piece in columns], np.uint32)
-    return keys, _unit_rows(per_row, rarity, len(columns)), rarity
+    idf = _idf(per_row, len(columns))
+    hashes = np.array([token_hash(token) for token in columns], np.uint32)
+    return hashes, _rows_of_length_one(per_row, idf, len(columns)), idf
 
 
-def _count_groups(rows: Sequence[FitRow]) -> tuple[NDArray[np.uint32], Sparse, Sparse, Floats]:
-    """(hashes of all groups, examples x words, words x groups, rarity): their product has rows of length 1."""
+def _count_ngrams(rows: Sequence[FitRow]) -> tuple[NDArray[np.uint32], SparseMatrix, SparseMatrix, Float32s]:
+    """Return (hashes of all n n-grams (n,), examples x words, words x n-grams, idf of each n-gram (n,)).
+
+    The product of the two matrices, examples x n-grams, has rows of length 1.
+    """
     words: dict[str, int] = {}
-    per_row = [[words.setdefault(word, len(words)) for word in row.features.pieces.words] for row in rows]
+    per_row = [[words.setdefault(word, len(words)) for word in row.features.tokens.words] for row in rows]
     columns: dict[int, int] = {}
-    per_word = [[columns.setdefault(group, len(columns)) for group in groups(word)] for word in words]
-    rarity = _rarity([list({g for w in found for g in per_word[w]}) for found in per_row], len(columns))
-    squares = np.array([float((rarity[found] ** 2).sum()) for found in per_word], np.float32)
-    spelling = _sparse(per_word, [rarity[found] for found in per_word], len(columns))
+    per_word = [[columns.setdefault(ngram, len(columns)) for ngram in ngram_hashes(word)] for word in words]
+    idf = _idf([list({ngram for word in found for ngram in per_word[word]}) for found in per_row], len(columns))
+    squares = np.array([float((idf[found] ** 2).sum()) for found in per_word], np.float32)
+    spelling = _sparse(per_word, [idf[found] for found in per_word], len(columns))
     lengths = [
         np.full(len(found), 1 / max(1e-9, float(np.sqrt(squares[found].sum()))), np.float32) for found in per_row
     ]
-    return np.array(list(columns), np.uint32), _sparse(per_row, lengths, len(words)), spelling, rarity
+    return np.array(list(columns), np.uint32), _sparse(per_row, lengths, len(words)), spelling, idf
 
 
-def _frequent(rows: Sequence[FitRow]) -> tuple[str, ...]:
-    """The words of more than one example, the most frequent first."""
-    counts = Counter(word for row in rows for word in row.features.pieces.words)
-    return tuple(word for word, count in counts.most_common(VOCABULARY) if count > 1)
+def _frequent_words(rows: Sequence[FitRow]) -> tuple[str, ...]:
+    """Return the words of more than one example, the most frequent first."""
+    counts = Counter(word for row in rows for word in row.features.tokens.words)
+    return tuple(word for word, count in counts.most_common(VOCABULARY_SIZE) if count > 1)
 
 
-def _rarity(per_row: Sequence[Sequence[int]], size: int) -> Floats:
-    """Smoothed inverse document frequency: ln((1 + n) / (1 + df)) + 1."""
+def _idf(per_row: Sequence[Sequence[int]], size: int) -> Float32s:
+    """Return the smoothed inverse document frequency, ln((1 + n) / (1 + df)) + 1, of each column. Shape (size,)."""
     counts = np.bincount(np.fromiter((c for found in per_row for c in found), np.intp), minlength=size)
-    result: Floats = (np.log((1 + len(per_row)) / (1 + counts)) + 1).astype(np.float32)
+    result: Float32s = (np.log((1 + len(per_row)) / (1 + counts)) + 1).astype(np.float32)
     return result
 
 
-def _unit_rows(per_row: Sequence[list[int]], rarity: Floats, size: int) -> Sparse:
-    values = [rarity[found] for found in per_row]
-    return _sparse(per_row, [v / max(1e-9, float(np.sqrt(v @ v))) for v in values], size)
+def _rows_of_length_one(per_row: Sequence[list[int]], values: Float32s, size: int) -> SparseMatrix:
+    rows = [values[found] for found in per_row]
+    return _sparse(per_row, [row / max(1e-9, float(np.sqrt(row @ row))) for row in rows], size)
 
 
-def _sparse(per_row: Sequence[Sequence[int]], values: Sequence[Floats], size: int) -> Sparse:
+def _sparse(per_row: Sequence[Sequence[int]], values: Sequence[Float32s], size: int) -> SparseMatrix:
     rows = np.repeat(np.arange(len(per_row)), [len(found) for found in per_row])
     columns = np.fromiter((c for found in per_row for c in found), np.intp)
     joined = np.concatenate(values) if values else np.zeros(0, np.float32)
-    return Sparse(rows, columns, joined.astype(np.float32), (len(per_row), size))
+    return SparseMatrix(rows, columns, joined.astype(np.float32), (len(per_row), size))
 
 
-def _dense(
-    rows: Sequence[FitRow], words: WordVectors, routes: Sequence[str], triggers: Sequence[str], scales: Scales
-) -> Floats:
-    """Shape (examples, d + t + k + f + 1): word vectors, triggers, rules, forms, and a column of ones."""
-    place = {name: column for column, name in enumerate(triggers)}
-    vectors = np.stack([words.of(row.features.pieces.words) for row in rows]) * np.float32(scales.vector)
+def _dense_features(
+    rows: Sequence[FitRow], words: WordVectors, routes: Sequence[str], triggers: Sequence[str], scales: BlockScales
+) -> Float32s:
+    """Return word vectors, triggers, rule scores, form features and a column of ones, side by side.
+
+    Shape (examples, dimensions + triggers + k + form features + 1).
+    """
+    column = {name: i for i, name in enumerate(triggers)}
+    vectors = np.stack([words.of(row.features.tokens.words) for row in rows]) * np.float32(scales.vector)
     hits = np.zeros((len(rows), len(triggers)), np.float32)
     for line, row in zip(hits, rows, strict=True):
-        line[[place[name] for name in row.features.triggers if name in place]] = scales.trigger
-    by_rules = np.array([[row.features.rules.get(route, 0.0) for route in routes] for row in rows], np.float32)
-    rules = np.clip(by_rules, RULE_FLOOR, RULE_CEILING) * np.float32(scales.rule)
-    size = next((len(row.form) for row in rows if row.form is not None), 0)
-    none = np.zeros(size, np.float32)
-    forms = np.stack([none if row.form is None else row.form for row in rows])
+        line[[column[name] for name in row.features.triggers if name in column]] = scales.trigger
+    rule_scores = np.array([[row.features.rules.get(route, 0.0) for route in routes] for row in rows], np.float32)
+    rules = np.clip(rule_scores, RULE_FLOOR, RULE_CEILING) * np.float32(scales.rule)
+    form_size = next((len(row.form) for row in rows if row.form is not None), 0)
+    no_form = np.zeros(form_size, np.float32)
+    forms = np.stack([no_form if row.form is None else row.form for row in rows])
     return np.hstack([vectors, hits, rules, forms, np.ones((len(rows), 1), np.float32)])
 
 
-class _Fitted(NamedTuple):
-    pieces: Floats
-    groups: Floats
-    dense: Floats
+def _fit_logistic(matrices: _FitMatrices, targets: Ints, weights: Float32s, k: int, strength: float) -> _BlockWeights:
+    """Fit multinomial logistic regression with an L2 penalty.
 
-
-def _logistic(table: _Table, labels: NDArray[np.intp], weights: Floats, k: int, strength: float) -> _Fitted:
-    sizes = (table.pieces.shape[1], table.spelling.shape[1], table.dense.shape[1])
+    Args:
+        matrices: The n examples.
+        targets: Column of each example's route. Shape (n,).
+        weights: Of the examples. Shape (n,).
+        k: Number of routes.
+        strength: As in `fit`.
+    """
+    sizes = (matrices.tokens.shape[1], matrices.spelling.shape[1], matrices.dense.shape[1])
     ends = np.cumsum([size * k for size in sizes])
-    target = np.zeros((len(labels), k), np.float32)
-    target[np.arange(len(labels)), labels] = 1
+    one_hot = np.zeros((len(targets), k), np.float32)
+    one_hot[np.arange(len(targets)), targets] = 1
     share = (strength * weights)[:, None].astype(np.float32)
-    shrunk = np.ones(ends[-1], np.float32)
-    shrunk[-k:] = 1e-3  # the ones: how frequent a route is must be free to move
+    shrinkage = np.ones(ends[-1], np.float32)
+    shrinkage[-k:] = _BIAS_SHRINKAGE
 
-    def split(flat: Floats) -> _Fitted:
-        return _Fitted(*(part.reshape(size, k) for part, size in zip(np.split(flat, ends[:-1]), sizes, strict=True)))
+    def split(flat: Float32s) -> _BlockWeights:
+        parts = np.split(flat, ends[:-1])
+        return _BlockWeights(*(part.reshape(size, k) for part, size in zip(parts, sizes, strict=True)))
 
-    def objective(flat: Floats) -> tuple[float, Floats]:
-        now = split(flat)
+    def objective(flat: Float32s) -> tuple[float, Float32s]:
+        blocks = split(flat)
         scores = (
-            table.pieces.times(now.pieces)
-            + table.groups.times(table.spelling.times(now.groups))
-            + table.dense @ now.dense
+            matrices.tokens.times(blocks.tokens)
+            + matrices.words.times(matrices.spelling.times(blocks.ngrams))
+            + matrices.dense @ blocks.dense
         )
         p = softmax(scores).astype(np.float32)
-        loss = -float((share[:, 0] * np.log(p[np.arange(len(labels)), labels] + 1e-12)).sum())
-        error = (p - target) * share
+        loss = -float((share[:, 0] * np.log(p[np.arange(len(targets)), targets] + 1e-12)).sum())
+        error = (p - one_hot) * share
         gradient = np.concatenate(
             [
-                table.pieces.transposed_times(error).ravel(),
-                table.spelling.transposed_times(table.groups.transposed_times(error)).ravel(),
-                (table.dense.T @ error).ravel(),
+                matrices.tokens.transposed_times(error).ravel(),
+                matrices.spelling.transposed_times(matrices.words.transposed_times(error)).ravel(),
+                (matrices.dense.T @ error).ravel(),
             ]
         )
-        return loss + 0.5 * float((shrunk * flat) @ flat), gradient + shrunk * flat
+        return loss + 0.5 * float((shrinkage * flat) @ flat), gradient + shrinkage * flat
 
     return split(minimise(objective, np.zeros(ends[-1], np.float32)))
 
 
-def _bayes(counts: Floats) -> Floats:
-    """Log probabilities of each piece per route, against the mean over routes. Shape as the counts."""
+def _log_count_ratios(counts: Float32s) -> Float32s:
+    """Return the log probability of each token per route, less its mean over the routes. Shape as the counts."""
     smoothed = counts + SMOOTHING
-    logs = np.log(smoothed / smoothed.sum(axis=0, keepdims=True))
-    result: Floats = (logs - logs.mean(axis=1, keepdims=True)).astype(np.float32)
+    log_p = np.log(smoothed / smoothed.sum(axis=0, keepdims=True))
+    result: Float32s = (log_p - log_p.mean(axis=1, keepdims=True)).astype(np.float32)
     return result
 
 
 def _assemble(
-    table: _Table,
-    fitted: _Fitted,
-    bayes: Floats,
+    matrices: _FitMatrices,
+    fitted: _BlockWeights,
+    log_ratios: Float32s,
     routes: tuple[str, ...],
     triggers: tuple[str, ...],
-    scales: Scales,
+    scales: BlockScales,
     dimensions: int,
-) -> Fit:
-    keys = np.concatenate([table.piece_keys, table.group_keys])
-    rarity = np.concatenate([table.piece_rarity, table.group_rarity])
-    text = np.concatenate([fitted.pieces, fitted.groups]) + scales.bayes * bayes
-    order = np.argsort(keys, kind="stable")
-    kept = order[np.concatenate([[True], np.diff(keys[order].astype(np.int64)) != 0])] if len(order) else order
+) -> FittedModel:
+    """Put the blocks together, tokens and n-grams sorted by hash; of two with the same hash the first stays."""
+    hashes = np.concatenate([matrices.token_hashes, matrices.ngram_hashes])
+    idf = np.concatenate([matrices.token_idf, matrices.ngram_idf])
+    text = np.concatenate([fitted.tokens, fitted.ngrams]) + scales.bayes * log_ratios
+    order = np.argsort(hashes, kind="stable")
+    kept = order[np.concatenate([[True], np.diff(hashes[order].astype(np.int64)) != 0])] if len(order) else order
     ends = np.cumsum([dimensions, len(triggers), len(routes)])
-    vector, trigger, rule, rest = np.split(fitted.dense, ends)
-    weights = Weights(
-        routes=routes, triggers=triggers, keys=keys[kept], rarity=rarity[kept], text=text[kept].astype(np.float32),
-        vector=vector * scales.vector, trigger=trigger * scales.trigger, rule=rule * scales.rule, bias=rest[-1],
+    vector, trigger, rule, form_and_bias = np.split(fitted.dense, ends)
+    weights = TextWeights(
+        routes=routes,
+        triggers=triggers,
+        keys=hashes[kept],
+        rarity=idf[kept],
+        text=text[kept].astype(np.float32),
+        vector=vector * scales.vector,
+        trigger=trigger * scales.trigger,
+        rule=rule * scales.rule,
+        bias=form_and_bias[-1],
         scales=scales,
-    )  # fmt: skip
-    return Fit(weights, rest[:-1])
+    )
+    return FittedModel(weights, form_and_bias[:-1])

@@ -1,92 +1,92 @@
-"""Multinomial logistic regression, fitted by L-BFGS (Liu and Nocedal 1989, "On the limited memory BFGS method")."""
+"""Minimise a smooth function by L-BFGS (Liu and Nocedal 1989, "On the limited memory BFGS method").
+
+SciPy has the same; importing it would cost the dashboard 40 MB. A test compares the two.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float32]
-Objective = Callable[[Vector], tuple[float, Vector]]
+from tui_router.routing.arrays import Float32s
+
+Objective = Callable[[Float32s], tuple[float, Float32s]]
+"""A point -> (value, gradient)."""
+
+_ARMIJO = 1e-4
+"""A step must gain this share of what the slope promises (Nocedal and Wright 2006, section 3.1)."""
+_MOST_HALVINGS = 25
+_LEAST_CURVATURE = 1e-10
+"""A step along which the gradient changes less than this would spoil the estimate of the curvature: it is not kept."""
+_QUIET_STEPS = 3
+"""Steps in a row below the tolerance after which the search ends."""
+
+
+class _Step(NamedTuple):
+    """A step that was taken."""
+
+    change: Float32s
+    gradient_change: Float32s
+    curvature: float
+    """Their product."""
 
 
 def minimise(
-    objective: Objective, start: Vector, *, most: int = 120, tolerance: float = 1e-4, memory: int = 8
-) -> Vector:
-    """Where a smooth convex function is least.
+    objective: Objective, start: Float32s, *, max_steps: int = 120, tolerance: float = 1e-4, memory: int = 8
+) -> Float32s:
+    """Return the point at which a smooth convex function is least.
 
     Args:
         objective: A point -> (value, gradient).
-        start: Where to begin.
-        most: Most iterations.
-        tolerance: Ends when an iteration gains less than this share of the value.
-        memory: Pairs of steps and gradient changes that are remembered.
+        start: Where the search begins. Shape (n,).
+        max_steps: Steps after which the search ends.
+        tolerance: The search ends when `_QUIET_STEPS` steps in a row each gain less than this share of the value.
+        memory: Steps from which the curvature is estimated.
     """
     point = start.copy()
     value, gradient = objective(point)
-    pairs: deque[tuple[Vector, Vector, float]] = deque(maxlen=memory)
+    steps: deque[_Step] = deque(maxlen=memory)
     quiet = 0
-    for _ in range(most):
-        direction = _direction(gradient, pairs)
+    for _ in range(max_steps):
+        direction = _direction(gradient, steps)
         slope = float(gradient @ direction)
         if slope > -1e-12:
             break
-        step = 1.0 if pairs else min(1.0, 1.0 / float(np.abs(gradient).sum()))
-        for _ in range(25):  # Armijo: a step must gain a fair share of what its slope promises
-            after = point + np.float32(step) * direction
-            new_value, new_gradient = objective(after)
-            if new_value <= value + 1e-4 * step * slope:
+        length = 1.0 if steps else min(1.0, 1.0 / float(np.abs(gradient).sum()))
+        for _ in range(_MOST_HALVINGS):
+            new_point = point + np.float32(length) * direction
+            new_value, new_gradient = objective(new_point)
+            if new_value <= value + _ARMIJO * length * slope:
                 break
-            step /= 2
+            length /= 2
         else:
             break
-        change, bend = after - point, new_gradient - gradient
-        curvature = float(change @ bend)
-        if curvature > 1e-10:
-            pairs.append((change, bend, curvature))
+        change, gradient_change = new_point - point, new_gradient - gradient
+        curvature = float(change @ gradient_change)
+        if curvature > _LEAST_CURVATURE:
+            steps.append(_Step(change, gradient_change, curvature))
         quiet = quiet + 1 if value - new_value < tolerance * abs(value) else 0
-        point, value, gradient = after, new_value, new_gradient
-        if quiet == 3:
+        point, value, gradient = new_point, new_value, new_gradient
+        if quiet == _QUIET_STEPS:
             break
     return point
 
 
-def _direction(gradient: Vector, pairs: deque[tuple[Vector, Vector, float]]) -> Vector:
-    """The two-loop recursion."""
+def _direction(gradient: Float32s, steps: deque[_Step]) -> Float32s:
+    """Return the search direction: the two-loop recursion (Nocedal and Wright 2006, algorithm 7.4)."""
     direction = -gradient
     shares = []
-    for change, bend, curvature in reversed(pairs):
-        share = float(change @ direction) / curvature
+    for step in reversed(steps):
+        share = float(step.change @ direction) / step.curvature
         shares.append(share)
-        direction = direction - np.float32(share) * bend
-    if pairs:
-        change, bend, curvature = pairs[-1]
-        direction = direction * np.float32(curvature / float(bend @ bend))
-    for (change, bend, curvature), share in zip(pairs, reversed(shares), strict=True):
-        direction = direction + np.float32(share - float(bend @ direction) / curvature) * change
+        direction = direction - np.float32(share) * step.gradient_change
+    if steps:
+        last = steps[-1]
+        direction = direction * np.float32(last.curvature / float(last.gradient_change @ last.gradient_change))
+    for step, share in zip(steps, reversed(shares), strict=True):
+        correction = share - float(step.gradient_change @ direction) / step.curvature
+        direction = direction + np.float32(correction) * step.change
     return direction
-
-
-def softmax(scores: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Probabilities along the last axis."""
-    if scores.ndim == 1:  # the usual case of a decision, without the cost of the general one
-        lifted = np.exp(scores - max(scores.tolist()))
-        one: NDArray[np.floating] = lifted / sum(lifted.tolist())
-        return one
-    lifted = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    result: NDArray[np.floating] = lifted / lifted.sum(axis=-1, keepdims=True)
-    return result
-
-
-def logs(chances: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Their logarithms, none of them of nothing."""
-    return np.asarray(np.log(np.maximum(chances, 1e-9)))
-
-
-def pooled(
-    chances: NDArray[np.floating], others: NDArray[np.floating], share: float | NDArray[np.floating]
-) -> NDArray[np.floating]:
-    """Two opinions in one: their log-linear pool (Genest and Zidek 1986), in which the second has this share."""
-    return softmax((1 - share) * logs(chances) + share * logs(others))

@@ -1,12 +1,16 @@
 """The linear model over text that the learned router stands on: its weights, and scoring a request in microseconds.
 
-A request's features are three blocks: words and pairs, letter groups (both tf-idf-like, each of length 1), and dense
-ones: the mean word vector, which of the rules' triggers matched, and the rules' score of each route. What a word adds
-to the scores does not depend on its neighbours, so it is worked out once and kept.
+A request's features are three blocks: words and pairs, letter n-grams (both tf-idf, each of length 1), and dense ones: the
+mean word vector, which of the rules' triggers matched, and the rules' score of each route. What a word adds to the scores
+does not depend on its neighbours, so it is worked out once and cached.
+
+`score` and `score_many` give the same but for the last digits. They are two, because a decision of one would take twice
+as long through the matrices of many (`python -m benchmarks learned`); a test holds that they agree.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
@@ -14,23 +18,41 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_router.routing.linear.ngrams import TokenSet, groups, name_of
-from tui_router.routing.linear.sparse import sums
+from tui_router.routing.arrays import Float32s, Floats
+from tui_router.routing.linear.ngrams import TokenSet, ngram_hashes, token_hash
+from tui_router.routing.linear.sparse import row_sums
 from tui_router.routing.linear.word_vectors import WordVectors
 
-Floats = NDArray[np.float32]
-
-MOST_KEPT, MOST_UNKNOWN = 60_000, 20_000
-"""Words and pairs whose share is kept, and pairs of which is kept that they are unknown; beyond that, they are forgotten."""
-_AT_A_TIME = 128
+MAX_KNOWN, MAX_UNKNOWN = 60_000, 20_000
+"""Words and pairs whose contributions are cached, 80 bytes each, and pairs that are remembered to be unknown; beyond that,
+they are forgotten."""
+_FIRST_ROWS = 6144
+"""Rows that the cache begins with: the vocabulary of a fitted model and what a day brings."""
+_VOCABULARY_CHUNK = 128
 """Words of the vocabulary that are worked out together: many more would need much memory for a moment."""
-_MARKS = 1 << 20
+_FILTER_BITS = 1 << 20
+"""Bits of the filter that tells at once that a pair is unknown; about 5 % of them are set in the shipped model."""
 RULE_FLOOR, RULE_CEILING = -5.0, 12.0
 """A route's score by the rules is held within these before it becomes a feature."""
+_UNKNOWN_IDF = 9.0
+"""The idf of an unknown word: that of a word seen once in the shipped seeds."""
+_LEAST_GAIN = 0.05
+"""A word that adds less than this to a route's score is no reason. Natural-log units."""
+_STOP_WORDS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        a an the and or but if so as at by for from in into of off on out over to up with about than then that this these those
+        it its i me my we us our you your he she him her his they them their is am are was were be been being do does did have
+        has had can could will would shall should may might must not no what s t re ll ve d m ? ! : ^
+        """,
+    )
+)
+"""Words that say nothing to a person as the reason of a decision; they still count in its score."""
 
 
 class KnownShare(NamedTuple):
-    """How much of a text is known, counted by the text model."""
+    """How much of a text the model has seen in its examples."""
 
     words: int
     """Words of letters."""
@@ -38,319 +60,383 @@ class KnownShare(NamedTuple):
     """Of these, words that stood in an example."""
     pairs: int
     known_pairs: int
-    groups: float
-    """Share of the letter groups that stood in an example."""
+    ngrams: float
+    """Share of the letter n-grams that stood in an example, 0 to 1."""
     length: int
-    """Characters."""
+    """Characters of the words."""
 
 
-class Features(NamedTuple):
+class TextFeatures(NamedTuple):
     """What the model looks at in one request."""
 
-    pieces: TokenSet
+    tokens: TokenSet
     triggers: tuple[str, ...]
     """Names of the rules' triggers that matched, `route.trigger`."""
     rules: Mapping[str, float]
     """The rules' score of each route."""
 
 
-class ManyFeatures(NamedTuple):
+class TextFeatureTable(NamedTuple):
     """What the model looks at in n requests."""
 
-    pieces: Sequence[TokenSet]
-    vectors: Floats
+    tokens: Sequence[TokenSet]
+    vectors: Float32s
     """The mean word vector of each. Shape (n, dimensions)."""
     triggers: Sequence[str]
     """Names of all of the rules' triggers."""
-    matched: Floats
+    matched: Float32s
     """1 where a trigger matched, else 0. Shape (n, triggers)."""
     routes: Sequence[str]
     """Names of the routes that the rules score."""
-    rules: Floats
+    rules: Float32s
     """The rules' score of each route. Shape (n, routes)."""
 
 
-class Scales(NamedTuple):
-    """How loud each block is. Strong dense features make a fit lean on the writer's habits, so they are turned down."""
+class BlockScales(NamedTuple):
+    """The scale of each block of features. Strong dense features make a fit lean on the writer's habits, so the rules' scores
+    are scaled down. Chosen on folds of the seeds (`make prior` prints the accuracy)."""
 
     vector: float = 1.0
     trigger: float = 1.0
     rule: float = 0.1
     bayes: float = 0.5
     """Share of naive Bayes in the weights of the two text blocks."""
-    late: float = 0.1
+    fixed_rule: float = 0.1
     """Weight of the rules' scores that is set, not fitted: rules and seeds are written by the same hand and fail on the
     same things, so a fit on seeds cannot find it."""
 
 
-class Weights(NamedTuple):
-    """A fitted model. `k` routes, `n` known pieces and groups, `t` triggers, `d` dimensions of the word vectors."""
+class TextWeights(NamedTuple):
+    """A fitted model of k routes, n known tokens and n-grams, t triggers and word vectors of d dimensions.
+
+    The names are those of the arrays in the stored files.
+    """
 
     routes: tuple[str, ...]
     triggers: tuple[str, ...]
     keys: NDArray[np.uint32]
-    """Shape (n,), ascending: the hashes of the pieces and groups."""
-    rarity: Floats
-    """Shape (n,): inverse document frequency."""
-    text: NDArray[np.floating]
+    """The hashes of the tokens and n-grams, ascending. Shape (n,)."""
+    rarity: Float32s
+    """Inverse document frequency of each. Shape (n,)."""
+    text: Floats
     """Shape (n, k). 16 bits when it was read from a file."""
-    vector: Floats
+    vector: Float32s
     """Shape (d, k)."""
-    trigger: Floats
+    trigger: Float32s
     """Shape (t, k)."""
-    rule: Floats
-    """Shape (k, k): from the rules' score of each route to the score of each route."""
-    bias: Floats
+    rule: Float32s
+    """From the rules' score of each route to the score of each route. Shape (k, k)."""
+    bias: Float32s
     """Shape (k,)."""
-    scales: Scales
+    scales: BlockScales
     vocabulary: tuple[str, ...] = ()
-    """Words that are met often: what they bring is worked out once, at the first request."""
+    """Frequent words: their contributions are worked out once, when the model is made."""
 
 
-class Scored(NamedTuple):
-    """What the model makes of a request."""
+class TextScores(NamedTuple):
+    """The scores of a request."""
 
-    scores: Floats
-    """One of each of the model's routes. Shape (k,)."""
+    scores: Float32s
+    """Of each of the model's routes; their softmax at a temperature is the decision. Shape (k,)."""
     known: KnownShare
-    shares: Floats
-    """What each word and pair brought, as the model keeps it; for `TextModel.because`."""
+    contributions: Float32s
+    """What each word and pair brought, as `_Layout` says; for `TextModel.explain`. Shape (tokens, 2 k + 7)."""
 
 
-class ManyScored(NamedTuple):
-    """What the model makes of n requests."""
+class TextScoreTable(NamedTuple):
+    """The scores of n requests."""
 
-    scores: Floats
+    scores: Float32s
     """Shape (n, k)."""
-    sums: Floats
-    """What all words, and all pairs, of each brought; for `TextModel.known`. Shape (n, 2, 2 k + 7)."""
+    sums: Float32s
+    """What all words, and all pairs, of each brought; for `TextModel.known_shares`. Shape (n, 2, 2 k + 7)."""
+
+
+class _Layout:
+    """Where the contributions of a word or pair stand in their row of the cache, for k routes.
+
+    First the word or pair as itself: a score of each route, the squared length (idf squared), 1 where it is known. Then its
+    letter n-grams: a score of each route, the squared length, how many are known, how many there are. Last, whether it is
+    punctuation, and how many letters it has. A pair has only the first part.
+    """
+
+    def __init__(self, k: int) -> None:
+        self.token_scores = slice(k)
+        self.token_square, self.token_known = k, k + 1
+        self.ngram_scores = slice(k + 2, 2 * k + 2)
+        self.ngram_square, self.known_ngrams, self.ngrams = 2 * k + 2, 2 * k + 3, 2 * k + 4
+        self.punctuation, self.letters = 2 * k + 5, 2 * k + 6
+        self.width = 2 * k + 7
 
 
 class TextModel:
     """Scores requests with fitted weights."""
 
-    def __init__(self, weights: Weights, words: WordVectors) -> None:
+    def __init__(self, weights: TextWeights, words: WordVectors) -> None:
         self.weights, self.words = weights, words
         self.routes = weights.routes
         self._k = len(weights.routes)
-        self._trigger = {name: row for row, name in enumerate(weights.triggers)}
-        self._rule = weights.rule + weights.scales.late * np.eye(self._k, dtype=np.float32)
-        marks = np.zeros(_MARKS, np.bool_)
-        marks[weights.keys & (_MARKS - 1)] = True
-        self._marks = np.packbits(marks, bitorder="little").tobytes()
-        """A bit for each hash that may be known: most pairs of a new text are unknown, and this tells it at once."""
-        self._begin()
+        self._layout = _Layout(self._k)
+        self._trigger_row = {name: row for row, name in enumerate(weights.triggers)}
+        self._rule_weights = weights.rule + weights.scales.fixed_rule * np.eye(self._k, dtype=np.float32)
+        bits = np.zeros(_FILTER_BITS, np.bool_)
+        bits[weights.keys & (_FILTER_BITS - 1)] = True
+        self._filter = np.packbits(bits, bitorder="little").tobytes()
+        """A bit for each hash that may be known (a Bloom filter of one hash): most pairs of a new text are unknown."""
+        self._clear_cache()
 
-    def _begin(self) -> None:
+    def _clear_cache(self) -> None:
         self._rows: dict[str, int] = {"": 0}
-        self._shares = np.zeros((6144, 2 * self._k + 7), np.float32)
-        """What a word or pair brings as itself, then what its groups bring, as in `_brought`; how many groups it has, whether
-        it is a sign, and its letters (a pair has none of the last three)."""
-        self._kept = 1
-        """Rows of `_shares` that are in use; the first stays empty, for what is unknown."""
-        known = self.weights.vocabulary
-        for first in range(0, len(known), _AT_A_TIME):
-            self._add(TokenSet(known[first : first + _AT_A_TIME], ()))
+        """A word or pair -> its row in `_cache`."""
+        self._cache = np.zeros((_FIRST_ROWS, self._layout.width), np.float32)
+        self._used = 1
+        """Rows of `_cache` that are in use; the first stays zero, for what is unknown."""
+        vocabulary = self.weights.vocabulary
+        for start in range(0, len(vocabulary), _VOCABULARY_CHUNK):
+            self._add_to_cache(TokenSet(vocabulary[start : start + _VOCABULARY_CHUNK], ()))
 
-    def score(self, features: Features) -> Scored:
-        """The scores of a request; their softmax, tempered, is the decision."""
-        w, k = self.weights, self._k
-        found = features.pieces
-        shares = self._shares_of(found)
-        total, of_words = shares.sum(axis=0), shares[: len(found.words)].sum(axis=0)
-        scores = w.bias + total[:k] * _inverse(total[k]) + total[k + 2 : 2 * k + 2] * _inverse(total[2 * k + 2])
+    @property
+    def cached(self) -> int:
+        """How many words and pairs are cached."""
+        return len(self._rows)
+
+    def score(self, features: TextFeatures) -> TextScores:
+        """Score one request."""
+        w, at = self.weights, self._layout
+        tokens = features.tokens
+        rows = self._contributions(tokens)
+        total, of_words = rows.sum(axis=0), rows[: len(tokens.words)].sum(axis=0)
+        scores = (
+            w.bias
+            + total[at.token_scores] * _inverse_root(total[at.token_square])
+            + total[at.ngram_scores] * _inverse_root(total[at.ngram_square])
+        )
         rows_of = self.words.rows
-        mean = self.words.mean([row for word in found.words for row in rows_of(word)])
+        mean = self.words.mean([row for word in tokens.words for row in rows_of(word)])
         scores += mean @ w.vector
-        hits = [row for name in features.triggers if (row := self._trigger.get(name)) is not None]
+        hits = [row for name in features.triggers if (row := self._trigger_row.get(name)) is not None]
         if hits:
             scores += w.trigger.take(hits, axis=0).sum(axis=0)
-        by_rules = (features.rules.get(route, 0.0) for route in self.routes)
-        rules = np.array([min(RULE_CEILING, max(RULE_FLOOR, score)) for score in by_rules], np.float32)
-        known = self._known(found, of_words.tolist(), float(total[k + 1]))
-        return Scored(scores + rules @ self._rule, known, shares)
+        rule_scores = (features.rules.get(route, 0.0) for route in self.routes)
+        clipped = np.array([min(RULE_CEILING, max(RULE_FLOOR, score)) for score in rule_scores], np.float32)
+        known = self._known_share(tokens, of_words.tolist(), float(total[at.token_known]))
+        return TextScores(scores + clipped @ self._rule_weights, known, rows)
 
-    def score_many(self, features: ManyFeatures) -> ManyScored:
-        """The scores of n requests, as `score` gives them but for the last digits."""
-        w, k = self.weights, self._k
-        sums = self._sums(features.pieces)
+    def score_many(self, features: TextFeatureTable) -> TextScoreTable:
+        """Score n requests, as `score` does but for the last digits."""
+        w, at = self.weights, self._layout
+        sums = self._contribution_sums(features.tokens)
         total = sums.sum(axis=1)
-        own, grouped = _inverses(total[:, k]), _inverses(total[:, 2 * k + 2])
-        scores = w.bias + total[:, :k] * own[:, None] + total[:, k + 2 : 2 * k + 2] * grouped[:, None]
+        scores = (
+            w.bias
+            + total[:, at.token_scores] * _inverse_roots(total[:, at.token_square])[:, None]
+            + total[:, at.ngram_scores] * _inverse_roots(total[:, at.ngram_square])[:, None]
+        )
         scores += features.vectors @ w.vector
-        columns, rows = _common(features.triggers, self._trigger)
+        columns, rows = _common(features.triggers, self._trigger_row)
         scores += features.matched[:, columns] @ w.trigger[rows]
         columns, rows = _common(features.routes, {route: row for row, route in enumerate(self.routes)})
-        scores += features.rules[:, columns].clip(RULE_FLOOR, RULE_CEILING) @ self._rule[rows]
-        return ManyScored(scores, sums)
+        scores += features.rules[:, columns].clip(RULE_FLOOR, RULE_CEILING) @ self._rule_weights[rows]
+        return TextScoreTable(scores, sums)
 
-    def known(self, found: Sequence[TokenSet], scored: ManyScored) -> list[KnownShare]:
-        """How much of each request is known."""
-        pieces = scored.sums[:, :, self._k + 1].sum(axis=1).tolist()
-        return [self._known(*one) for one in zip(found, scored.sums[:, 0].tolist(), pieces, strict=True)]
+    def known_shares(self, texts: Sequence[TokenSet], scored: TextScoreTable) -> list[KnownShare]:
+        """Return how much of each request is known."""
+        known_tokens = scored.sums[:, :, self._layout.token_known].sum(axis=1).tolist()
+        return [self._known_share(*one) for one in zip(texts, scored.sums[:, 0].tolist(), known_tokens, strict=True)]
 
-    def _sums(self, found: Sequence[TokenSet]) -> Floats:
-        """What all words, and all pairs, of each text bring. Shape (texts, 2, 2 k + 7)."""
-        unknown = set(chain.from_iterable(chain.from_iterable(found))).difference(self._rows)
+    def _contribution_sums(self, texts: Sequence[TokenSet]) -> Float32s:
+        """Return what all words, and all pairs, of each text bring. Shape (texts, 2, 2 k + 7)."""
+        unknown = set(chain.from_iterable(chain.from_iterable(texts))).difference(self._rows)
         if unknown and self._make_room(len(unknown)):
-            unknown = set(chain.from_iterable(chain.from_iterable(found))).difference(self._rows)
-        self._add(TokenSet(tuple(n for n in unknown if " " not in n), tuple(n for n in unknown if " " in n)))
+            unknown = set(chain.from_iterable(chain.from_iterable(texts))).difference(self._rows)
+        self._add_to_cache(TokenSet(tuple(t for t in unknown if " " not in t), tuple(t for t in unknown if " " in t)))
         row = self._rows.__getitem__
-        return sums(self._shares, [[*map(row, part)] for part in chain.from_iterable(found)]).reshape(len(found), 2, -1)
+        lists = [[*map(row, part)] for part in chain.from_iterable(texts)]
+        return row_sums(self._cache, lists).reshape(len(texts), 2, -1)
 
-    def _known(self, found: TokenSet, of_words: list[float], pieces: float) -> KnownShare:
-        """How much of a text is known, from what its words bring and how many of its pieces are known."""
-        k = self._k
-        known_words, signs = of_words[k + 1], int(of_words[2 * k + 5])
+    def _known_share(self, tokens: TokenSet, of_words: list[float], known_tokens: float) -> KnownShare:
+        """Return how much of a text is known.
+
+        Args:
+            tokens: Of the text.
+            of_words: What its words bring, summed. Length 2 k + 7.
+            known_tokens: How many of its words and pairs are known.
+        """
+        at = self._layout
+        known_words, punctuation = of_words[at.token_known], int(of_words[at.punctuation])
         return KnownShare(
-            words=len(found.words) - signs, known_words=max(0, int(known_words) - signs), pairs=len(found.pairs),
-            known_pairs=int(pieces - known_words), groups=of_words[2 * k + 3] / max(1.0, of_words[2 * k + 4]),
-            length=int(of_words[2 * k + 6]),
-        )  # fmt: skip
+            words=len(tokens.words) - punctuation,
+            known_words=max(0, int(known_words) - punctuation),
+            pairs=len(tokens.pairs),
+            known_pairs=int(known_tokens - known_words),
+            ngrams=of_words[at.known_ngrams] / max(1.0, of_words[at.ngrams]),
+            length=int(of_words[at.letters]),
+        )
 
-    def rarity(self, word: str) -> float:
-        """Inverse document frequency of a word in the examples; that of a word seen once for an unknown one."""
+    def idf(self, word: str) -> float:
+        """Return the inverse document frequency of a word in the examples; that of a word seen once for an unknown one."""
         w = self.weights
-        wanted = np.uint32(name_of(word))
+        wanted = np.uint32(token_hash(word))
         place = int(np.searchsorted(w.keys, wanted))
-        return float(w.rarity[place]) if place < len(w.keys) and w.keys[place] == wanted else 9.0
+        return float(w.rarity[place]) if place < len(w.keys) and w.keys[place] == wanted else _UNKNOWN_IDF
 
-    def because(self, features: Features, scored: Scored, route: str, most: int) -> list[tuple[str, float]]:
-        """The words and pairs that speak most for a route against the mean of all: (piece, share of the score)."""
-        k, column = self._k, self.routes.index(route)
-        shares = scored.shares
-        total = shares.sum(axis=0)
-        lifted = shares[:, :k] * _inverse(total[k]) + shares[:, k + 2 : 2 * k + 2] * _inverse(total[2 * k + 2])
-        gains = lifted[:, column] - lifted.sum(axis=1) / k
-        names = (*features.pieces.words, *features.pieces.pairs)
-        order = [i for i in (-gains).argsort()[: most * 4].tolist() if gains[i] > 0.05]
-        return _distinct([(names[i], float(gains[i])) for i in order], most)
+    def explain(self, features: TextFeatures, scored: TextScores, route: str, limit: int) -> list[tuple[str, float]]:
+        """Return the words and pairs that raise a route most above the mean of all: (text, gain in score), largest first.
 
-    def _shares_of(self, found: TokenSet) -> Floats:
-        """What each word and pair brings. Shape (words + pairs, 2 k + 7)."""
-        names = (*found.words, *found.pairs)
+        Words that tell a person nothing ("the", "of") are left out.
+        """
+        k, at, column = self._k, self._layout, self.routes.index(route)
+        rows = scored.contributions
+        total = rows.sum(axis=0)
+        scores = rows[:, at.token_scores] * _inverse_root(total[at.token_square])
+        scores += rows[:, at.ngram_scores] * _inverse_root(total[at.ngram_square])
+        gains = scores[:, column] - scores.sum(axis=1) / k
+        names = (*features.tokens.words, *features.tokens.pairs)
+        order = [
+            i
+            for i in (-gains).argsort().tolist()
+            if gains[i] > _LEAST_GAIN and not _STOP_WORDS.issuperset(names[i].split())
+        ]
+        return _without_overlaps([(names[i], float(gains[i])) for i in order[: limit * 4]], limit)
+
+    def _contributions(self, tokens: TokenSet) -> Float32s:
+        """Return what each word and pair brings. Shape (words + pairs, 2 k + 7)."""
+        names = (*tokens.words, *tokens.pairs)
         try:
-            known = [self._rows[name] for name in names]
+            rows = [self._rows[name] for name in names]
         except KeyError:
             self._make_room(len(names))
-            self._add(found)
-            known = [self._rows[name] for name in names]
-        result: Floats = self._shares.take(known, axis=0)
+            self._add_to_cache(tokens)
+            rows = [self._rows[name] for name in names]
+        result: Float32s = self._cache.take(rows, axis=0)
         return result
 
     def _make_room(self, new: int) -> bool:
-        """Forget something where so many new pieces would be too many; returns whether anything was forgotten."""
-        known = self._kept
-        if known + new > MOST_KEPT:
-            self._begin()
+        """Forget something if `new` more would be too many; returns whether anything was forgotten."""
+        known = self._used
+        if known + new > MAX_KNOWN:
+            self._clear_cache()
             return True
-        if len(self._rows) - known > MOST_UNKNOWN:
+        if len(self._rows) - known > MAX_UNKNOWN:
             self._rows = {name: row for name, row in self._rows.items() if row or not name}
             return True
         return False
 
-    def _add(self, found: TokenSet) -> None:
-        """Work out what new pieces bring and keep it."""
-        k, first, kept = self._k, self._kept, self._rows
-        words = list(dict.fromkeys(word for word in found.words if word not in kept))
-        new = words + self._unseen_pairs(found.pairs)
+    def _add_to_cache(self, tokens: TokenSet) -> None:
+        """Work out what new words and pairs bring, and cache it."""
+        k, at, first, cached = self._k, self._layout, self._used, self._rows
+        words = list(dict.fromkeys(word for word in tokens.words if word not in cached))
+        new = words + self._possibly_known(tokens.pairs)
         if not new:
             return
-        while first + len(new) > len(self._shares):
-            self._shares = np.concatenate([self._shares, np.zeros_like(self._shares)])
-        hashes = [*map(name_of, new)]
+        while first + len(new) > len(self._cache):
+            self._cache = np.concatenate([self._cache, np.zeros_like(self._cache)])
+        hashes = [*map(token_hash, new)]
         sizes = []
         for word in words:
-            spelled = groups(word)
-            sizes.append(len(spelled))
-            hashes += spelled
-        brought = self._brought(hashes)
-        rows = self._shares[first : first + len(new)]
-        rows[:, : k + 2] = brought[: len(new)]
+            ngrams = ngram_hashes(word)
+            sizes.append(len(ngrams))
+            hashes += ngrams
+        weighted = self._weighted(hashes)
+        rows = self._cache[first : first + len(new)]
+        rows[:, : k + 2] = weighted[: len(new)]
         if words:
             starts = [len(new)]
             for size in sizes[:-1]:
                 starts.append(starts[-1] + size)
-            rows[: len(words), k + 2 : 2 * k + 4] = np.add.reduceat(brought, starts)
-            rows[: len(words), 2 * k + 4] = sizes
-            rows[: len(words), 2 * k + 5] = [not word[0].isalpha() for word in words]
-            rows[: len(words), 2 * k + 6] = [len(word) for word in words]
-        kept.update(zip(new, range(first, first + len(new)), strict=True))
-        self._kept = first + len(new)
+            rows[: len(words), k + 2 : 2 * k + 4] = np.add.reduceat(weighted, starts)
+            rows[: len(words), at.ngrams] = sizes
+            rows[: len(words), at.punctuation] = [not word[0].isalpha() for word in words]
+            rows[: len(words), at.letters] = [len(word) for word in words]
+        cached.update(zip(new, range(first, first + len(new)), strict=True))
+        self._used = first + len(new)
 
-    def _unseen_pairs(self, pairs: tuple[str, ...]) -> list[str]:
-        """The pairs that are not kept yet and may be known; those that cannot be get the empty row."""
-        kept, marks, found = self._rows, self._marks, []
+    def _possibly_known(self, pairs: tuple[str, ...]) -> list[str]:
+        """Return the pairs that are not cached and may be known; those that cannot be get the row of the unknown."""
+        cached, bits, found = self._rows, self._filter, []
         for pair in dict.fromkeys(pairs):
-            if pair not in kept:
-                name = name_of(pair) & (_MARKS - 1)
-                if marks[name >> 3] >> (name & 7) & 1:
+            if pair not in cached:
+                bit = token_hash(pair) & (_FILTER_BITS - 1)
+                if bits[bit >> 3] >> (bit & 7) & 1:
                     found.append(pair)
                 else:
-                    kept[pair] = 0
+                    cached[pair] = 0
         return found
 
-    def _brought(self, hashes: list[int]) -> Floats:
-        """What pieces and groups bring: a score of each route, the squared length, 1; zeros for an unknown one."""
+    def _weighted(self, hashes: list[int]) -> Float32s:
+        """Return idf x weights of each hash, then idf squared, then 1; zeros for an unknown one. Shape (hashes, k + 2)."""
         keys, wanted = self.weights.keys, np.array(hashes, np.uint32)
         places = keys.searchsorted(wanted)
         known = keys.take(places, mode="clip") == wanted
-        rarity = np.where(known, self.weights.rarity.take(places, mode="clip"), 0)
-        brought = np.empty((len(hashes), self._k + 2), np.float32)
-        np.multiply(self.weights.text.take(places, axis=0, mode="clip"), rarity[:, None], out=brought[:, : self._k])
-        brought[:, -2] = rarity**2
-        brought[:, -1] = known
-        return brought
+        idf = np.where(known, self.weights.rarity.take(places, mode="clip"), 0)
+        weighted = np.empty((len(hashes), self._k + 2), np.float32)
+        np.multiply(self.weights.text.take(places, axis=0, mode="clip"), idf[:, None], out=weighted[:, : self._k])
+        weighted[:, -2] = idf**2
+        weighted[:, -1] = known
+        return weighted
 
 
 def _common(names: Sequence[str], places: Mapping[str, int]) -> tuple[list[int], list[int]]:
-    """(where in `names`, where in `places`) every name stands that both have."""
+    """Return (index in `names`, value in `places`) of every name that both have."""
     return [i for i, name in enumerate(names) if name in places], [places[name] for name in names if name in places]
 
 
-def _inverse(square: float) -> float:
-    """1 over the length of a vector; 0 for none."""
+def _inverse_root(square: float) -> float:
+    """Return 1 / sqrt(square); 0 for 0."""
     return float(square**-0.5) if square > 0 else 0.0
 
 
-def _inverses(squares: Floats) -> Floats:
-    """`_inverse` of each."""
-    result: Floats = np.where(squares > 0, np.maximum(squares, 1e-30) ** -0.5, 0.0).astype(np.float32)
+def _inverse_roots(squares: Float32s) -> Float32s:
+    """Return `_inverse_root` of each. Shape as given."""
+    result: Float32s = np.where(squares > 0, np.maximum(squares, 1e-30) ** -0.5, 0.0).astype(np.float32)
     return result
 
 
-def _distinct(found: list[tuple[str, float]], most: int) -> list[tuple[str, float]]:
-    """The strongest pieces, none of whose words stood in a stronger one already."""
+def _without_overlaps(found: list[tuple[str, float]], limit: int) -> list[tuple[str, float]]:
+    """Return the first words and pairs of which none has a word in common with one before it, at most `limit`."""
     kept: list[tuple[str, float]] = []
-    said: set[str] = set()
-    for piece, gain in found:
-        words = set(piece.removeprefix("^ ").split())
-        if words.isdisjoint(said) and len(kept) < most:
-            kept.append((piece.removeprefix("^ "), gain))
-            said |= words
+    used: set[str] = set()
+    for text, gain in found:
+        words = set(text.removeprefix("^ ").split())
+        if words.isdisjoint(used) and len(kept) < limit:
+            kept.append((text.removeprefix("^ "), gain))
+            used |= words
     return kept
 
 
-def pack(weights: Weights) -> dict[str, NDArray[Any]]:
-    """The arrays of a model as they are stored; text weights in 16 bits."""
+def pack(weights: TextWeights) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a model as they are stored; text weights in 16 bits."""
     return {
-        "routes": np.array(weights.routes), "triggers": np.array(weights.triggers or [""])[: len(weights.triggers)],
-        "keys": weights.keys, "rarity": weights.rarity.astype(np.float16), "text": weights.text.astype(np.float16),
-        "vector": weights.vector, "trigger": weights.trigger, "rule": weights.rule, "bias": weights.bias,
+        "routes": np.array(weights.routes),
+        "triggers": np.array(weights.triggers or [""])[: len(weights.triggers)],
+        "keys": weights.keys,
+        "rarity": weights.rarity.astype(np.float16),
+        "text": weights.text.astype(np.float16),
+        "vector": weights.vector,
+        "trigger": weights.trigger,
+        "rule": weights.rule,
+        "bias": weights.bias,
         "scales": np.array(weights.scales, np.float32),
         "vocabulary": np.frombuffer("\n".join(weights.vocabulary).encode(), np.uint8),
-    }  # fmt: skip
+    }
 
 
-def unpack(file: Mapping[str, NDArray[Any]]) -> Weights:
-    """The model of `pack`. Raises KeyError or ValueError when something is missing or does not fit together."""
+def unpack(file: Mapping[str, NDArray[Any]]) -> TextWeights:
+    """Read the model of `pack`. Raises KeyError or ValueError when something is missing or does not fit together."""
 
-    def floats(name: str) -> Floats:
+    def floats(name: str) -> Float32s:
         return file[name].astype(np.float32)
 
-    return Weights(
-        routes=tuple(map(str, file["routes"])), triggers=tuple(map(str, file["triggers"])), keys=file["keys"],
-        rarity=floats("rarity"), text=file["text"], vector=floats("vector"), trigger=floats("trigger"),
-        rule=floats("rule"), bias=floats("bias"), scales=Scales(*map(float, file["scales"])),
+    return TextWeights(
+        routes=tuple(map(str, file["routes"])),
+        triggers=tuple(map(str, file["triggers"])),
+        keys=file["keys"],
+        rarity=floats("rarity"),
+        text=file["text"],
+        vector=floats("vector"),
+        trigger=floats("trigger"),
+        rule=floats("rule"),
+        bias=floats("bias"),
+        scales=BlockScales(*map(float, file["scales"])),
         vocabulary=tuple(file["vocabulary"].tobytes().decode().split("\n")) if len(file["vocabulary"]) else (),
-    )  # fmt: skip
+    )

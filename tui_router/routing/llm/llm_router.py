@@ -1,8 +1,8 @@
-"""Routers that ask a model: too slow to wait for by the rules, so they are given a deadline and may come late.
+"""Routers that ask a served model. They answer within a deadline or not at all, so the engine runs them as asynchronous shadows.
 
 `llm` shows a small general model the routes with their descriptions and lets it choose, nothing trained (zero-shot). `tuned`
-is a model that was fitted to this very question: it was shown the same sheet with the same letters while it was trained.
-What is asked is a `LetterPrompt`; how it travels is not their business: a `LetterChooser` is handed in.
+is a model that was fine-tuned on this question: it was trained on the same prompt with the same letters. What is asked is a
+`LetterPrompt`; a `LetterChooser` asks it.
 """
 
 from __future__ import annotations
@@ -19,48 +19,51 @@ from msgspec import Struct
 from tui_router.core.fleet import Fleet
 from tui_router.core.letter_choice import LetterChoice, LetterChooser
 from tui_router.core.types import Decision, Message, Reason, Request
-from tui_router.routing.router import ranked, ties
+from tui_router.routing.router import rank_routes, tie_break_order
 from tui_router.routing.rules.text_features import TextView
 
 LLMRouterName = Literal["llm", "tuned"]
 DEADLINE_S = 2.0
+"""Seconds after which an answer is not waited for any more."""
 MOST_ROUTES = len(ascii_uppercase)
 """Routes that can be told apart by a letter."""
 _TEXT = 2000
 """Characters of a request that an untrained model is shown."""
 _TRAINED_TEXT = 1000
 """Characters of a request that a trained model is shown: with its routes and the end of the conversation about 400 tokens."""
-_EARLIER, _EARLIER_TEXT = 2, 300
+_EARLIER_REQUESTS, _EARLIER_TEXT = 2, 300
+"""Earlier requests that a model is shown, and characters of each."""
 _WITHOUT_PROBABILITIES = 0.7
-"""Probability of the chosen route when the server tells none; the temperature of the race corrects it by verdicts."""
-_LEAST = 1e-4
+"""Probability of the chosen route when the server tells none; calibration by verdicts corrects it."""
+_LEAST_PROBABILITY = 1e-4
+"""Probability of a route that the model did not know."""
 
 
 class LetterPrompt(Struct, frozen=True, kw_only=True):
-    """The question that a model is asked: which letter stands for which route, and what is said before each request."""
+    """The prompt template: which letter stands for which route, and the instructions before each request."""
 
     routes: tuple[str, ...]
     letters: str
     """One for each route, in the order of the routes."""
     instructions: str
-    alone: bool = False
+    single_message: bool = False
     """Instructions and request are one message. Some chat templates have no place for instructions of their own, so this
     is the same text in every one of them."""
-    most: int = _TEXT
+    max_characters: int = _TEXT
     """Characters of the request that are shown."""
 
     def messages(self, request: Request) -> tuple[Message, ...]:
-        """What the model is shown."""
-        asked = question(request, self.most)
-        if self.alone:
+        """Return the messages that the model is sent."""
+        asked = question(request, self.max_characters)
+        if self.single_message:
             return (Message("user", f"{self.instructions}\n\n{asked}"),)
         return (Message("system", self.instructions), Message("user", asked))
 
 
 def zero_shot_prompt(fleet: Fleet) -> LetterPrompt:
-    """The sheet for a model that was never trained on the question: with what each route is for."""
+    """Return the prompt for a model that was never trained on the question: with the description of each route."""
     lines = [f"{letter} = {r.name}: {r.description}" for letter, r in zip(ascii_uppercase, fleet.routes, strict=False)]
-    said = [
+    text = [
         "You route requests to specialists. Do not answer the request. Say which specialist it is for.",
         "",
         *lines,
@@ -68,30 +71,42 @@ def zero_shot_prompt(fleet: Fleet) -> LetterPrompt:
         "Answer with one letter and nothing else.",
     ]
     routes = tuple(r.name for r in fleet.routes[:MOST_ROUTES])
-    return LetterPrompt(routes=routes, letters=ascii_uppercase[: len(routes)], instructions="\n".join(said))
+    return LetterPrompt(routes=routes, letters=ascii_uppercase[: len(routes)], instructions="\n".join(text))
 
 
 def trained_prompt(routes: Sequence[str]) -> LetterPrompt:
-    """The sheet that a model is trained on, and asked with afterwards: short, because it has learned what the routes are for."""
+    """Return the prompt that a model is trained on, and asked with afterwards: short, because it has learned what the routes are for."""
     pairs = " ".join(f"{letter}={name}" for letter, name in zip(ascii_uppercase, routes, strict=False))
     return as_trained(routes[:MOST_ROUTES], ascii_uppercase[: len(routes)], f"Route the request. {pairs}")
 
 
 def as_trained(routes: Sequence[str], letters: str, instructions: str) -> LetterPrompt:
-    """The sheet of a training: its own instructions, and of the letters in them those that it had examples of."""
+    """Return the prompt of a past training.
+
+    Args:
+        routes: Those that it had examples of.
+        letters: Of each of them, as the instructions name them.
+        instructions: As it was trained on them.
+    """
     return LetterPrompt(
-        routes=tuple(routes), letters=letters, instructions=instructions, alone=True, most=_TRAINED_TEXT
+        routes=tuple(routes),
+        letters=letters,
+        instructions=instructions,
+        single_message=True,
+        max_characters=_TRAINED_TEXT,
     )
 
 
-def question(request: Request, most: int = _TEXT) -> str:
-    """What the model is shown of a request: its end of the conversation, whether an image comes with it, its text."""
-    past = [m for m in request.history if m.role == "user"][-_EARLIER:]
+def question(request: Request, max_characters: int = _TEXT) -> str:
+    """Return a request as the model is shown it: the end of its conversation, whether an image comes with it, its text."""
+    past = [m for m in request.history if m.role == "user"][-_EARLIER_REQUESTS:]
     lines = [f"Earlier request: {' '.join(m.content.split())[:_EARLIER_TEXT]}" for m in past]
     if request.shows_image:
         lines.append("An image is attached.")
     text = TextView(request).text
-    return "\n".join([*lines, f"Request: {text if len(text) <= most else f'{text[:most]} ...'}", "Letter:"])
+    return "\n".join(
+        [*lines, f"Request: {text if len(text) <= max_characters else f'{text[:max_characters]} ...'}", "Letter:"]
+    )
 
 
 class LLMRouter:
@@ -99,38 +114,46 @@ class LLMRouter:
 
     Args:
         name: `llm` or `tuned`.
-        fleet: Whose routes are chosen from; a sheet made earlier may know them by former names.
+        fleet: Its routes are chosen from; a prompt made earlier may know them by former names.
         model: Which model answers; part of the version.
         chooser: How it is asked.
-        sheet: What it is asked; by default the routes with their descriptions.
-        temperature: By which its probabilities are flattened, as its training found it.
+        prompt: What it is asked; by default the routes with their descriptions.
+        temperature: Divides the log probabilities, as the training found it.
     """
 
     def __init__(
-        self, name: LLMRouterName, fleet: Fleet, model: str, chooser: LetterChooser, sheet: LetterPrompt | None = None, temperature: float = 1.0
-    ) -> None:  # fmt: skip
+        self,
+        name: LLMRouterName,
+        fleet: Fleet,
+        model: str,
+        chooser: LetterChooser,
+        prompt: LetterPrompt | None = None,
+        temperature: float = 1.0,
+    ) -> None:
         self.name, self.fleet, self.model, self.chooser = name, fleet, model, chooser
-        self.sheet, self._temperature = sheet or zero_shot_prompt(fleet), temperature
-        made_from = f"{name} {model} {self.sheet.instructions}"
+        self.prompt, self._temperature = prompt or zero_shot_prompt(fleet), temperature
+        made_from = f"{name} {model} {self.prompt.instructions}"
         self.version = hashlib.blake2b(made_from.encode(), digest_size=4).hexdigest()
-        self._says = "chose it by its description" if name == "llm" else "was trained on your examples"
+        self._why = "chose it by its description" if name == "llm" else "was trained on your examples"
 
     async def decide(self, request: Request, deadline_s: float = DEADLINE_S) -> Decision | None:
-        """One decision; None when there is none in time. Never raises for any text."""
+        """Decide one request; None when no usable answer came in time. Never raises for any text."""
         start = time.perf_counter()
-        letters = self.sheet.letters
-        chosen = await self.chooser.choose(self.sheet.messages(request), letters, deadline_s)
+        letters = self.prompt.letters
+        chosen = await self.chooser.choose(self.prompt.messages(request), letters, deadline_s)
         if chosen is None or chosen.letter not in letters:
             return None
-        p = self._by_route(_spread(chosen, letters, self._temperature))
-        untold = "; its server tells no probability" if chosen.probabilities is None else ""
-        ranking = ranked([route.name for route in self.fleet.routes], p, ties(self.fleet))
+        p = self._by_route(_letter_probabilities(chosen, letters, self._temperature))
+        no_probability = "; its server tells no probability" if chosen.probabilities is None else ""
+        ranking = rank_routes([route.name for route in self.fleet.routes], p, tie_break_order(self.fleet))
         first = self.fleet.route(ranking[0][0])
         return Decision(
             ranking=ranking,
             model=first.model,
             reasons=(
-                Reason(f"{self.model} {self._says}{untold}", first.name, round(math.log(ranking[0][1] * len(p)), 1)),
+                Reason(
+                    f"{self.model} {self._why}{no_probability}", first.name, round(math.log(ranking[0][1] * len(p)), 1)
+                ),
             ),
             router=self.name,
             version=self.version,
@@ -138,18 +161,21 @@ class LLMRouter:
         )
 
     def _by_route(self, p: Sequence[float]) -> list[float]:
-        """Probabilities of the sheet's routes -> of the fleet's: a removed route's is shared out, a new one has next to none."""
+        """Turn the probabilities of the prompt's routes into those of the fleet's.
+
+        That of a removed route is shared out; a new route has next to none.
+        """
         found = dict.fromkeys((r.name for r in self.fleet.routes), 0.0)
-        for name, one in zip(self.sheet.routes, p, strict=True):
+        for name, one in zip(self.prompt.routes, p, strict=True):
             now = self.fleet.names.get(name)
             if now is not None:
                 found[now] += one
-        spread = [max(_LEAST, found[r.name]) for r in self.fleet.routes]
-        return [one / sum(spread) for one in spread]
+        floored = [max(_LEAST_PROBABILITY, found[r.name]) for r in self.fleet.routes]
+        return [one / sum(floored) for one in floored]
 
 
-def _spread(chosen: LetterChoice, letters: str, temperature: float) -> list[float]:
-    """A probability for every letter, which sum to 1."""
+def _letter_probabilities(chosen: LetterChoice, letters: str, temperature: float) -> list[float]:
+    """Return a probability for every letter; they sum to 1."""
     if chosen.probabilities is None:
         rest = (1 - _WITHOUT_PROBABILITIES) / max(1, len(letters) - 1)
         return [_WITHOUT_PROBABILITIES if letter == chosen.letter else rest for letter in letters]

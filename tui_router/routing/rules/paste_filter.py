@@ -1,8 +1,8 @@
-"""What the person says in a request, without what tools and pastes have put around it.
+"""Keep of a request what the person typed, without what tools and pastes have put around it.
 
 Harnesses wrap their own text in tags (`<system-reminder>`, `<tool_result>`), people quote mails (`> ...`) and paste logs.
 Left in, a thousand pasted words drown the one sentence that says what is wanted. Of long pastes the first lines are kept:
-that there is a log, or code, is evidence too.
+that there is a log, or code, is evidence as well.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOG_LINES, FENCE_LINES = 3, 12
 
 
 def user_text(text: str) -> str:
-    """The text without what tools and pastes added; the text itself when nothing else is in it."""
+    """Return the text without what tools and pastes added; the whole text when nothing else is in it."""
     rest = text
     if "</" in rest:
         rest = _WRAPPED.sub("\n", rest)

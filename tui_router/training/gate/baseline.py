@@ -71,7 +71,7 @@ def _learned_router(config: Config, folder: Path, rules: RulesRouter, examples: 
         store = Store(folder)
         try:
             labels = [
-                x for x in OnlineLearner(config.fleet, folder, config.settings).lessons(store) if x.key not in sealed
+                x for x in OnlineLearner(config.fleet, folder, config.settings).labels(store) if x.key not in sealed
             ]
         finally:
             store.close()

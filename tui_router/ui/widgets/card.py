@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
@@ -17,16 +16,21 @@ from textual.widgets import Static
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import StreamCleaner, clean, one_line
 from tui_router.core.types import Answer, Turn
+from tui_router.ui.widgets.answer_parser import answer_parser
 from tui_router.ui.widgets.lines import Lines, Part, SplitLine, bar, keys, line, percent
 
 if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
     from textual.widgets import Markdown
 
 _FLUSH_S = 1 / 12
 _TYPING_S, _LONGEST_S = 0.25, 10.0
 """While keys come at shorter intervals than the first, a stream is drawn at intervals of the second only."""
 _LIVE = ("routed", "answering")
+_REQUEST_LINES = 30
+"""Lines of a request that are shown before the rest is folded."""
+_BROWSE_KEYS = (("x", "copy"), ("b", "copy block"), ("X", "copy request"), ("e", "edit"), ("r", "retry"))
+_SHORT = 56
+"""Characters of a request that fit beside the turn's number on the narrowest column; a longer one is wrapped."""
 _USUAL_WIDTH = 70
 """Of an answer, before it is known."""
 
@@ -66,7 +70,11 @@ class Card(Vertical):
         """This process is answering it."""
         self.thoughts_open = False
         self._began = time.monotonic()
+        self._whole_request = _is_long(turn.request.text)
+        """The request takes more than one line: it is shown whole, and the verdict stands in the route's line."""
         self._head, self._route, self._notes = SplitLine(classes="card-head"), SplitLine(), Lines(classes="card-notes")
+        self._request = Static(markup=False, classes="card-request")
+        self._keys = Lines(keys(*_BROWSE_KEYS), classes="card-keys")
         self._thoughts, self._ask = Lines(classes="card-thoughts"), Lines(classes="card-ask")
         self._markdown: Markdown | None = None
         self._blank = Static(classes="card-blank")
@@ -85,10 +93,16 @@ class Card(Vertical):
         self._there = False
 
     def compose(self) -> ComposeResult:
-        yield from (self._head, self._route, self._notes, self._ask, self._thoughts, self._blank)
+        if self._whole_request:
+            with Horizontal(classes="card-words"):
+                yield Static(line(("› ", "$muted")), markup=False, classes="card-sign")
+                yield self._request
+        else:
+            yield self._head
+        yield from (self._route, self._notes, self._ask, self._thoughts, self._blank, self._keys)
 
     def on_mount(self) -> None:
-        self._there, self._blank.display = True, False
+        self._there, self._blank.display, self._keys.display = True, False, False
         self.show(self.turn)
 
     def on_click(self) -> None:
@@ -117,11 +131,13 @@ class Card(Vertical):
         if not self._there:
             return
         turn = self.turn
-        self._head.set_text(
-            line(("› ", "$muted"), (one_line(turn.request.text) or "(no text)", "$strong bold")),
-            self._verdict(),
-        )
-        self._route.set_text(self._route_line())
+        if self._whole_request:
+            self._request.update(self._request_text())
+            self._route.set_text(self._route_line(), self._verdict())
+        else:
+            text = one_line(turn.request.text) or "(no text)"
+            self._head.set_text(line(("› ", "$muted"), (text, "$strong bold")), self._verdict())
+            self._route.set_text(self._route_line())
         notes = self._note_lines()
         self._notes.display = bool(notes)
         self._notes.set_lines(*notes)
@@ -133,6 +149,19 @@ class Card(Vertical):
         edge = self.mark or self._edge()
         self.set_class(edge in ("y", "right"), "-right")
         self.set_class(edge in ("n", "wrong"), "-wrong")
+
+    def _request_text(self) -> Content:
+        """The request as it was typed; of a very long one the beginning, and how much more there is."""
+        lines = clean(self.turn.request.text).strip("\n").expandtabs(4).split("\n")
+        if self.thoughts_open or len(lines) <= _REQUEST_LINES:
+            return line(("\n".join(lines), "$strong"))
+        more = f"▸ {len(lines) - _REQUEST_LINES:,} more lines; t shows them"
+        return line(("\n".join(lines[:_REQUEST_LINES]), "$strong"), (f"\n{more}", "$muted"))
+
+    def show_keys(self, shown: bool) -> None:
+        """Show what can be done with the turn while it is selected."""
+        if self._there:
+            self._keys.display = shown
 
     def _edge(self) -> str:
         verdict = self.turn.verdict
@@ -153,7 +182,8 @@ class Card(Vertical):
         if verdict.kind == "accepted":
             return line(("≈ accepted", "$muted"))
         if verdict.rating == "right":
-            return line(("✓ right", "$right"))
+            own_route = turn.route != turn.decision.route
+            return line((f"✓ {turn.route} right" if own_route else "✓ right", "$right"))
         return line((f"↻ {verdict.route}" if verdict.route else "✗ wrong", "$wrong"))
 
     def _route_line(self) -> Content:
@@ -164,9 +194,6 @@ class Card(Vertical):
             if sure == below:
                 sure = f"{decision.confidence:.1%}"
             sure = f"not sure: {decision.route} {sure}, below your {below}"
-            if turn.asked == "worth":
-                share = percent(decision.confidence)
-                sure = f"Is {decision.route} right? ({share}) One of today's teaching questions"
             return line(("? ", "$caution bold"), (sure, "$caution"))
         served = dispatch.served if dispatch and dispatch.served else turn.pinned_model or self.fleet_model(turn.route)
         p = decision.probability(turn.route)
@@ -194,6 +221,7 @@ class Card(Vertical):
         clock = f" {seconds} s" if seconds else ""
         words = {
             "streaming": "● answering",
+            "searching": "… looking for servers",
             "loading": "… loading",
             "reading": "… reading",
             "queued": "… queued",
@@ -319,7 +347,7 @@ class Card(Vertical):
             if text and self.is_mounted:
                 if self._markdown is None:
                     self._markdown = _markdown("")
-                    await self.mount(self._markdown)
+                    await self.mount(self._markdown, before=self._keys)
                 self._written_text += text
                 await self._markdown.append(text)
             if self._reasoning:
@@ -363,7 +391,7 @@ class Card(Vertical):
             return False
         self._markdown = _markdown(_whole_text(self.turn.answer))
         with self.app.batch_update():
-            await self.mount(self._markdown)
+            await self.mount(self._markdown, before=self._keys)
             self._blank.display = False
         return True
 
@@ -376,9 +404,9 @@ class Card(Vertical):
             await drawn.remove()
 
     def toggle_thoughts(self) -> None:
-        """Fold or unfold the reasoning."""
+        """Fold or unfold the reasoning, and the end of a very long request."""
         self.thoughts_open = not self.thoughts_open
-        self._show_thoughts()
+        self.refresh_lines()
 
     def _show_thoughts(self) -> None:
         text = self._reasoning.strip()
@@ -394,6 +422,12 @@ class Card(Vertical):
         self._thoughts.styles.text_wrap = "wrap"
 
 
+def _is_long(text: str) -> bool:
+    """Whether a request is shown over several lines."""
+    stripped = text.strip()
+    return "\n" in stripped or len(stripped) > _SHORT
+
+
 def _whole_text(answer: Answer) -> str:
     return clean(answer.text) + _proposals(answer.tool_calls)
 
@@ -407,15 +441,7 @@ def _markdown(text: str) -> Markdown:
     """An answer's widget. Imported with the first answer: the first picture does without it."""
     from textual.widgets import Markdown
 
-    return Markdown(text, open_links=False, parser_factory=_parser)
-
-
-@lru_cache
-def _parser() -> MarkdownIt:
-    """One parser for all cards: making one takes longer than parsing a paragraph."""
-    from markdown_it import MarkdownIt
-
-    return MarkdownIt("gfm-like")
+    return Markdown(text, open_links=False, parser_factory=answer_parser)
 
 
 def _proposals(tool_calls: tuple[str, ...]) -> str:
@@ -428,6 +454,14 @@ def _proposals(tool_calls: tuple[str, ...]) -> str:
 
 def _reason(reason: str) -> str:
     return reason if reason.startswith(("is ", "has ", "cannot ")) else f"failed ({reason})"
+
+
+def _question(turn: Turn) -> str:
+    if turn.audit:
+        return f"Random check: was {turn.route} right?"
+    if turn.asked == "worth":
+        return f"A teaching question: was {turn.route} right?"
+    return "Right route?"
 
 
 def rating_line(turn: Turn, *, mark: str, saved: bool, error: str) -> Content:
@@ -446,7 +480,7 @@ def rating_line(turn: Turn, *, mark: str, saved: bool, error: str) -> Content:
         return line((f"{word} …  ", "$muted"))
     verdict = turn.verdict
     if verdict is None:
-        question = ("undone, saved   ", "$muted") if saved else ("Right route?   ", "$strong")
+        question = ("undone, saved   ", "$muted") if saved else (f"{_question(turn)}   ", "$strong")
         return line(question, keys(("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next")))
     if verdict.kind == "note":
         result = ("note, saved", "$muted")

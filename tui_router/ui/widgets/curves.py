@@ -34,7 +34,7 @@ class LossPane(ChartPane):
         self.chart.display = bool(curve.steps)
         if not curve.steps:
             self.head.set_status("")
-            self.legend.set_lines(line((curve.stage or "nothing yet", "$muted")))
+            self.legend.set_lines(line((curve.stage or "no steps yet", "$muted")))
             return
         steps = curve.steps
         losses = smoothed([s.loss for s in steps], smoothing)
@@ -51,10 +51,10 @@ class LossPane(ChartPane):
         last = float(max(max(one.xs) for one in series))
         ticks = {0.0: "0.0", top / 2: f"{top / 2:.1f}", top: f"{top:.1f}"}
         self.chart.set_series(series, _steps(max(last, steps[-1].of)), Scale(0, top, ticks))
-        said: list[Part] = [("━ ", "$s1"), ("train ", "$muted"), (f"{losses[-1]:.3f}", "$strong bold")]
+        parts: list[Part] = [("━ ", "$s1"), ("train ", "$muted"), (f"{losses[-1]:.3f}", "$strong bold")]
         if curve.evals:
-            said += [("   ● ", "$s2"), ("held out ", "$muted"), (f"{curve.evals[-1].loss:.3f}", "$strong bold")]
-        self.head.set_status(line(*said))
+            parts += [("   ● ", "$s2"), ("held out ", "$muted"), (f"{curve.evals[-1].loss:.3f}", "$strong bold")]
+        self.head.set_status(line(*parts))
         beside_it: list[Part] = [(f"   ┄ run {other[0]}", "$s3")] if other is not None else []
         self.legend.set_lines(line((f"smoothing {smoothing:g}", "$muted"), *beside_it))
 
@@ -89,7 +89,7 @@ class ViewPane(ChartPane):
         self.chart.display = len(evals) >= 2
         if not evals:
             self.head.set_status("no data")
-            self.legend.set_lines(line(("the first comes after some steps", "$muted")))
+            self.legend.set_lines(line(("the first evaluation comes after some steps", "$muted")))
             return
         last = evals[-1]
         low, high = last.ci95
@@ -98,19 +98,22 @@ class ViewPane(ChartPane):
                 (f"{last.accuracy:.0%}", "$strong bold"), (f" [{low * 100:.0f}-{high * 100:.0f}] n={last.n}", "$muted")
             )
         )
-        said: list[Part] = [(f"ECE {last.ece:.3f}, all labels together {last.mass:.0%}", "$muted")]
+        parts: list[Part] = [(f"ECE {last.ece:.3f}, probability on labels {last.mass:.0%}", "$muted")]
         if other is not None and other[1].evals:
-            said.append((f"   ┄ run {other[0]} {other[1].evals[-1].accuracy:.0%}", "$s3"))
-        self.legend.set_lines(line(*said))
+            parts.append((f"   ┄ run {other[0]} {other[1].evals[-1].accuracy:.0%}", "$s3"))
+        self.legend.set_lines(line(*parts))
         if len(evals) < 2:
             return
         xs = [float(e.step) for e in evals]
         series = [
             Series(
-                xs, [100 * e.accuracy for e in evals], "s1",
-                low=[100 * e.ci95[0] for e in evals], high=[100 * e.ci95[1] for e in evals],
+                xs,
+                [100 * e.accuracy for e in evals],
+                "s1",
+                low=[100 * e.ci95[0] for e in evals],
+                high=[100 * e.ci95[1] for e in evals],
             )
-        ]  # fmt: skip
+        ]
         if other is not None and other[1].evals:
             series.append(
                 Series(
@@ -151,7 +154,7 @@ def spark(values: Sequence[float], width: int) -> Content:
 
 
 def now_rows(curve: Curve, width: int) -> list[Content]:
-    """What a training does just now."""
+    """The newest values of a training."""
     if not curve.steps:
         return [line((curve.stage or "not started", "$muted"))]
     last = curve.steps[-1]
@@ -167,5 +170,6 @@ def now_rows(curve: Curve, width: int) -> list[Content]:
         ("memory, peak", [float(s.memory_bytes) for s in curve.steps], of),
     )
     return [
-        line((f"{name:<14}", "$muted"), spark(values, max(8, width - 30)), f"{said:>15}") for name, values, said in rows
+        line((f"{name:<14}", "$muted"), spark(values, max(8, width - 30)), f"{newest:>15}")
+        for name, values, newest in rows
     ]

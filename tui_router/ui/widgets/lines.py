@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui_router.ui.glyphs import shown
+from tui_router.ui.widgets.glyphs import shown
 
 Part = str | tuple[str, str] | Content
 

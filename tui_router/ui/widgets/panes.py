@@ -116,11 +116,11 @@ class DecisionPane(Pane):
 
     def _learned(self, effect: CorrectionEffect) -> list[Content]:
         """Where this request goes now, the similar ones that moved with it, and whether unrelated ones did."""
-        label = line(("learned  ", "$right"))
-        verb = "now goes to "
-        if effect.after == effect.before:
-            label, verb = line(("so far   ", "$muted")), "still goes to "
-        rows = [line(label, "this request ", verb, (f"{effect.after} {percent(effect.confidence)}", "$strong"))]
+        still = effect.after == effect.before
+        verb = "still goes to" if still else "now goes to"
+        label: Part = ("so far   ", "$muted") if still else ("learned  ", "$right")
+        text = wrap(f"this request {verb} {effect.after} {percent(effect.confidence)}", max(20, self.size.width - 9))
+        rows = [line(label if place == 0 else f"{'':<9}", (part, "$strong")) for place, part in enumerate(text)]
         for moved in effect.moved[:2]:
             room = max(12, self.size.width - 9 - len(moved.after) - 5)
             rows.append(
@@ -138,11 +138,11 @@ class DecisionPane(Pane):
         rows: list[Content] = []
         if self._effect is not None and self._effect.turn == turn.id:
             rows += self._learned(self._effect)
-        said = {"because": False, "but": False}
+        labelled = {"because": False, "but": False}
         for reason in decision.reasons[:5]:
             word = "because" if reason.route == decision.route and reason.weight >= 0 else "but"
-            label = "" if said[word] else word
-            said[word] = True
+            label = "" if labelled[word] else word
+            labelled[word] = True
             route = "" if reason.route == decision.route else f" ({reason.route})"
             weight = f"{reason.weight:+.1f}".replace("-", "−") if reason.weight else ""
             room = width - 9 - 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from textual import events
@@ -12,13 +12,14 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Static, TextArea
 
-from tui_router.ui.glyphs import shown
+from tui_router.ui.widgets.glyphs import shown
 from tui_router.ui.widgets.lines import line
+from tui_router.ui.widgets.typed_text import is_text
 
 PASTE_LINES, PASTE_CHARACTERS = 30, 3000
 """A longer paste is shown as one line that stands for it. Chosen by hand, not measured."""
 _PLACE = re.compile(r"\[pasted text (\d+): [\d,]+ lines?, [\d,]+ characters\]")
-HINT = "Ask anything.  @image adds a picture, / commands, ↑ earlier requests."
+HINT = "Ask anything.  @image adds a picture, / commands, ↑ history"
 
 
 class PromptText(TextArea):
@@ -51,7 +52,7 @@ class PromptText(TextArea):
 
     async def _on_key(self, event: events.Key) -> None:
         self.seen = event
-        if self._press(event) or self._own_key(event.key):
+        if self._press(event) or self._own_key(event.key) or self._insert_joiner(event.character):
             event.stop()
             event.prevent_default()
         else:
@@ -71,6 +72,13 @@ class PromptText(TextArea):
             return False
         return True
 
+    def _insert_joiner(self, character: str | None) -> bool:
+        """Insert a typed character that belongs into words and that Textual's text area does not count as printable."""
+        if character is None or character.isprintable() or not is_text(character):
+            return False
+        self.insert(character)
+        return True
+
     def submit(self) -> None:
         """Hand the text over."""
         self.post_message(self.Submitted(self.whole()))
@@ -78,6 +86,11 @@ class PromptText(TextArea):
     def whole(self) -> str:
         """The text with what was pasted in its place."""
         return _PLACE.sub(lambda m: self._pastes.get(m[0], m[0]), self.text)
+
+    def set_history(self, texts: Iterable[str]) -> None:
+        """Replace the requests that the up key brings back, oldest first; what was typed since the start stays behind them."""
+        older = dict.fromkeys(text for text in texts if text.strip())
+        self.earlier = [*(text for text in older if text not in self.earlier), *self.earlier]
 
     def sent(self, text: str) -> None:
         """The text was accepted: remember it and empty the prompt."""

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from tui_router.ui.widgets.bars import KeysBar, StatusLine, Tabs
+from tui_router.ui.widgets.command_list import CommandList
 from tui_router.ui.widgets.conversation_view import CardList, ConversationView
 from tui_router.ui.widgets.lines import Lines, PaneHeader, SplitLine
 from tui_router.ui.widgets.overlays import CommentMenu, RouteMenu
@@ -30,7 +31,7 @@ class ChatWidgets:
         self.cards, self.welcome = CardList(id="cards"), Welcome(id="welcome")
         self.conversation = ConversationView(self.cards, on_key, id="talk")
         self.decision_strip, self.rating_strip = SplitLine(id="strip"), SplitLine(id="rate")
-        self.prompt = Prompt(on_key, on_paste, id="prompt")
+        self.prompt, self.commands = Prompt(on_key, on_paste, id="prompt"), CommandList(id="commands")
         self.decision, self.accuracy = DecisionPane(id="decision"), AccuracyPane(id="accuracy")
         self.models, self.observer = ModelsPane(id="models"), ObserverPane(id="observer")
         self.route_menu, self.comment_menu = RouteMenu(id="picker"), CommentMenu(id="chooser")
@@ -47,7 +48,8 @@ class ChatWidgets:
                 yield self.sessions
             with Vertical(classes="side"):
                 yield from (self.decision, self.accuracy, self.models, self.observer)
-            yield from (self.welcome, self.conversation, self.decision_strip, self.rating_strip, self.prompt)
+            yield from (self.welcome, self.conversation, self.decision_strip, self.rating_strip)
+            yield from (self.commands, self.prompt)
         yield self.too_small
         yield self.keys_bar
         yield self.route_menu

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.screen import Screen
 
-from tui_router.core.types import Turn
+from tui_router.core.types import Message, Turn
 from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
 from tui_router.ui.screens.chat.store_reading import read_store
 from tui_router.ui.widgets.card import Card
@@ -45,6 +45,8 @@ class ConversationController:
         self.cards: dict[str, Card] = {}
         """Turn id -> its card, oldest first."""
         self.pinned_model = self.pinned_route = ""
+        self._held: list[str] = []
+        """Turns that wait until the servers were checked for the first time."""
 
     # -- the engine's coming and going ---------------------------------------------------------------------------
     def use_engine(self, engine: Engine) -> None:
@@ -54,6 +56,7 @@ class ConversationController:
     async def forget(self) -> None:
         """The engine is leaving: remove what it showed."""
         self.engine, self.session = None, ""
+        self._held.clear()
         await self._clear()
 
     async def show_session(self, session: str) -> bool:
@@ -136,8 +139,13 @@ class ConversationController:
                 card.refresh_lines()
 
     # -- asking the engine to act --------------------------------------------------------------------------------
-    async def begin(self, text: str) -> Turn:
-        """Have a request routed and recorded; nothing is sent yet."""
+    async def begin(self, text: str, *, before: str = "") -> Turn:
+        """Have a request routed and recorded; nothing is sent yet.
+
+        Args:
+            text: As it was typed.
+            before: The request sees the conversation before this turn instead of all of it.
+        """
         from tui_router.backends.images import find
         from tui_router.core.types import Request
 
@@ -150,17 +158,58 @@ class ConversationController:
             typed=text if found.text != text else "",
             attachments=found.attachments,
             has_image=bool(found.attachments),
+            history=self._messages_before(before),
         )
         turn = await self.engine.begin(request, session=self.session, route=self.pinned_route, model=self.pinned_model)
         self.session = turn.session if turn.session != "unsaved" else self.session
         return turn
 
+    def _messages_before(self, turn_id: str) -> tuple[Message, ...]:
+        """The messages of the shown turns before this one; none when it is the first, or not shown."""
+        from tui_router.core.conversation import messages_of
+
+        order = list(self.cards)
+        earlier = order[: order.index(turn_id)] if turn_id in self.cards else []
+        return messages_of(self.cards[one].turn for one in earlier)
+
     def send(self, turn_id: str) -> None:
-        """Have a routed turn answered."""
+        """Have a routed turn answered; before the first check of the servers is over, as soon as its model is found."""
         assert self.engine is not None
-        if card := self.cards.get(turn_id):
+        card = self.cards.get(turn_id)
+        if card is not None:
             card.begin_live()
-        self.engine.send(turn_id)
+        if self._can_be_served(turn_id):
+            self.engine.send(turn_id)
+            return
+        self._held.append(turn_id)
+        if card is not None:
+            card.answering("searching", "", None)
+
+    def _can_be_served(self, turn_id: str) -> bool:
+        """Whether the turn's model is ready, or every server was checked: then its fallbacks are known too."""
+        engine = self.engine
+        assert engine is not None
+        health, turn = engine.health, engine.live[turn_id].turn
+        model = health.models.get(turn.pinned_model or engine.config.fleet.route(turn.route).model)
+        found = model is not None and model.ready
+        return found or not health.checked or all(b.status.reachable is not None for b in health.backends)
+
+    def send_held(self) -> None:
+        """Send the turns that waited for the first check of the servers, where that is over."""
+        engine = self.engine
+        if engine is None:
+            return
+        for turn_id in [held for held in self._held if held not in engine.live or self._can_be_served(held)]:
+            self._held.remove(turn_id)
+            if turn_id in engine.live:
+                engine.send(turn_id)
+
+    async def release_held(self) -> None:
+        """Send no turn that still waits for servers; they are kept as not sent."""
+        held, self._held = self._held, []
+        for turn_id in held:
+            if self.engine is not None and turn_id in self.engine.live:
+                await self.engine.leave_unanswered(turn_id)
 
     def answer_ask(self, turn_id: str, choice: int) -> bool:
         """Answer a turn that asks: a digit chooses a route, 0 accepts the decided one, -1 cancels.
@@ -194,12 +243,15 @@ class ConversationController:
 
     @property
     def is_answering(self) -> bool:
-        """Whether the newest turn is being answered by this process."""
+        """Whether the newest turn is being answered by this process, or waits for servers."""
         live = self.engine.live.get(self.newest) if self.engine is not None else None
-        return live is not None and live.task is not None
+        return self.newest in self._held or (live is not None and live.task is not None)
 
     def stop(self, preferred: str = "") -> None:
         """Stop a running answer: this turn's if it runs, else the newest one's."""
+        if self._held:
+            self._screen.run_worker(self.release_held(), group="stop", exit_on_error=False)
+            return
         engine = self.engine
         running = [turn for turn, live in engine.live.items() if live.task is not None] if engine is not None else []
         if engine is not None and running:

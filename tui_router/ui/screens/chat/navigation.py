@@ -11,6 +11,7 @@ from tui_router.core.types import Turn
 from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
 from tui_router.ui.screens.chat.conversation import ConversationController
 from tui_router.ui.screens.chat.verdicts import VerdictController
+from tui_router.ui.widgets.code_blocks import code_blocks
 from tui_router.ui.widgets.conversation_view import ConversationView
 from tui_router.ui.widgets.panes import Pane
 
@@ -40,6 +41,10 @@ class NavigationController:
         """The id of the turn that is selected in browse."""
         self._tab = 1
         self._last_search = ""
+        self._copied_block = ("", 0)
+        """(turn, place) of the code block that was copied last."""
+        self._clipboard_explained = False
+        self._edited = ""
         self._return_to_prompt = False
         """The prompt had the keys when a pane was enlarged."""
 
@@ -127,6 +132,52 @@ class NavigationController:
         """Fold or unfold the reasoning of the selected turn."""
         if card := self._conversation.cards.get(self.selected):
             card.toggle_thoughts()
+
+    # -- copying and editing -------------------------------------------------------------------------------------
+    def copy(self, what: str) -> None:
+        """Copy the shown turn's `answer`, its `request`, or a code `block`: asked again, the next one."""
+        turn = self.current()
+        if turn is None:
+            return
+        answer = turn.answer.text if turn.answer is not None else ""
+        if what == "block":
+            blocks = code_blocks(answer)
+            if not blocks:
+                self._screen.notify("this answer holds no code block", markup=False)
+                return
+            copied_turn, copied = self._copied_block
+            place = (copied + 1) % len(blocks) if copied_turn == turn.id else 0
+            self._copied_block = (turn.id, place)
+            self._put_on_clipboard(blocks[place], f"code block {place + 1} of {len(blocks)}")
+        elif what == "request":
+            self._put_on_clipboard(turn.request.typed or turn.request.text, "the request")
+        elif answer:
+            self._put_on_clipboard(answer, "the answer")
+        else:
+            self._screen.notify("there is no answer to copy; X copies the request", markup=False)
+
+    def _put_on_clipboard(self, text: str, what: str) -> None:
+        self._screen.app.copy_to_clipboard(text)
+        hint = (
+            ""
+            if self._clipboard_explained
+            else ". Nothing to paste? Your terminal must allow OSC 52 to set the clipboard"
+        )
+        self._clipboard_explained = True
+        self._screen.notify(f"copied {what}, {len(text):,} characters{hint}", markup=False)
+
+    def edit(self) -> None:
+        """Put the shown turn's request into the prompt; sent, it sees the conversation before that turn."""
+        turn = self.current()
+        if turn is not None:
+            self.write()
+            self._widgets.prompt.area.fill(turn.request.typed or turn.request.text)
+            self._edited = turn.id
+
+    def edited(self) -> str:
+        """The turn whose request was brought back for editing and is sent now, or an empty text."""
+        edited, self._edited = self._edited, ""
+        return edited
 
     # -- panes ---------------------------------------------------------------------------------------------------
     def choose_tab(self, tab: int) -> None:

@@ -13,8 +13,9 @@ from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import Screen
+from textual.worker import Worker
 
-from tui_router.ui import keyboard
+from tui_router.ui.screens.chat import keyboard
 from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
 from tui_router.ui.screens.chat.conversation import ConversationController
 from tui_router.ui.screens.chat.navigation import NavigationController
@@ -28,12 +29,16 @@ from tui_router.ui.widgets.lines import line
 from tui_router.ui.widgets.overlays import Menu
 from tui_router.ui.widgets.panes import Pane
 from tui_router.ui.widgets.prompt import PromptText
+from tui_router.ui.widgets.typed_text import is_text
+from tui_router.ui.widgets.worker_faults import report_fault
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
     from tui_router.app.events import EngineEvent
     from tui_router.store.store import StoreChange
 
+_HISTORY = 100
+"""Newest stored turns whose requests the prompt's up key brings back."""
 SMALLEST = (60, 15)
 """Columns and rows below which the screen only asks for more room."""
 
@@ -90,6 +95,7 @@ class ChatScreen(Screen[None]):
         shown = turn.id if turn is not None else ""
         for turn_id, card in self.conversation.cards.items():
             card.set_class(turn_id == shown, "-now")
+            card.show_keys(turn_id == shown and self.verdicts.browsing)
         widgets.top.set_summary(self.status.summary())
         widgets.keys_bar.set_keys(self._keys())
 
@@ -109,20 +115,20 @@ class ChatScreen(Screen[None]):
 
     def _keys(self) -> list[tuple[str, str]]:
         """The keys that work now, most used first."""
-        desk, running = self.verdicts.keyboard, self.conversation.is_answering
+        state, running = self.verdicts.keyboard, self.conversation.is_answering
         ends = [("F1", "help"), ("^P", "all actions")]
         if self.verdicts.menu_open:
             return [("⏎", "confirm"), ("esc", "close"), *ends]
-        if desk.mode == "browse":
+        if state.mode == "browse":
             pairs = [("esc", "stop answer")] if running else []
             if self.verdicts.feedback:
-                pairs += [("y n c", "rate"), *([("u", "undo")] if desk.rated else [])]
+                pairs += [("y n c", "rate"), *([("u", "undo")] if state.rated else [])]
             return [*pairs, ("j k", "turns"), ("i", "write"), ("z", "enlarge"), ("?", "help"), ("^P", "all actions")]
         if not self.conversation.cards and self.status.offers_demo:
             return [("^R", "look again"), ("^T", "try the demo"), ("esc", "go on"), *ends]
-        if desk.asking and desk.mode == "rating":
+        if state.asking and state.mode == "rating":
             return [("⏎", "send"), ("1-6", "other route"), ("esc", "cancel"), *ends]
-        goes_on = desk.mode == "rating" and not self.widgets.prompt.area.text
+        goes_on = state.mode == "rating" and not self.widgets.prompt.area.text
         pairs = [("⏎", "next" if goes_on else "send"), ("esc", "browse, stop" if running else "browse")]
         return [*pairs, ("^O", "sessions"), *ends]
 
@@ -133,11 +139,18 @@ class ChatScreen(Screen[None]):
         if (repaired := engine.opened().repaired) != "":
             self.notify(repaired, title="the store", severity="warning", markup=False, timeout=30)
         await self.status.use_engine(engine, demo=demo)
+        await self._read_history()
         await (self.open_session(session) if session else self.status.show_sessions(""))
         self.redraw()
         queued, self._queued = self._queued, []
         for text in queued:
             await self.send(text)
+
+    async def _read_history(self) -> None:
+        """Bring the requests of earlier runs back to the prompt's up key."""
+        turns = await read_store(self.conversation.engine, lambda store: store.recent(_HISTORY))
+        typed = [turn.request.typed or turn.request.text for turn in reversed(turns or ()) if turn.source == "screen"]
+        self.widgets.prompt.area.set_history(typed)
 
     async def detach(self) -> None:
         """The engine is leaving: forget what it showed."""
@@ -166,6 +179,7 @@ class ChatScreen(Screen[None]):
             case events.ChampionEvent():
                 self.status.numbers_changed()
             case events.HealthEvent():
+                self.conversation.send_held()
                 self.status.health_changed()
             case events.StoreEvent():
                 self.run_worker(self._show_others(event.change), group="others", exit_on_error=False)
@@ -206,11 +220,16 @@ class ChatScreen(Screen[None]):
             if self.status.trouble:
                 self.notify(self.status.trouble, title="not sent", severity="error", markup=False)
             return
-        await self.send(text)
+        await self.send(text, before=self.navigation.edited())
 
-    async def send(self, text: str) -> None:
-        """Route a request; have it answered, or ask first when the decision is unsure."""
-        turn = await self.conversation.begin(text)
+    async def send(self, text: str, *, before: str = "") -> None:
+        """Route a request; have it answered, or ask first when the decision is unsure.
+
+        Args:
+            text: As it was typed.
+            before: A turn that is asked again: the request sees the conversation before it, not its answer.
+        """
+        turn = await self.conversation.begin(text, before=before)
         self.verdicts.turn_routed(turn)
         self.navigation.remember(turn.id)
         if turn.state != "asking":
@@ -223,7 +242,7 @@ class ChatScreen(Screen[None]):
         turn = self.navigation.current()
         if turn is not None and self.conversation.engine is not None:
             self.navigation.write()
-            work = self.send(turn.request.typed or turn.request.text)
+            work = self.send(turn.request.typed or turn.request.text, before=turn.id)
             self.run_worker(work, group="send", exit_on_error=False)
 
     def stop_answer(self) -> None:
@@ -262,12 +281,19 @@ class ChatScreen(Screen[None]):
     def press(self, event: events.Key) -> bool:
         """Handle a key before the focused widget does; True when it is used up."""
         self._last_key_at = time.monotonic()
-        desk = self.verdicts.keyboard
-        if event.key == "escape" and desk.mode == "writing" and not self.conversation.cards and self.status.offers_demo:
+        if self.slash.press(event.key):
+            return True
+        state = self.verdicts.keyboard
+        if (
+            event.key == "escape"
+            and state.mode == "writing"
+            and not self.conversation.cards
+            and self.status.offers_demo
+        ):
             self.status.continue_without_server()
             return True
-        character = event.character if event.is_printable else None
-        actions = desk.press(event.key, character, event.time, not self.widgets.prompt.area.text)
+        character = event.character if is_text(event.character) else None
+        actions = state.press(event.key, character, event.time, not self.widgets.prompt.area.text)
         if actions is None:
             return False
         for action in actions:
@@ -318,6 +344,10 @@ class ChatScreen(Screen[None]):
                 self.verdicts.leave_note()
             case "retry":
                 self.retry()
+            case "edit":
+                self.navigation.edit()
+            case "copy answer" | "copy request" | "copy block":
+                self.navigation.copy(name.removeprefix("copy "))
             case "help" | "sessions":
                 self.app.call_later(self.app.run_action, name)
 
@@ -356,17 +386,22 @@ class ChatScreen(Screen[None]):
         elif self.focused in (None, area) and area.seen is not event and not self.press(event):
             if event.key == "enter":
                 area.submit()
-            elif event.is_printable and event.character:
+            elif event.character and is_text(event.character):
                 area.insert(event.character)
 
-    def before_quit(self) -> None:
-        """The program is about to end: write a mark that waits, take no more keys."""
+    async def before_quit(self) -> None:
+        """The program is about to end: write a mark that waits, release what waits for servers, take no more keys."""
         self.verdicts.commit_now()
+        await self.conversation.release_held()
         self.widgets.prompt.area.read_only = True
 
     # -- messages of the widgets ---------------------------------------------------------------------------------
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        report_fault(self, event)
+
     def on_text_area_changed(self) -> None:
-        """The keys that work depend on whether the prompt is empty."""
+        """The keys that work depend on whether the prompt is empty, the completion on what stands in it."""
+        self.slash.complete("" if self.verdicts.writing_note else self.widgets.prompt.area.text)
         self.redraw()
 
     def on_card_chosen(self, event: Card.Chosen) -> None:

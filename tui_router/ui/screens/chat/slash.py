@@ -23,7 +23,7 @@ _ACTIONS = {
 
 
 class SlashCommands:
-    """Runs slash commands. Keeps nothing.
+    """Completes slash commands while they are typed, and runs them.
 
     Args:
         screen: Shows notifications and reaches the app's actions.
@@ -42,6 +42,37 @@ class SlashCommands:
         self._screen, self._widgets = screen, widgets
         self._conversation, self._navigation = conversation, navigation
 
+        self._dismissed = ""
+        """The text whose completion was closed with escape."""
+
+    # -- completion ----------------------------------------------------------------------------------------------
+    def complete(self, text: str) -> None:
+        """Show the commands that begin with what was typed; anything but the name of a command closes the list."""
+        named = text.startswith("/") and text.split() == [text] and text != self._dismissed
+        self._dismissed = self._dismissed if text == self._dismissed else ""
+        self._widgets.commands.show_commands([pair for pair in COMMANDS if pair[0].startswith(text)] if named else [])
+
+    def press(self, key: str) -> bool:
+        """Handle a key while the list is open; True when it is used up."""
+        menu, area = self._widgets.commands, self._widgets.prompt.area
+        if not menu.is_open or key not in ("up", "down", "tab", "enter", "escape"):
+            return False
+        if key in ("up", "down"):
+            menu.move(1 if key == "down" else -1)
+            return True
+        if key == "escape":
+            self._dismissed = area.text
+            menu.show_commands([])
+            return True
+        name, _, argument = menu.highlighted.partition(" ")
+        if key == "enter" and (name == area.text or not argument):
+            area.fill(name)
+            menu.show_commands([])
+            return False  # the prompt submits it
+        area.fill(f"{name} " if argument else name)
+        return True
+
+    # -- running -------------------------------------------------------------------------------------------------
     def run(self, text: str) -> None:
         """Run a command line; an unknown command is answered with the known ones."""
         name, _, rest = text.strip().partition(" ")

@@ -9,10 +9,11 @@ from textual.screen import Screen
 
 from tui_router.core.clock import now
 from tui_router.core.types import Turn, Verdict
-from tui_router.ui import keyboard
-from tui_router.ui.keyboard import KeyboardState
+from tui_router.core.verdicts import confirm, correct, judge
+from tui_router.ui.screens.chat import keyboard
 from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
 from tui_router.ui.screens.chat.conversation import ConversationController
+from tui_router.ui.screens.chat.keyboard import KeyboardState
 from tui_router.ui.widgets.card import rating_line
 from tui_router.ui.widgets.lines import keys, line
 from tui_router.ui.widgets.overlays import NONE, CommentMenu, Menu
@@ -172,7 +173,7 @@ class VerdictController:
             self._rate(turn_id, None)
             return
         self._conversation.show_mark(turn_id, "y")
-        self._rate(turn_id, Verdict(kind="route", at=now(), rating="right", route=turn.decision.route))
+        self._rate(turn_id, confirm(turn))
 
     def _rate(self, turn_id: str, verdict: Verdict | None) -> None:
         work = self._write(turn_id, verdict)
@@ -237,10 +238,8 @@ class VerdictController:
                 self._begin_note(turn_id, value)
         elif value == NONE:
             self._begin_note(turn_id, "none")
-        elif value == turn.decision.route:
-            self._rate(turn_id, Verdict(kind="route", at=now(), rating="right", route=value))
         else:
-            self._rate(turn_id, Verdict(kind="route", at=now(), rating="wrong", route=value))
+            self._rate(turn_id, judge(turn, value))
 
     # -- notes ---------------------------------------------------------------------------------------------------
     @property
@@ -268,7 +267,7 @@ class VerdictController:
         if about == "answer":
             verdict = Verdict(kind="answer", at=now(), rating="wrong", comment=text)
         elif about == "none":
-            verdict = Verdict(kind="route", at=now(), rating="wrong", comment=text)
+            verdict = correct(turn, None, comment=text)
         elif old is not None and old.kind != "note":
             verdict = Verdict(
                 kind=old.kind, at=now(), rating=old.rating, route=old.route, comment=text, source=old.source
@@ -295,19 +294,21 @@ class VerdictController:
 
     def _strip(self, turn: Turn) -> tuple[Content, Content] | None:
         number = line((f"turn {turn.id.partition('-')[0]}", "$muted"))
-        desk = self.keyboard
+        state = self.keyboard
         if self._note is not None:
-            said = line((f"Write {_ABOUT[self._note[1]]}   ", "$caution bold"), keys(("⏎", "save"), ("esc", "cancel")))
-            return said, line()
-        if turn.id == desk.asking:
+            question = line(
+                (f"Write {_ABOUT[self._note[1]]}   ", "$caution bold"), keys(("⏎", "save"), ("esc", "cancel"))
+            )
+            return question, line()
+        if turn.id == state.asking:
             engine = self._conversation.engine
             routes = len(engine.config.fleet.routes) if engine is not None else 0
             pairs = (("⏎", "send"), (f"1-{routes}", "other route"), ("esc", "cancel"))
             return line(("Not sent yet   ", "$caution bold"), keys(*pairs)), number
         rated = turn.verdict is not None
-        if not self.feedback or turn.state == "cancelled" or (desk.mode != "browse" and desk.target != turn.id):
+        if not self.feedback or turn.state == "cancelled" or (state.mode != "browse" and state.target != turn.id):
             return None
-        if desk.mode == "writing":
+        if state.mode == "writing":
             return None if rated else (keys(("alt+y", "right"), ("alt+n", "wrong"), ("alt+c", "comment")), number)
         card = self._conversation.cards.get(turn.id)
         saved = self._saved_turn == turn.id
