@@ -93,6 +93,7 @@ class InsightService:
     async def _daily(self) -> None:
         """Write the report of the last day with turns, unless it is written."""
         from tui_router.insight.report_files import Reports, prepare_report
+        from tui_router.learning.changed_fleet import champion_from
 
         context, reports = self._context, Reports(self._context.folder)
         today = local_day(now())
@@ -100,8 +101,9 @@ class InsightService:
         if not day or reports.has(day):
             return
         fleet, threshold = context.config.fleet, context.threshold
+        champion = champion_from(context.config, context.folder)
         made = await context.store_queue.run(
-            lambda store: prepare_report(store, fleet, threshold, 1, day, self.counted)
+            lambda store: prepare_report(store, fleet, threshold, 1, day, self.counted, champion)
         )
         await asyncio.to_thread(lambda: reports.save(made()))
 
