@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from train.errors import BaseModelError
+from tui_router.core.text import one_line
 from tui_router.training.recipe import MIRRORS, Recipe, resolve_base
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "datasets", "accelerate", "tokenizers", "unsloth", "bitsandbytes")
@@ -163,7 +164,7 @@ def _load_by_unsloth(recipe: Recipe, backend: TrainingBackend, name: str) -> Loa
 
 def explain_load_error(name: str, error: Exception) -> str:
     """Return one sentence that says why the base model cannot be loaded and what to do."""
-    text = f"{type(error).__name__}: {error}".replace("\n", " ")
+    text = f"{type(error).__name__}: {one_line(str(error))}"
     low = text.lower()
     if any(mark in low for mark in _GATED):
         mirror = f"; or use {MIRRORS[name]}, which has the same weights" if name in MIRRORS else ""
@@ -177,4 +178,4 @@ def explain_load_error(name: str, error: Exception) -> str:
             return f"{name} is not a model in Hugging Face form: it has no config.json"
     elif any(mark in low for mark in _OFFLINE):
         return f"{name} is not on this machine and cannot be downloaded; name a folder that holds it, or go online once"
-    return f"{name} cannot be loaded: {text[:300]}"
+    return f"{name} cannot be loaded: {text}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from tui_router.core.text import one_line
 from tui_router.training.router_manifest import (
     REFERENCE,
     ROUTER,
@@ -24,7 +25,7 @@ def check(folder: Path, artifact: Path) -> int:
     try:
         sys.stdout.buffer.write(msgspec.json.encode(compare(folder, artifact)) + b"\n")
     except Exception as error:  # the parent process shows one sentence, whatever went wrong
-        print(json.dumps({"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}))
+        print(json.dumps({"error": f"{type(error).__name__}: {one_line(str(error))}"}))
         return 1
     return 0
 

@@ -27,6 +27,7 @@ from train.errors import BaseModelError, NotFiniteError
 from train.event_writer import EventWriter
 from train.stop_requests import StopRequests
 from tui_router.core.clock import now
+from tui_router.core.text import one_line
 from tui_router.training.recipe import Recipe, RecipeError, load
 from tui_router.training.rows import DataError, TrainingDataset, TrainingRow, read_dataset
 from tui_router.training.run_events import (
@@ -91,7 +92,7 @@ def _failure(error: Exception) -> Failed:
     if full or any(mark in low for mark in _DISK_FULL):
         next_step = "free some space and resume; the last checkpoint is kept"
         return Failed(message="the disk is full", cause="disk", next=next_step)
-    message = f"the training failed: {type(error).__name__}: {' '.join(message.split())[:300]}"
+    message = f"the training failed: {type(error).__name__}: {one_line(message)}"
     return Failed(message=message, cause="other", next="read log.txt in the run's folder")
 
 

@@ -1,20 +1,30 @@
-"""Answers routing questions on standard input with the trained model. Ends when standard input ends."""
+"""Answers routing questions on standard input with the trained model.
+
+Ends when standard input ends, also while the model is being loaded: then the program that started it has ended.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import queue
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tui_router.core.text import one_line
 from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterManifest, read_json
 
 
 def serve(artifact: Path) -> int:
     """Read `{"id", "messages"}` lines and write `{"id", "probabilities": {answer: p}, "mass"}` lines.
 
-    The first line written is `{"ready": true}` or `{"error": ...}`. Returns the exit code.
+    The first line written is `{"ready": true}` or `{"error": ...}`. Returns the exit code when the model cannot be loaded;
+    otherwise it ends the process at the end of standard input.
     """
+    lines = _lines_of_stdin()
     try:
         manifest = read_json(artifact / ROUTER, RouterManifest)
     except ArtifactError as error:
@@ -28,10 +38,10 @@ def serve(artifact: Path) -> int:
             tokenizer, dict(zip(manifest.routes, manifest.answers, strict=True)), letters=manifest.label == "letter"
         )
     except Exception as error:  # the parent process shows one sentence, whatever went wrong
-        print(json.dumps({"error": f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"}), flush=True)
+        print(json.dumps({"error": f"{type(error).__name__}: {one_line(str(error))}"}), flush=True)
         return 1
     print(json.dumps({"ready": True}), flush=True)
-    for line in sys.stdin:
+    for line in lines:
         try:
             question = json.loads(line)
             text = render_prompt(tokenizer, question["messages"])
@@ -46,6 +56,19 @@ def serve(artifact: Path) -> int:
         }
         print(json.dumps(reply), flush=True)
     return 0
+
+
+def _lines_of_stdin() -> Iterator[str]:
+    """Yield the lines of standard input, read in a thread that ends the process after the last one."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(0)  # a normal exit would wait for torch to finish loading
+
+    threading.Thread(target=read, daemon=True).start()
+    return iter(lines.get, None)
 
 
 def load(artifact: Path, manifest: RouterManifest) -> tuple[Any, Any]:

@@ -159,3 +159,77 @@ async def test_a_server_that_closes_idle_connections_is_asked_on_a_new_one(world
     for _ in range(3):
         assert (await world.serve()).answer.text == "Hello there"
     assert len(world.server.posts) == 3 and len(connections) == 3
+
+
+# -- corrections -------------------------------------------------------------------------------------------------------
+def refusing(refused, status, message):
+    """A server that refuses requests of a kind and answers the others."""
+
+    async def chat(request, reply):
+        if refused(request.body):
+            await reply.json({"error": {"message": message}}, status)
+        else:
+            await answer(request, reply)
+
+    return chat
+
+
+def has_system(body):
+    return any(m["role"] == "system" for m in body["messages"])
+
+
+@pytest.mark.parametrize(
+    ("status", "message"), [(400, "System role not supported"), (500, "Jinja Exception: System role not supported")]
+)
+async def test_a_refused_system_role_is_merged_into_the_first_message_and_remembered(world, status, message):
+    await world.start(refusing(has_system, status, message))
+    world.dispatcher.settings = Settings(system="Be brief.", first_byte_s=2, load_s=2)
+    assert (await world.serve()).answer.text == "Hello there"
+    assert [m["content"] for m in world.server.posts[-1].body["messages"]] == ["Be brief.\n\nhello"]
+    await world.serve()
+    assert len(world.server.posts) == 3, "the second request was written without the role at once"
+
+
+async def test_a_template_error_of_a_request_without_a_system_text_is_told(world):
+    await world.start(refusing(lambda body: True, 400, "Conversation roles must alternate user/assistant"))
+    outcome = await world.serve()
+    assert outcome.failed and "must alternate" in outcome.answer.error and len(world.server.posts) == 1
+
+
+async def test_an_error_frame_about_the_system_role_is_corrected_too(world):
+    async def chat(request, reply):
+        if not has_system(request.body):
+            return await answer(request, reply)
+        await reply.start_stream()
+        said = 'Error rendering prompt with jinja template: \\"System role not supported\\".'
+        await reply.chunk(b'event: error\ndata: {"error": {"message": "%s"}}\n\n' % said.encode())
+        return await reply.end_stream()
+
+    await world.start(chat)
+    world.dispatcher.settings = Settings(system="Be brief.", first_byte_s=2, load_s=2)
+    assert (await world.serve()).answer.text == "Hello there"
+
+
+async def test_a_shorter_answer_is_tried_once_and_not_remembered(world):
+    said = (
+        "'max_tokens' is too large: 4096. This model's maximum context length is 4200 tokens and your request has 200"
+    )
+    await world.start(refusing(lambda body: "max_tokens" in body, 400, said))
+    for posts in (2, 4):
+        assert (await world.serve()).answer.text == "Hello there" and len(world.server.posts) == posts
+
+
+async def test_refused_webp_is_sent_as_png(world, tmp_path):
+    from tests.backends.test_images import WEBP
+    from tui_router.backends.images import attach
+
+    (tmp_path / "dot.webp").write_bytes(WEBP)
+    await world.start(
+        refusing(lambda body: "image/webp" in str(body), 400, "Failed to load image or audio file"), ("qwen3-vl-8b",)
+    )
+    message = Message("user", "what is it", attachments=(attach(str(tmp_path / "dot.webp")),))
+    for posts in (2, 3):
+        order = DispatchOrder(route=SHIPPED.fleet.route("vision"), messages=(message,))
+        outcome = await world.dispatcher.serve(order, lambda event: None)
+        assert outcome.answer.text == "Hello there" and len(world.server.posts) == posts
+    assert "data:image/png" in str(world.server.posts[-1].body)

@@ -163,7 +163,7 @@ def test_ask_rate_turns_without_an_answer(home):
 
 def test_asking_with_no_server_fails_in_one_sentence_and_keeps_the_turn(home):
     done = run("ask", "hello", *home, expect=1)
-    assert "no model server answers (looked at http://127.0.0.1:1234" in done.stderr
+    assert "no model server answers (checked http://127.0.0.1:1234" in done.stderr
     assert turns(home)[0]["state"] == "failed"
 
 

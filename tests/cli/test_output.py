@@ -121,8 +121,9 @@ def test_ids_of_servers_are_shown_with_marks_for_hidden_characters(capsys):
                 {"id": "n", "state": "missing", "served_as": "", "match": "", "context": 0, "error": HOSTILE},
             ],
             "tools": [{"name": "t", "url": "http://h:2", "reachable": False}],
+            "unmatched": [{"backend": "http://h:1", "id": HOSTILE, "toml": ""}],
         }
     )
     out = capsys.readouterr().out
-    assert len(out.splitlines()) == 4 and out.replace("\n", "").isprintable()
-    assert out.count("<U+200B>") == 3 and out.count("<U+E0041>") == 3 and out.count("<U+FEFF>") == 3
+    assert len(out.splitlines()) == 5 and out.replace("\n", "").isprintable()
+    assert out.count("<U+200B>") == 4 and out.count("<U+E0041>") == 4 and out.count("<U+FEFF>") == 4

@@ -4,6 +4,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tui_router.cli import main
 from tui_router.cli.commands import COMMANDS, GLOBAL, REPORTS, TURN_OPTIONS
@@ -127,6 +129,7 @@ def test_options_of_a_turn_stand_on_both_sides_of_ask_and_of_no_other_command(op
         (["turns", "--limit", "-3"], "--limit: expected 0 to 1000000000, found -3"),
         (["turns", "--limit", "many"], "--limit: expected 0 to 1000000000, found many"),
         (["turns", "--limit"], "--limit: expected one argument"),
+        (["rate", "--", "1", "y", "--json"], "--json stands after --, where every word is a text"),
         (["--confidence-threshold", "nan"], "--confidence-threshold: expected a number from 0 to 1, found 'nan'"),
         (["--analyze", "--days", "0"], "--days: expected 1 to 3660, found 0"),
         (["--analyze", "--days", "99999999"], "--days: expected 1 to 3660, found 99999999"),
@@ -224,3 +227,23 @@ def test_the_help_names_every_format():
         (run["--quant"], QUANTS),
     ]:
         assert all(name in help_text for name in known)
+
+
+OPTIONS = sorted({option for argument in (*GLOBAL, *REPORTS, *ALL.values()) for option in argument.names})
+WORDS = st.one_of(
+    st.sampled_from([*OPTIONS, *(command.name for command in NAMES.values()), "last", "3", "--", "-h"]),
+    st.text(max_size=6),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(WORDS, max_size=5))
+def test_any_words_are_a_command_line_or_one_sentence(words):
+    try:
+        command, args = parse(words)
+    except SystemExit as end:
+        assert not end.code
+    except UsageError as error:
+        assert str(error)
+    else:
+        assert args.json in (True, False) and (command is None or command.work)

@@ -89,3 +89,12 @@ def test_without_a_home_nothing_is_written_into_a_folder_called_tilde(no_home, t
     assert state_folder(None).is_dir()
     assert main.run(["turns"]) == 2 and main.run(["turns", "--data-dir", "store"]) == 0
     assert not (tmp_path / "~").exists()
+
+
+@pytest.mark.parametrize("demo", [False, True])
+def test_a_folder_that_cannot_be_looked_at_is_told(demo):
+    wanted = Path("/tmp") / ("x" * 300)
+    folder, message = store_folder(wanted, demo=demo)
+    assert folder != wanted and str(wanted) in message
+    assert state_folder(wanted) != wanted and demo_folder(wanted) != wanted
+    assert main.run(["turns", "--data-dir", str(wanted)]) == 2

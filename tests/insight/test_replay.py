@@ -78,6 +78,14 @@ def test_the_command(store, tmp_path, capsys):
     assert "1 turn" in capsys.readouterr().out
 
 
+def test_a_period_is_found_although_the_clock_jumped_back(store, tmp_path, capsys):
+    for day in ("2026-03-02", "2026-03-05", "2026-01-09", "2026-03-03"):
+        store.record(a_turn("hello", at=f"{day}T12:00:00.000Z"))
+    place = ["--router", "rules", "--json", "--data-dir", str(tmp_path / "data")]
+    assert main.run(["replay", "--since", "2026-03-01", "--until", "2026-03-03", *place]) == 0
+    assert json.loads(capsys.readouterr().out)["turns"] == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -119,12 +119,14 @@ async def llama_server(client: Client) -> Listing:
     health = await client.get("/health")
     listed = await client.get("/v1/models")
     _check_key(client, listed)
-    data = listed.json["data"].objects()
+    data = _entries(listed.json) or []
     if any("status" in entry for entry in data):
         return Listing("llama-server", _models(_llama_router(entry) for entry in data), "router")
     props, slots = await asyncio.gather(_quiet(client, "/props"), _quiet(client, "/slots"))
     about, all_slots = props.json, slots.json.items()
     loading = health.status == 503
+    if _entries(listed.json) is None and not loading:
+        raise _no_list(client, listed)
     if not data and loading:
         data = [JsonValue({"id": about["model_alias"].text() or "model"})]
     found = (

@@ -46,7 +46,7 @@ def fraction(typed: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number <= 1:
-        raise ArgumentTypeError(f"expected a number from 0 to 1, found {typed!r}")
+        raise ArgumentTypeError(f"expected a number from 0 to 1, found {typed[:40]!r}")
     return number
 
 
@@ -59,7 +59,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         except ValueError:
             number = low - 1
         if not low <= number <= high:
-            raise ArgumentTypeError(f"expected {low} to {high}, found {typed}")
+            raise ArgumentTypeError(f"expected {low} to {high}, found {typed[:40]}")
         return number
 
     return read

@@ -46,7 +46,7 @@ def _import(args: Namespace, fleet: Fleet, store: Store) -> int:
             for _ in reader.requests(paths):
                 pass
         except OSError as error:
-            raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
+            raise UsageError(f"{error.filename or 'FILE'}: cannot be read: {error.strerror or error}") from error
         return reader.summary()
 
     found = seen()

@@ -151,6 +151,8 @@ def _not_taken(rest: list[str], words: list[str]) -> str:
     """Say that an argument does not belong to this command, and where it does or what was meant."""
     name = " ".join((DASHBOARD, *words))
     first = rest[0].partition("=")[0]
+    if any(first in argument.names for argument in _options(words)):
+        return f"{first} stands after --, where every word is a text"
     if not first.startswith("-"):
         return f"{name}: unexpected {first!r}; put a text of several words in quotes"
     near = get_close_matches(first, [option for argument in _options(words) for option in argument.names], 1)

@@ -103,8 +103,11 @@ def folder(args: Namespace) -> Path:
         wanted: Path = args.data_dir or data_dir()
     except NoHomeError as error:
         raise UsageError(str(error)) from error
-    if wanted.exists() and not wanted.is_dir():
-        raise UsageError(f"--data-dir: {wanted} is a file, expected a folder")
+    try:
+        if wanted.exists() and not wanted.is_dir():
+            raise UsageError(f"--data-dir: {wanted} is a file, expected a folder")
+    except OSError as error:
+        raise UsageError(f"--data-dir: {wanted} cannot be used: {error.strerror}") from error
     return wanted
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from tui_router.config.settings import NoHomeError, data_dir
@@ -23,8 +24,9 @@ def from_home(path: Path | str) -> str:
 
 def state_folder(wanted: Path | None) -> Path:
     """Return the folder in which the last good configuration is kept."""
-    if wanted is not None and not (wanted.exists() and not wanted.is_dir()):
-        return wanted
+    with suppress(OSError):  # a name that is too long, a folder that may not be looked into
+        if wanted is not None and (wanted.is_dir() or not wanted.exists()):
+            return wanted
     try:
         return data_dir()
     except NoHomeError:
@@ -55,10 +57,11 @@ def demo_folder(wanted: Path | None) -> Path:
 
     A real store is never touched. The temporary folder is removed when the process ends.
     """
-    if wanted is not None and (not wanted.exists() or (wanted.is_dir() and _is_free(wanted))):
-        wanted.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (wanted / DEMO_MARK).touch(0o600)
-        return wanted
+    with suppress(OSError):
+        if wanted is not None and (not wanted.exists() or (wanted.is_dir() and _is_free(wanted))):
+            wanted.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (wanted / DEMO_MARK).touch(0o600)
+            return wanted
     return _temporary_folder()
 
 

@@ -2,7 +2,7 @@
 
 Many hypotheses are tested, so some would look bad by chance: within one kind of finding the p-values are corrected for their
 number (Benjamini and Hochberg 1995, "Controlling the false discovery rate"), and those at or below `SIGNIFICANCE` are kept.
-What a proposal would do is not estimated but replayed on the stored turns.
+What a proposal would do is not estimated but replayed on the stored turns, by the router that is acted on.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import json
 import re
 import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Literal, TypeVar
 
 from msgspec import Struct, field
@@ -29,13 +29,15 @@ from tui_router.core.verdicts import decision_was_right, labelled_route
 from tui_router.insight.drift import tried_models
 from tui_router.insight.replay import ReplayResult, replay
 from tui_router.routing.ensemble.grading import grade
-from tui_router.routing.evaluation.parallel import by_rules
+from tui_router.routing.router import Router
 from tui_router.routing.rules.rules_router import RulesRouter
 
 FindingKind = Literal[
     "misleading_trigger", "confused_routes", "failing_fallback", "threshold_too_high", "differs", "unhandled"
 ]
 Name = TypeVar("Name")
+RouterFor = Callable[[Fleet], Router]
+"""Makes the router that is acted on under a fleet."""
 SIGNIFICANCE = 0.01
 """False discovery rate of each kind of finding."""
 _MIN_TURNS, _MIN_WRONG, _MIN_CONFUSED = 5, 3, 5
@@ -68,7 +70,7 @@ _STOP_WORDS = frozenset(
 
 
 class ChangeEffect(Struct, frozen=True):
-    """What a change of the rules would do to the stored turns."""
+    """What a change of fleet.toml would do to the decisions on the stored turns."""
 
     fixes: int
     breaks: int
@@ -93,7 +95,14 @@ class Finding(Struct, frozen=True, kw_only=True):
     effect: ChangeEffect | None = None
 
 
-def find_findings(turns: Sequence[Turn], fleet: Fleet, threshold: float, *, effects: bool = True) -> list[Finding]:
+def find_findings(
+    turns: Sequence[Turn],
+    fleet: Fleet,
+    threshold: float,
+    *,
+    effects: bool = True,
+    router_for: RouterFor = RulesRouter,
+) -> list[Finding]:
     """Find what goes wrong in these turns, the most significant first.
 
     Args:
@@ -101,6 +110,7 @@ def find_findings(turns: Sequence[Turn], fleet: Fleet, threshold: float, *, effe
         fleet: Routes of today.
         threshold: Confidence, 0 to 1, below which the person is asked.
         effects: Whether the proposals are replayed; that takes a moment for each.
+        router_for: Makes the router that is acted on under a fleet; the proposals are replayed with it.
     """
     found = [
         *_misleading_triggers(turns, fleet),
@@ -113,8 +123,10 @@ def find_findings(turns: Sequence[Turn], fleet: Fleet, threshold: float, *, effe
     found.sort(key=lambda one: one.p)
     if not effects:
         return found
-    with_context = list(with_histories(turns)) if any(one.toml for one in found) else []
-    return _one_proposal_a_key([_with_effect(one, with_context, fleet) if one.toml else one for one in found])
+    if not any(one.toml for one in found):
+        return found
+    simulation = _Simulation(list(with_histories(turns)), fleet, router_for)
+    return _one_proposal_a_key([_with_effect(one, simulation) if one.toml else one for one in found])
 
 
 def _one_proposal_a_key(findings: Sequence[Finding]) -> list[Finding]:
@@ -146,12 +158,12 @@ def _keys(toml: str) -> list[str]:
     return found or [toml]
 
 
-def _with_effect(finding: Finding, turns: Sequence[Turn], fleet: Fleet) -> Finding:
+def _with_effect(finding: Finding, simulation: _Simulation) -> Finding:
     """The finding with the effect of its proposal; a stronger proposal replaces one that is too weak to change a decision."""
     best = finding
-    affected = _affected_turns(finding.toml, turns, fleet)
-    for proposal, toml in _variants(finding, fleet):
-        effect = effect_of(_replayed(toml, affected, fleet, len(turns)))
+    affected = simulation.affected_turns(finding.toml)
+    for proposal, toml in _variants(finding, simulation.fleet):
+        effect = effect_of(simulation.replayed(toml, affected))
         if effect is None:
             return finding
         if best.effect is None or effect.fixes - effect.breaks > best.effect.fixes - best.effect.breaks:
@@ -426,60 +438,79 @@ def _newest_first(turns: Sequence[Turn]) -> tuple[str, ...]:
 
 
 # -- the effect of a change ----------------------------------------------------------------------------------------
-def simulate_change(toml: str, turns: Iterable[Turn], fleet: Fleet) -> ReplayResult | None:
-    """Replay a change on turns: what the rules decide before it, and what they would decide after it.
+def simulate_change(
+    toml: str, turns: Iterable[Turn], fleet: Fleet, router_for: RouterFor = RulesRouter
+) -> ReplayResult | None:
+    """Replay a change on turns: what the router decides before it, and what it would decide after it.
 
-    The turns are read once and not kept, so that a whole store can be replayed.
+    Only turns on which the change bears are decided again. The turns are read once and not kept, so that a whole store can be
+    replayed.
+
+    Args:
+        toml: The change, as lines of fleet.toml.
+        turns: Oldest first.
+        fleet: Before the change.
+        router_for: Makes the router that is acted on under a fleet, with all that it has learned.
 
     Returns:
-        None when the change does not touch what the rules decide by.
+        None when the change does not touch what routers decide by.
     """
     number = itertools.count()
     counted = (turn for turn, _ in zip(turns, number, strict=False))
-    affected = _affected_turns(toml, with_histories(counted), fleet)
-    return _replayed(toml, affected, fleet, next(number))
+    simulation = _Simulation(with_histories(counted), fleet, router_for)
+    affected = simulation.affected_turns(toml)
+    replayed = simulation.replayed(toml, affected)
+    return replace(replayed, turns=next(number)) if replayed is not None else None
 
 
-def _affected_turns(toml: str, turns: Iterable[Turn], fleet: Fleet) -> list[tuple[Turn, str]]:
-    """The turns that the change can affect, each with the route that today's rules decide.
+class _Simulation:
+    """Changes of one fleet, replayed on the same turns with the router that is acted on."""
 
-    A changed trigger fires in their request, or in an earlier request of the conversation, which lends them evidence.
-    """
-    changed = with_change(fleet, toml)
-    if changed is None:
-        return []
-    changes = tomllib.loads(toml)["routes"]
-    only = replace(
-        changed, routes=tuple(_with_changed_triggers(route, changes.get(route.name, {})) for route in changed.routes)
-    )
-    changed_triggers, today = RulesRouter(only), RulesRouter(fleet)
+    def __init__(self, turns: Iterable[Turn], fleet: Fleet, router_for: RouterFor) -> None:
+        self.fleet = fleet
+        self._turns, self._router_for = turns, router_for
 
-    @lru_cache(_CACHED_TEXTS)
-    def fires(text: str) -> bool:
-        return bool(changed_triggers.evidence(Request(text=text)).hits)
+    @cached_property
+    def _today(self) -> Router:
+        return self._router_for(self.fleet)
 
-    affected = [
-        turn
-        for turn in turns
-        if changed_triggers.evidence(turn.request).hits
-        or any(fires(m.content) for m in turn.request.history if m.role == "user")
-    ]
-    routes = (ranking[0][0] for ranking in today.rankings(turn.request for turn in affected))
-    return list(zip(affected, routes, strict=True))
+    def affected_turns(self, toml: str) -> list[tuple[Turn, str]]:
+        """The turns that the change can affect, each with the route that is decided today.
+
+        A changed trigger fires in their request, or in an earlier request of the conversation, which lends them evidence.
+        """
+        changed = with_change(self.fleet, toml)
+        if changed is None:
+            return []
+        changes = tomllib.loads(toml)["routes"]
+        routes = [_with_changed_triggers(route, changes.get(route.name, {})) for route in changed.routes]
+        changed_triggers = RulesRouter(replace(changed, routes=tuple(routes)))
+
+        @lru_cache(_CACHED_TEXTS)
+        def fires(text: str) -> bool:
+            return bool(changed_triggers.evidence(Request(text=text)).hits)
+
+        affected = [
+            turn
+            for turn in self._turns
+            if changed_triggers.evidence(turn.request).hits
+            or any(fires(m.content) for m in turn.request.history if m.role == "user")
+        ]
+        decided = (ranking[0][0] for ranking in self._today.rankings(turn.request for turn in affected))
+        return list(zip(affected, decided, strict=True))
+
+    def replayed(self, toml: str, affected: Sequence[tuple[Turn, str]]) -> ReplayResult | None:
+        """The affected turns, decided under the changed fleet."""
+        changed = with_change(self.fleet, toml)
+        if changed is None:
+            return None
+        before = [replace(turn, decision=replace(turn.decision, ranking=((route, 1.0),))) for turn, route in affected]
+        return replay(before, lambda: self._router_for(changed), changed, workers=1)
 
 
 def _with_changed_triggers(route: Route, change: Mapping[str, Mapping[str, object]]) -> Route:
     """A route with only the triggers that a change names."""
     return replace(route, triggers=tuple(t for t in route.triggers if t.name in change.get("triggers", {})))
-
-
-def _replayed(toml: str, affected: Sequence[tuple[Turn, str]], fleet: Fleet, count: int) -> ReplayResult | None:
-    """The affected turns replayed under the changed rules, reported as of `count` turns."""
-    changed = with_change(fleet, toml)
-    if changed is None:
-        return None
-    before = [replace(turn, decision=replace(turn.decision, ranking=((route, 1.0),))) for turn, route in affected]
-    return replace(replay(before, by_rules(changed), changed, workers=1), turns=count)
 
 
 def effect_of(replayed: ReplayResult | None) -> ChangeEffect | None:

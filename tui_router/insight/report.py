@@ -15,10 +15,11 @@ from tui_router.core.text import one_line, plural
 from tui_router.core.types import Observation, Turn
 from tui_router.insight.drift import Drift, find_drifts, first_monitored
 from tui_router.insight.estimate import MIN_AUDITS, StrataCounts, Stratum
-from tui_router.insight.findings import Finding, find_findings
+from tui_router.insight.findings import Finding, RouterFor, find_findings
 from tui_router.insight.metrics import Metrics, ModelUsage, Rate, metrics_of, newest_first, newest_since
 from tui_router.insight.metrics_cache import MetricsCache
 from tui_router.insight.observer import TAGS
+from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import Store
 
 MAX_TURNS = 4000
@@ -110,6 +111,7 @@ def make_report(
     counts: MetricsCache | None = None,
     history: Sequence[Turn] | None = None,
     observations: Iterable[Observation] = (),
+    router_for: RouterFor = RulesRouter,
 ) -> Report:
     """Make the report of the last `days` local days.
 
@@ -123,11 +125,12 @@ def make_report(
         counts: Metrics of the whole store, up to date; by default the turns are counted here.
         history: The turns in which drift is looked for (`read_history`), whatever the period is; by default `turns`.
         observations: Events, of which the observer's remarks are taken.
+        router_for: Makes the router that is acted on under a fleet, to replay the proposals.
     """
     before_first, first, last = period(days, today)
     inside = [t for t in turns if first <= local_day(t.at) <= last]
     past = [t for t in turns if before_first <= local_day(t.at) < first]
-    findings = tuple(find_findings(inside, fleet, threshold))
+    findings = tuple(find_findings(inside, fleet, threshold, router_for=router_for))
     drifts = find_drifts([*past, *inside] if history is None else history, fleet, threshold)
     drift = tuple(one for one in drifts if _held_in(one, first, last))
     remarks = tuple(sorted(_by_observer(observations, first, last), key=lambda one: one.at))

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tui_router.core.fleet import Fleet
+from tui_router.insight.findings import RouterFor
 from tui_router.insight.metrics import turns_since
 from tui_router.insight.metrics_cache import MetricsCache
 from tui_router.insight.report import Report, make_report, period, read_history, read_turns, to_markdown
+from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import Store
 
 FOLDER = "reports"
@@ -48,7 +50,13 @@ class Reports:
 
 
 def prepare_report(
-    store: Store, fleet: Fleet, threshold: float, days: int, today: str = "", counts: MetricsCache | None = None
+    store: Store,
+    fleet: Fleet,
+    threshold: float,
+    days: int,
+    today: str = "",
+    counts: MetricsCache | None = None,
+    router_for: RouterFor = RulesRouter,
 ) -> Callable[[], Report]:
     """Read what the report of the last days needs; returns a function that makes the report in any thread.
 
@@ -59,6 +67,7 @@ def prepare_report(
         days: Length of the period, `today` included.
         today: Local day, `YYYY-MM-DD`; by default the present one.
         counts: Metrics of the whole store, up to date. Without them all turns of the period and the one before it are read.
+        router_for: Makes the router that is acted on under a fleet, to replay the proposals; called by the returned function.
 
     Raises:
         StoreError: the store cannot be read.
@@ -66,5 +75,13 @@ def prepare_report(
     turns = read_turns(store, days, today) if counts is not None else turns_since(store, period(days, today)[0])
     history, observations = read_history(store, days, today), store.observations(_OBSERVATIONS)
     return lambda: make_report(
-        turns, fleet, threshold, days, today, counts=counts, history=history, observations=observations
+        turns,
+        fleet,
+        threshold,
+        days,
+        today,
+        counts=counts,
+        history=history,
+        observations=observations,
+        router_for=router_for,
     )

@@ -43,8 +43,7 @@ from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import STORE_FILE, Store
 
 FORMAT = 2
-"""Version of the files below. Files of another version are made again from the store's verdicts."""
-"""Of the file of labels."""
+"""Version of the file of labels. One of another version is made again from the store's verdicts."""
 SAVE_EVERY = 25
 """Verdicts after which the labels are written; at the end of the program they are too."""
 REFIT_EVERY = 25

@@ -19,7 +19,10 @@ START_S = 180.0
 
 
 class ModelProcess:
-    """Asks the model of an artifact. The process is started by the first question and ended by `close`.
+    """Asks the model of an artifact.
+
+    The process is started by the first question. It ends by `close`, or when this program ends, in whatever way. A question
+    after `close` starts it again.
 
     Args:
         artifact: The folder that a training left.
@@ -27,7 +30,7 @@ class ModelProcess:
     """
 
     def __init__(self, artifact: Path, *, wait: bool = False) -> None:
-        self.artifact, self._wait = artifact, wait
+        self.artifact, self._wait = artifact.absolute(), wait
         self._manifest: RouterManifest | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._ready: asyncio.Task[bool] | None = None
@@ -79,7 +82,7 @@ class ModelProcess:
         except TrainingError as error:
             self.error = str(error)
             return False
-        self._process = await asyncio.create_subprocess_exec(
+        self._process = process = await asyncio.create_subprocess_exec(
             *launcher.command("serve", "--artifact", str(self.artifact)),
             cwd=self.artifact,
             env=launcher.environment(self.artifact.parent),
@@ -89,19 +92,21 @@ class ModelProcess:
         )
         try:
             async with asyncio.timeout(START_S):
-                first = await self._read_object()
+                first = await _read_object(process)
         except TimeoutError:
             first = {"error": f"the trained router was not loaded within {START_S:.0f} s"}
         self.error = str(first.get("error", "")) if first else "the process of the trained router ended"
         return bool(first and first.get("ready"))
 
     async def _ask(self, messages: list[dict[str, str]]) -> dict[str, float] | None:
-        assert self._process is not None and self._process.stdin is not None
+        process = self._process
+        if process is None or process.stdin is None:  # closed while the question waited for its turn
+            return None
         self._question_id += 1
         question = {"id": self._question_id, "messages": messages}
-        self._process.stdin.write(json.dumps(question).encode() + b"\n")
-        await self._process.stdin.drain()
-        while (reply := await self._read_object()) is not None:
+        process.stdin.write(json.dumps(question).encode() + b"\n")
+        await process.stdin.drain()
+        while (reply := await _read_object(process)) is not None:
             if reply.get("id") == self._question_id:  # others answer earlier questions that timed out
                 found: dict[str, float] = reply["probabilities"]
                 return found
@@ -110,23 +115,26 @@ class ModelProcess:
         self.error = "the process of the trained router ended"
         return None
 
-    async def _read_object(self) -> dict[str, Any] | None:
-        """Return the next JSON object on standard output; None at its end. Other lines come from libraries."""
-        assert self._process is not None and self._process.stdout is not None
-        while line := await self._process.stdout.readline():
-            try:
-                found = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(found, dict):
-                return found
-        return None
-
     async def close(self) -> None:
-        """End the process."""
-        if self._ready is not None and not self._ready.done():
-            self._ready.cancel()
-            await asyncio.gather(self._ready, return_exceptions=True)
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.wait()
+        """End the process, also while the model is being loaded."""
+        ready, self._ready = self._ready, None
+        if ready is not None and not ready.done():
+            ready.cancel()
+            await asyncio.gather(ready, return_exceptions=True)
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def _read_object(process: asyncio.subprocess.Process) -> dict[str, Any] | None:
+    """Return the next JSON object on standard output; None at its end. Other lines come from libraries."""
+    assert process.stdout is not None
+    while line := await process.stdout.readline():
+        try:
+            found = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return None

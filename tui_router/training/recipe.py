@@ -107,7 +107,7 @@ def load(name: str | Path) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        why = (error.strerror or error) if isinstance(error, OSError) else "it is not text in UTF-8"
         raise RecipeError(f"{path}: cannot be read: {why}; shipped recipes: {', '.join(shipped())}") from error
     return parse(text, str(path))
 

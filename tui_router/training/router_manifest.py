@@ -88,7 +88,7 @@ def read_json(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+        raise ArtifactError(f"{path} cannot be read: {error.strerror or error}") from error
     except msgspec.DecodeError as error:
         raise ArtifactError(f"{path} is damaged, or another version wrote it: {error}") from error
 

@@ -65,10 +65,14 @@ class RunRecord(Struct, frozen=True, kw_only=True):
 
 
 class Run:
-    """One run. Raises RunError when its `run.json` cannot be read."""
+    """One run. Raises RunError when its `run.json` cannot be read.
+
+    Args:
+        folder: The run's folder. It is made absolute: jobs of this run are started in other folders.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder = folder.absolute()
         try:
             self.record = msgspec.json.decode((folder / "run.json").read_bytes(), type=RunRecord)
         except (OSError, msgspec.DecodeError) as error:
@@ -196,7 +200,7 @@ def create(folder: Path, chosen: Recipe, data: Path, data_hash: str, plan: Plan)
     """Create a run in a data folder: the recipe, a copy of the dataset, and the gate's plan. Raises OSError."""
     made = now()
     name = f"{local(made):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    home = folder / RUNS / name
+    home = folder.absolute() / RUNS / name
     home.mkdir(parents=True, mode=0o700)
     try:
         shutil.copytree(data, home / "data")
@@ -208,7 +212,7 @@ def create(folder: Path, chosen: Recipe, data: Path, data_hash: str, plan: Plan)
             id=name,
             made=made,
             recipe=chosen,
-            data=str(data),
+            data=str(data.absolute()),
             data_hash=data_hash,
             program=launcher.program_hash(),
             plan=plan,
@@ -224,6 +228,11 @@ def _write_record(home: Path, record: RunRecord) -> None:
     part = home / "run.json.part"
     part.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
     part.replace(home / "run.json")
+
+
+def run_ids(folder: Path) -> list[str]:
+    """Return the names of the runs in a data folder, newest first. Reads no file, so a screen can ask often."""
+    return sorted((path.parent.name for path in (folder / RUNS).glob("*/run.json")), reverse=True)
 
 
 def all_runs(folder: Path) -> list[Run]:

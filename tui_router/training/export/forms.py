@@ -147,7 +147,7 @@ def export(
         (unfinished / "export.json").write_bytes(msgspec.json.format(msgspec.json.encode(made)))
         unfinished.rename(out)
     except OSError as error:
-        raise RouterExportError(f"{out} cannot be written: {error.strerror}") from error
+        raise RouterExportError(f"{out} cannot be written: {error.strerror or error}") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return made
@@ -169,7 +169,7 @@ def _write(run: Run, form: Form, quant: str, folder: Path, llama_cpp: str) -> No
 
 def _convert_script(llama_cpp: str) -> Path | None:
     """Return llama.cpp's converter, when the folder of llama.cpp is known and has it."""
-    script = Path(llama_cpp).expanduser() / "convert_hf_to_gguf.py"
+    script = Path(llama_cpp).expanduser().absolute() / "convert_hf_to_gguf.py"
     return script if llama_cpp and script.is_file() else None
 
 

@@ -99,6 +99,7 @@ def llama_server(model: Path, lora: Path | None, llama_cpp: str, alias: str = "t
     Raises:
         NoServerError, ServerFailedError: it cannot be served.
     """
+    model, lora = model.absolute(), lora and lora.absolute()
     command, url = _server_command(model, lora, llama_cpp, alias)
     process = subprocess.Popen(
         command,
@@ -120,7 +121,7 @@ def llama_server(model: Path, lora: Path | None, llama_cpp: str, alias: str = "t
 
 def _server_command(model: Path, lora: Path | None, llama_cpp: str, alias: str) -> tuple[list[str], str]:
     """Return (command line, URL); the URL is empty when the server prints it. Raises NoServerError."""
-    folder = Path(llama_cpp).expanduser() if llama_cpp else None
+    folder = Path(llama_cpp).expanduser().absolute() if llama_cpp else None
     binary = next((folder / name for name in _BINARIES if folder and (folder / name).is_file()), None)
     program = str(binary) if binary else shutil.which("llama-server")
     adapter = ["--lora", str(lora)] if lora else []
