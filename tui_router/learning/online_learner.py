@@ -42,7 +42,7 @@ from tui_router.routing.router import Router
 from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import STORE_FILE, Store
 
-FORMAT = 2
+FORMAT = 3
 """Version of the file of labels. One of another version is made again from the store's verdicts."""
 SAVE_EVERY = 25
 """Verdicts after which the labels are written; at the end of the program they are too."""
