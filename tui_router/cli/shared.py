@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import re
 import sys
 from argparse import Namespace
@@ -66,10 +67,22 @@ def cleaned(text: str) -> str:
 
 
 def emit(value: Any) -> None:
-    """Print a value as one line of JSON. Control, bidirectional and zero-width characters are escaped."""
+    """Print a value as one line of JSON. Control, bidirectional and zero-width characters are escaped; NaN is null."""
     utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    line = json.dumps(value, ensure_ascii=not utf8)
+    try:
+        line = json.dumps(value, ensure_ascii=not utf8, allow_nan=False)
+    except ValueError:
+        line = json.dumps(_finite(value), ensure_ascii=not utf8)
     print(_INVISIBLE.sub(lambda found: json.dumps(found[0])[1:-1], line), flush=True)
+
+
+def _finite(value: Any) -> Any:
+    """Return a value of JSON with null for every number that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def configuration(args: Namespace) -> Config:
@@ -269,7 +282,7 @@ def _rows(file: str, lines: IO[bytes]) -> Iterator[tuple[str, Any]]:
 
 
 def _messages(history: list[dict[str, Any]], image: bool) -> tuple[Message, ...]:
-    """The conversation of a row. With `image`, one came with the newest request that is not said to have one."""
+    """Return the conversation of a row; `image`: its newest request came with an image."""
     from tui_router.core.types import Message
 
     last = max((i for i, m in enumerate(history) if m["role"] == "user"), default=-1) if image else -1

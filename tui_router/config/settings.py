@@ -281,7 +281,7 @@ def _servers(own: Mapping[str, Any], at: Key, shipped: tuple[Server, ...], check
             server = read_struct(table, here, type(shipped[0]), check, also=("remove",), defaults=defaults, name=name)
             url = server.url.strip()
             if not isinstance(table.get("url", ""), str):
-                continue  # its fault is told
+                continue  # reported already
             if not url:
                 check.fault((*here, "url"), f'is missing: the server\'s address, such as "{shipped[0].url}"')
             elif fault := url_fault(url, shipped[0].url):
