@@ -133,9 +133,9 @@ _SAYS: dict[Failure, str] = {
 def message_of(body: JsonValue, status: int = 200) -> str | None:
     """Return the message of an error body, in any of the shapes that servers use; None when it is not an error."""
     for name in ("error", "errors"):
-        if body[name].raw not in (None, "", False, [], {}):
+        if name in body and body[name].raw not in (None, "", False, [], {}):
             return _words(body[name]) or "unknown error"
-    if body["object"].text() == "error":  # vLLM before 2025-09, SGLang
+    if "object" in body and body["object"].raw == "error":  # vLLM before 2025-09, SGLang
         return _words(body) or "unknown error"
     if status >= 400 or ("detail" in body and "choices" not in body):
         return _words(body) or None
