@@ -78,6 +78,7 @@ class Client:
     """
 
     def __init__(self, url: str, api_key: str = "") -> None:
+        url = url.strip()
         self.url = without_login(url)
         self._base, self._login = connected(url), login(url)
         self._key = api_key.strip()
@@ -85,7 +86,7 @@ class Client:
             self._key = self._key[scheme.end() :]
         self._http: httpx.AsyncClient | None = None
         self._basic = base64.b64encode(":".join(self._login).encode()).decode() if self._login else ""
-        secrets = (self._key, self._basic, *((self._login[1], quote(self._login[1])) if self._login else ()))
+        secrets = (self._key, quote(self._key), self._basic, *((self._login[1], quote(self._login[1])) if self._login else ()))
         self._secrets = [s for s in secrets if len(s) >= _SHORTEST_SECRET and s.lower() not in _NO_SECRETS]
 
     async def get(self, path: str, timeout: float = 3.0) -> Reply:
@@ -100,7 +101,7 @@ class Client:
         """Send JSON and return the JSON of a good reply. Raises BackendError for refusals too."""
         reply = await self.post(path, body, timeout)
         message = message_of(reply.json, reply.status)
-        if reply.status != 200 or message is not None:
+        if not 200 <= reply.status < 300 or message is not None:
             raise self._refused(reply)
         return reply.json
 
@@ -227,7 +228,7 @@ class Client:
             raise late from None
         started = False
         try:
-            if response.status_code != 200:
+            if not response.is_success:
                 async with asyncio.timeout_at(deadline):
                     raise self._refused(await self._whole(response, _LONGEST_REFUSAL, cut=True))
             async with aclosing(response.aiter_bytes()) as chunks:  # type: ignore[type-var]  # it is an async generator
@@ -265,7 +266,7 @@ class Client:
                     break
                 raise BackendError("server", f"{self.url} sent a reply of more than {limit // 2**20} MiB")
         text = data[:limit].decode("utf-8", "replace")
-        good = response.status_code == 200  # read as it is: a key such as `ollama` may also be a part of a model's name
+        good = response.is_success  # read as it is: a key such as `ollama` may also be a part of a model's name
         return Reply(response.status_code, response.headers, text if good else self.hidden(text))
 
     def hidden(self, text: str) -> str:
