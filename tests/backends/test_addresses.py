@@ -128,7 +128,10 @@ def test_a_login_is_taken_apart_and_shown_nowhere():
     assert without_login(url) == connected(url) == "http://box.lan:1234/v"
     assert without_login("http://a@b:c@box") == "http://box"
     assert without_login("http://me:pa/ss#w?rd@box:80/x") == "http://box:80/x", "a password that was not quoted"
-    assert without_login("http://box:80/x@y") == "http://box:80/x@y" and without_login("http://box/x@y") == "http://box/x@y"
+    assert (
+        without_login("http://box:80/x@y") == "http://box:80/x@y"
+        and without_login("http://box/x@y") == "http://box/x@y"
+    )
 
 
 @pytest.mark.parametrize(

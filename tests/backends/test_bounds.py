@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.backends.campaign import campaign
 from tests.core.test_json_value import ANYTHING
 from tests.doubles.raw import http, raw_server
 from tui_router.backends.backend_errors import BackendError, classify, message_of
@@ -230,3 +231,10 @@ def test_any_listing_is_a_listing_or_one_sentence(body, status):
             await client.close()
 
     asyncio.run(look())
+
+
+async def test_sound_and_spoilt_listings_and_streams_of_each_protocol():
+    """The long form: `python -m tests.backends.campaign`."""
+    counts, wrong = await campaign(100, seed=7)
+    assert not wrong, wrong[0]
+    assert counts["streams read"] >= 50 and counts["listings read"] >= 50

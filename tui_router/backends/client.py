@@ -86,7 +86,12 @@ class Client:
             self._key = self._key[scheme.end() :]
         self._http: httpx.AsyncClient | None = None
         self._basic = base64.b64encode(":".join(self._login).encode()).decode() if self._login else ""
-        secrets = (self._key, quote(self._key), self._basic, *((self._login[1], quote(self._login[1])) if self._login else ()))
+        secrets = (
+            self._key,
+            quote(self._key),
+            self._basic,
+            *((self._login[1], quote(self._login[1])) if self._login else ()),
+        )
         self._secrets = [s for s in secrets if len(s) >= _SHORTEST_SECRET and s.lower() not in _NO_SECRETS]
 
     async def get(self, path: str, timeout: float = 3.0) -> Reply:
