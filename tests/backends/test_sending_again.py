@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from tests.doubles.scripted import ScriptedServer, answer
 from tests.worlds import SHIPPED
@@ -219,7 +220,7 @@ async def test_a_shorter_answer_is_tried_once_and_not_remembered(world):
         assert (await world.serve()).answer.text == "Hello there" and len(world.server.posts) == posts
 
 
-async def test_refused_webp_is_sent_as_png(world, tmp_path):
+async def test_refused_webp_is_sent_as_jpeg(world, tmp_path):
     from tests.backends.test_images import WEBP
     from tui_router.backends.images import attach
 
@@ -227,9 +228,12 @@ async def test_refused_webp_is_sent_as_png(world, tmp_path):
     await world.start(
         refusing(lambda body: "image/webp" in str(body), 400, "Failed to load image or audio file"), ("qwen3-vl-8b",)
     )
+    world.health.backends[0].listing = replace(
+        world.health.backends[0].listing, kind="vllm"
+    )  # others get no WebP at all
     message = Message("user", "what is it", attachments=(attach(str(tmp_path / "dot.webp")),))
     for posts in (2, 3):
         order = DispatchOrder(route=SHIPPED.fleet.route("vision"), messages=(message,))
         outcome = await world.dispatcher.serve(order, lambda event: None)
         assert outcome.answer.text == "Hello there" and len(world.server.posts) == posts
-    assert "data:image/png" in str(world.server.posts[-1].body)
+    assert "data:image/jpeg" in str(world.server.posts[-1].body)

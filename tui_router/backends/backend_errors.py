@@ -31,7 +31,7 @@ Failure = Literal[
 SYSTEM_ROLE = "system role"
 """Correction: the system text is written before the first message of the user."""
 WEBP = "webp"
-"""Correction: WebP images are sent as PNG."""
+"""Correction: WebP images are sent in another format."""
 
 _LONGEST_MESSAGE = 400
 """Characters of a server's message that are kept."""
