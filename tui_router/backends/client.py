@@ -84,6 +84,7 @@ class Client:
         self._key = api_key.strip()
         if scheme := _SCHEME.match(self._key):
             self._key = self._key[scheme.end() :]
+        self._proxy = ""
         self._http: httpx.AsyncClient | None = None
         self._basic = base64.b64encode(":".join(self._login).encode()).decode() if self._login else ""
         secrets = (
@@ -186,7 +187,7 @@ class Client:
             headers["Authorization"] = f"Bearer {self._key}"
         elif self._basic:
             headers["Authorization"] = f"Basic {self._basic}"
-        proxy = proxy_for(self._base, getproxies())
+        self._proxy = proxy = proxy_for(self._base, getproxies())
         try:
             verify = httpx.create_ssl_context() if self._base.lower().startswith("https") else False
         except OSError as error:
@@ -287,7 +288,8 @@ class Client:
             return f"the certificate of {self.url} is not trusted; name the one to trust in SSL_CERT_FILE"
         if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
             return f"{self.url} does not speak TLS; write http:// instead of https://"
-        return f"nothing answers at {self.url}: {text}"
+        by_proxy = f" (asked through the proxy {one_line(without_login(self._proxy), 80)})" if self._proxy else ""
+        return f"nothing answers at {self.url}: {text}{by_proxy}"
 
     def _why(self, error: Exception) -> str:
         text = one_line(self.hidden(str(error)), 120)
