@@ -7,7 +7,7 @@ import struct
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_router.backends.backend_errors import BackendError
@@ -88,6 +88,7 @@ def test_without_a_name(folder):
 
 
 @given(st.text(max_size=40))
+@settings(deadline=None)
 def test_any_text_is_read(text):
     found = find(f"@image {text}")
     assert isinstance(found.text, str) and (found.attachments or len(found.notes) <= text.count("@image") + 1)
