@@ -224,6 +224,19 @@ def test_a_refused_field_can_be_left_out(words, field):
     assert second_try(error, set()).correction == field and second_try(error, {field}) is None
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "response_format type json_schema is not supported"),
+        (500, "failed to parse grammar"),
+        (501, "structured outputs are not implemented"),
+    ],
+)
+def test_a_refused_schema_can_be_left_out(status, words):
+    error = classify(status, words)
+    assert (error.failure, error.correction) == ("bad_request", "response_format")
+
+
 def test_an_answer_that_would_be_too_long_can_be_asked_for_without_a_length():
     error = classify(
         400,

@@ -129,6 +129,20 @@ async def test_the_writer_of_json_asks_a_crashing_server_once(world):
         assert len(world.server.posts) == posts
 
 
+async def test_the_writer_of_json_leaves_a_refused_schema_out_once_and_from_then_on(world):
+    async def no_schema(request, reply):
+        if "response_format" in request.body:
+            await reply.json({"error": {"message": "failed to parse grammar"}}, 500)
+        else:
+            await reply.json({"choices": [{"message": {"content": "{}"}}], "usage": {"total_tokens": 7}})
+
+    await world.start(no_schema)
+    writer = Writer(world.health, "gemma-3-1b")
+    for posts in (2, 3):
+        written = await writer.write(MESSAGES, {}, max_tokens=9, temperature=0, deadline_s=2)
+        assert (written.text, written.tokens, len(world.server.posts)) == ("{}", 7, posts)
+
+
 @pytest.mark.parametrize("chat", [dropping, failing])
 async def test_a_chooser_asks_a_crashing_server_once(world, chat):
     await world.start(chat)

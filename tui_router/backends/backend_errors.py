@@ -106,6 +106,11 @@ _RULES = (
         r"tool.?choice\b.{0,30}requires|unsupportedparams|limit-mm-per-prompt|unsupported content|requires --jinja|chat template",
     ),
     _rule(
+        "bad_request",
+        r"response_format|json_?schema|structured.?output|\bgrammar\b",
+        correction="response_format",
+    ),
+    _rule(
         "not_found",
         r"no models? (?:is |are )?loaded|model.{0,60}(?:not (?:found|exist|served|loaded|available)|n't exist|unloaded)",
         r"model_not_found|unknown model|invalid model name|not a valid model|unexpected endpoint",
