@@ -42,7 +42,9 @@ def proposal(dice):
     """A new trigger, or another weight of a shipped one."""
     if dice.random() < 0.5:
         word, route = dice.choice(["zorble", "write", "the", "python", "book"]), dice.choice(ROUTES)
-        return f'[routes.{route}.triggers."{word} again"]\nwords = ["{word}"]\nweight = {dice.choice([6.0, 14.0, 30.0])}\n'
+        return (
+            f'[routes.{route}.triggers."{word} again"]\nwords = ["{word}"]\nweight = {dice.choice([6.0, 14.0, 30.0])}\n'
+        )
     route = dice.choice([route for route in FLEET.routes if route.triggers])
     trigger = dice.choice([t for t in route.triggers if t.weight > 0])
     name = json.dumps(trigger.name, ensure_ascii=False)

@@ -124,6 +124,7 @@ def test_our_own_exports_come_back(tmp_path, form):
     examples = [
         Example(text=f"water the {p}", route="general_chat", source="imported") for p in ("rose", "oak", "ivy vine")
     ]
+    examples.append(Example(text="= 3 + 4, what is it", route="reasoning", source="imported"))
     export(
         lambda: examples,
         FLEET,

@@ -10,6 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from tui_router.datasets.formats import without_apostrophe
 from tui_router.datasets.importing.imported_request import LeftOut, Record
 from tui_router.datasets.importing.plain_rows import LABEL_COLUMNS, TEXT_COLUMNS
 from tui_router.datasets.importing.text_encoding import open_text
@@ -100,7 +101,8 @@ def table_records(
             why = f"has {len(cells)} columns, and the header has {len(header)}"
             yield LeftOut(f"{name}, row {number}", why, damaged=True)
             continue
-        yield Record(f"{name}, row {number}", dict(zip(header, cells, strict=False)))
+        values = (without_apostrophe(cell) if isinstance(cell, str) else cell for cell in cells)
+        yield Record(f"{name}, row {number}", dict(zip(header, values, strict=False)))
 
 
 def is_workbook(path: Path) -> bool:
