@@ -53,7 +53,7 @@ class RouterApp(App[None]):
 
     TITLE = "tui-router"
     CSS_PATH = [assets.style("app.tcss"), assets.style("chat.tcss"), assets.style("panel_screens.tcss")]  # noqa: RUF012  # Textual's own way
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (150, "-xwide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide"), (150, "-xwide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = [  # noqa: RUF012

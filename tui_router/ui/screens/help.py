@@ -40,7 +40,7 @@ _BROWSE: Keys = (
     ("i, enter", "write"),
     ("z", "enlarge the pane; esc goes back"),
     ("tab", "the panes"),
-    ("1-5", "choose a pane, below 100 columns"),
+    ("1-5", "choose a pane, below 120 columns"),
     ("s", "sessions"),
 )
 _ANYWHERE: Keys = (

@@ -50,6 +50,7 @@ class PanelScreen(Screen[None]):
         Binding("escape,f2", "leave", "chat", id="leave_room"),
         Binding("z", "enlarge", "enlarge", id="enlarge_pane"),
     ]
+    ALLOW_IN_MAXIMIZED_VIEW = "#top, #keys"
     screen_name = ""
     """`F3 Stats`, ..."""
     shown_keys: tuple[tuple[str, str], ...] = ()

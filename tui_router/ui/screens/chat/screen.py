@@ -51,6 +51,7 @@ class ChatScreen(Screen[None]):
     """
 
     AUTO_FOCUS = "#prompt-text"
+    ALLOW_IN_MAXIMIZED_VIEW = "#top, #keys"
     BINDINGS: ClassVar = [
         Binding("escape", "escape", "browse", show=False, id="browse", tooltip="Browse the conversation")
     ]
@@ -90,7 +91,7 @@ class ChatScreen(Screen[None]):
         if turn is not None and engine is not None:
             fleet, threshold = engine.config.fleet, engine.threshold
             widgets.decision.show_turn(turn, fleet, threshold)
-            widgets.decision_strip.set_text(*bars.decision_strip(turn, fleet, threshold))
+            widgets.decision_strip.set_versions(bars.decision_strip(turn, fleet, threshold))
         self.verdicts.draw_strip(turn)
         shown = turn.id if turn is not None else ""
         for turn_id, card in self.conversation.cards.items():
