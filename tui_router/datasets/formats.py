@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from string import ascii_uppercase
 from typing import Any, Literal
 
@@ -270,9 +270,3 @@ _READERS: dict[Format, Callable[[Mapping[str, Any]], Example]] = {
     "prompt-completion": _from_prompt_completion,
     "csv": _from_csv,
 }
-
-
-def rows_of_csv(text: io.TextIOBase) -> Iterator[dict[str, str]]:
-    """Yield the rows of a CSV file with a header."""
-    csv.field_size_limit(1 << 27)
-    return iter(csv.DictReader(text))
