@@ -1,9 +1,9 @@
 """Simulate what learning does: champion and challenger, corrections, wrong labels, whom to ask, the learning curve. `make sim`.
 
-    python scripts/sim.py [champion] [gate] [corrections] [places] [marks] [curve] [asking] [--file FILE.jsonl]
+    python scripts/sim.py [champion] [calibration] [gate] [corrections] [places] [marks] [curve] [asking] [--file FILE.jsonl]
 
-Without names: champion, gate, corrections, places and marks, on the sets of the repository (some minutes). `curve` and `asking` fit the
-person's own model many times (some minutes) and want more labelled rows than those sets have: give them a file.
+Without names: champion, calibration, gate, corrections, places and marks, on the sets of the repository (some minutes). `curve` and
+`asking` fit the person's own model many times (some minutes) and want more labelled rows than those sets have: give them a file.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tui_router.cli.shared import request_rows
 from tui_router.config.settings import parse_config
 from tui_router.core.types import Decision, Promotion, Request
 from tui_router.routing.ensemble.active_learning import QueryBudget, is_informative
+from tui_router.routing.ensemble.calibration import CalibrationRow, rescale_ranking, row_of, temperature
 from tui_router.routing.ensemble.champion import LEVEL, ChampionSelector, Comparison
 from tui_router.routing.ensemble.grading import Grade
 from tui_router.routing.evaluation.scores import LabelledRequest
@@ -47,8 +48,8 @@ def main() -> int:
     parser.add_argument("--file", default=str(SETS / "misleading.jsonl"))
     parser.add_argument("--runs", type=int, default=10_000)
     args = parser.parse_args()
-    what = args.what or ["champion", "gate", "corrections", "places", "marks"]
-    unknown = set(what) - {"champion", "gate", "corrections", "places", "marks", "curve", "asking"}
+    what = args.what or ["champion", "calibration", "gate", "corrections", "places", "marks"]
+    unknown = set(what) - {"champion", "calibration", "gate", "corrections", "places", "marks", "curve", "asking"}
     if unknown:
         parser.error(f"there is no simulation {', '.join(sorted(unknown))}")
     rows = evaluate.labelled(args.file, FLEET)
@@ -56,6 +57,8 @@ def main() -> int:
         match name:
             case "champion":
                 champion(args.runs)
+            case "calibration":
+                calibration(args.runs // 50)
             case "gate":
                 gate(args.runs)
                 watched(args.runs // 10)
@@ -181,7 +184,7 @@ def found_within(runs: int, pair: Pair, turns: int, audit: float, *, asks: bool 
     both = pair.shared * min(1 - pair.champion, 1 - pair.challenger)
     won, lost = 1 - pair.champion - both, 1 - pair.challenger - both
     found = np.full(runs, np.inf)
-    for run in range(runs):
+    for history in range(runs):
         draw, unsure, drawn = dice.random((3, turns), dtype=np.float32)
         challenger_only = draw < won
         champion_wrong = draw < won + both
@@ -191,9 +194,53 @@ def found_within(runs: int, pair: Pair, turns: int, audit: float, *, asks: bool 
         for turn in np.flatnonzero(apart & (asked | (drawn < audit))).tolist():
             comparison.add(not challenger_only[turn], bool(challenger_only[turn]), audit if asked[turn] else 1.0)
             if comparison.wins():
-                found[run] = turn + 1
+                found[history] = turn + 1
                 break
     return found
+
+
+# -- calibration -------------------------------------------------------------------------------------------------------
+THRESHOLD = 0.7
+"""Confidence below which the router is unsure."""
+
+
+def calibration(runs: int) -> None:
+    """Which share of a month's turns is asked about, when the router is right on 90 % and its confidence is what it should be.
+
+    The person rates 27 % of right turns and 50 % of wrong ones unasked. The temperature is fitted again after each day.
+    """
+    print(f"calibration, {runs:,} months of 1,500 turns each")
+    for audit in (0.02, 0.05):
+        shares, at_one, temperatures = zip(*(asked_share(seed, audit) for seed in range(runs)), strict=True)
+        print(
+            f"  audits {audit:.0%}: asked because unsure {np.mean(shares):.1%} (at temperature 1: {np.mean(at_one):.1%}), in 95% of "
+            f"the months at most {np.quantile(shares, 0.95):.1%}; last temperature {np.mean(temperatures):.2f} on average",
+            flush=True,
+        )
+
+
+def asked_share(seed: int, audit: float) -> tuple[float, float, float]:
+    """Share of a month's turns that is asked about, the same at temperature 1, and the last temperature."""
+    dice, t, asked, unsure_at_one = np.random.default_rng(seed), 1.0, 0, 0
+    rows: list[CalibrationRow] = []
+    for key in range(1500):
+        if key % 50 == 0:
+            t = temperature(rows)
+        p = float(np.clip(dice.beta(5.4, 0.6), 0.5, 1 - 1e-6))
+        unsure_at_one += p < THRESHOLD
+        right = dice.random() < p
+        ranking = rescale_ranking((("right" if right else "wrong", p), ("wrong" if right else "right", 1 - p)), t)
+        decision = Decision(
+            ranking=ranking, model="", reasons=(), router="a", version="", elapsed_ms=0.0, temperature=t
+        )
+        unsure = decision.confidence < THRESHOLD
+        asked += unsure
+        drawn = not unsure and dice.random() < audit
+        if unsure or drawn or dice.random() < (0.27 if right else 0.5):
+            grade = Grade(key, "right", {"a": decision}, audit=audit if drawn else 0.0, asked=unsure)
+            if (row := row_of(grade, "a")) is not None:
+                rows.append(row)
+    return asked / 1500, unsure_at_one / 1500, t
 
 
 # -- corrections -------------------------------------------------------------------------------------------------------

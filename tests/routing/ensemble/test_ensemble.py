@@ -181,7 +181,12 @@ def test_a_changed_verdict_is_as_if_it_had_always_been_so():
 def test_temperature_makes_confidence_the_chance_of_being_right():
     dice = random.Random(3)
     grades = [
-        Grade(i, "code" if dice.random() < 0.75 else "reasoning", {"a": decided("code", 0.92, other="reasoning")})
+        Grade(
+            i,
+            "code" if dice.random() < 0.75 else "reasoning",
+            {"a": decided("code", 0.92, other="reasoning")},
+            audit=1.0,
+        )
         for i in range(400)
     ]
     rows = [row_of(grade, "a") for grade in grades]
@@ -190,6 +195,22 @@ def test_temperature_makes_confidence_the_chance_of_being_right():
     assert rescale(decided("code", 0.92), t).confidence == pytest.approx(0.75, abs=0.06)
     assert temperature(rows[:3]) < t
     assert temperature([]) == 1 and row_of(grades[0], "nobody") is None
+
+
+def test_the_temperature_counts_asked_turns_once_and_audits_by_their_inverse_probability():
+    """All asked turns were wrong, nine of ten audits right: as of all turns, the confidence is about what it should be."""
+    wrong_asked = [
+        Grade(i, "reasoning", {"a": decided("code", 0.6, other="reasoning")}, asked=True) for i in range(100)
+    ]
+    audits = [
+        Grade(i, "code" if i % 10 else "reasoning", {"a": decided("code", 0.9, other="reasoning")}, audit=0.02)
+        for i in range(100, 200)
+    ]
+    rows = [row_of(one, "a") for one in (*wrong_asked, *audits)]
+    assert 0.8 < temperature(rows) < 1.25
+    assert temperature(rows[:100]) == 1.0
+    unasked = Grade(1, "reasoning", {"a": decided("code", 0.9, other="reasoning")})
+    assert row_of(unasked, "a") is None
 
 
 def test_a_tempered_decision_keeps_its_order_and_can_be_undone():
