@@ -255,6 +255,8 @@ def _summary(report: Report) -> list[str]:
         )
     if m.ece is not None:
         lines.append(f"Confidence and accuracy of rated turns differ by {m.ece * 100:.0f} points on average (ECE).")
+    if (error := m.strata.calibration_error) is not None:
+        lines.append(f"Over all turns they differ by {error * 100:.0f} points, estimated by stratum.")
     lines.append(
         f"Asked you first: {format_rate(m.asked)}. Served by a fallback: {format_rate(m.fallbacks)}. "
         f"No answer: {format_rate(m.failed)}."
