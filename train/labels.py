@@ -194,6 +194,8 @@ def evaluate(predictions: Sequence[RowPrediction], answers: AnswerTokens, step: 
         ),
         mass=sum(one.mass for one in predictions) / len(predictions),
         per_route=per_route,
+        log_loss=sum(-log(max(1e-9, one.probabilities[index[one.row.route]])) for one in predictions)
+        / len(predictions),
     )
 
 

@@ -160,6 +160,7 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: EventWriter, *, resume: 
     if not emit.is_main_process:  # the main process writes the artifact
         return Done(step=loop.step, seconds=time.monotonic() - started, accuracy=0.0, n=0)
     emit(RunStage(message="testing"))
+    kept_step = loop.use_best_weights()
     last = save(loop.model, base.tokenizer, recipe, dataset, answers, backend, out / "artifact", loop.step)
     emit(last)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
@@ -169,6 +170,7 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: EventWriter, *, resume: 
         accuracy=last.accuracy,
         n=last.n,
         early=stopped_by == "stop_and_keep",
+        kept_step=kept_step,
     )
 
 

@@ -108,15 +108,21 @@ def as_trained(
 def question(request: Request, max_characters: int = _TEXT) -> str:
     """Return a request as the model is shown it: the end of its conversation, whether an image comes with it, its text."""
     past = [m for m in request.history if m.role == "user"][-_EARLIER_REQUESTS:]
-    lines = [f"Earlier request: {' '.join(m.content.split())[:_EARLIER_TEXT]}" for m in past]
+    lines = [f"Earlier request: {without_middle(' '.join(m.content.split()), _EARLIER_TEXT)}" for m in past]
     if request.shows_image:
         lines.append("An image is attached.")
     text = TextView(request).text
-    return neutralise(
-        "\n".join(
-            [*lines, f"Request: {text if len(text) <= max_characters else f'{text[:max_characters]} ...'}", "Letter:"]
-        )
-    )
+    return neutralise("\n".join([*lines, f"Request: {without_middle(text, max_characters)}", "Letter:"]))
+
+
+def without_middle(text: str, limit: int) -> str:
+    """Return a text of at most about `limit` characters: the middle of a longer one is left out.
+
+    People write their question before or after what they paste. With the end cut off, a trained router does not see a question
+    behind a long paste, and guesses (`scripts/measure_training.py long`).
+    """
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]} ... {text[-half:]}"
 
 
 class LLMRouter:
