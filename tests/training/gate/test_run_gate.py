@@ -42,6 +42,11 @@ def test_seeds_are_not_fitted_again(tmp_path):
     assert evaluate_baseline(world.COMPANY, tmp_path, "learned", sealed, training, None).fitted_rows == 0
 
 
+def test_any_text_can_be_sealed(tmp_path):
+    rows = [Example(text=text, route="ledger", source="imported") for text in ("\ud800", "", "\u2028", "x" * 5000)]
+    assert len(evaluate_baseline(world.COMPANY, tmp_path, "learned", rows, rows, None).choices) == 4
+
+
 def test_verdicts_on_sealed_turns_are_left_out(tmp_path, monkeypatch):
     sealed = [replace(e, source="verdict", origin=f"{i}-abcd") for i, e in enumerate(world.examples()[:5], 1)]
     seen = []

@@ -6,19 +6,29 @@ rows help, not that a language model does.
 
 Neither router has learned from the sealed rows. Labels of turns that are among them are left out. A sealed seed is decided by
 the cross-validation model that is shipped with the learned router and was not fitted to it.
+
+The fit takes seconds of a whole core, so it is done in a process of its own, `python -m tui_router.training.gate.baseline`: in a
+thread of the dashboard it would slow down every key.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+from msgspec import Struct
+
 from tui_router.config.settings import Config
 from tui_router.core.example import Example
 from tui_router.core.fleet import Fleet
+from tui_router.core.types import Request
 from tui_router.learning.online_learner import OnlineLearner
 from tui_router.routing.labels import Label
 from tui_router.routing.learned.learned_router import LearnedRouter
@@ -29,6 +39,7 @@ from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import STORE_FILE, Store
 from tui_router.training.model_process import ModelProcess
 from tui_router.training.router_manifest import ROUTER, RouterManifest, read_json
+from tui_router.training.training_error import TrainingError
 
 _FIRST_KEY = 1_000_000_000
 """Key of the first training row without a turn: above every turn's number, so that no verdict replaces it."""
@@ -64,14 +75,15 @@ def evaluate_baseline(
         sealed: The sealed rows.
         training: The rows that the candidate was trained on or chosen by.
         artifact: The champion's artifact, when it is a trained router.
+
+    Raises:
+        TrainingError: the learned router cannot be fitted.
     """
-    rules = RulesRouter(config.fleet)
-    fitted, rows = _fitted_router(config, folder, rules, sealed, training)
-    learned = _decide(config.fleet, fitted, sealed)._replace(fitted_rows=rows)
+    learned = _decide_by_learned(config, folder, sealed, training)
     if champion == "tuned" and artifact is not None:
         present = _decide_by_model(config.fleet, artifact, sealed)
     elif champion == "rules":
-        present = _decide(config.fleet, rules, sealed)
+        present = decide(RulesRouter(config.fleet), [example.request for example in sealed])
     else:
         return learned
     names = config.fleet.names
@@ -83,35 +95,62 @@ def evaluate_baseline(
     return max(present, learned, key=right)
 
 
-def _decide(fleet: Fleet, router: Router, sealed: Sequence[Example]) -> BaselineResult:
-    by_key = _cross_validated(fleet) if router.name == "learned" else {}
+def decide(router: Router, requests: Sequence[Request]) -> BaselineResult:
+    """Let a router decide requests one by one, as it does in use, and time it."""
     choices, times = [], []
-    for example in sealed:
+    for request in requests:
         start = time.perf_counter()
-        route = router.decide(example.request).route
+        choices.append(router.decide(request).route)
         times.append((time.perf_counter() - start) * 1000)
-        choices.append(by_key.get(example.key, route) if example.source == "seed" else route)
     return BaselineResult(router.name, router.version, choices, _p95(times))
 
 
-def _fitted_router(
-    config: Config, folder: Path, rules: RulesRouter, sealed: Sequence[Example], training: Sequence[Example]
-) -> tuple[LearnedRouter, int]:
-    """Return (the learned router, number of training rows it was fitted to); it knows the seeds already.
+class BaselineJob(Struct, frozen=True):
+    """What the learned router is fitted to, and what it decides then."""
+
+    fleet: Fleet
+    labels: tuple[Label, ...]
+    requests: tuple[Request, ...]
+
+
+def _decide_by_learned(
+    config: Config, folder: Path, sealed: Sequence[Example], training: Sequence[Example]
+) -> BaselineResult:
+    """Fit the learned router in another process and let it decide; it knows the seeds already.
 
     It is fitted to the labels in the store, without those of sealed turns, and to the training rows that are not among them.
     """
     labels = _stored_labels(config, folder, {_turn(example) for example in sealed})
     known = {label.key for label in labels}
-    added = []
+    added: list[Label] = []
     for example in training:
         route = config.fleet.names.get(example.route)
         if example.source != "seed" and route is not None and _turn(example) not in known:
             key = _FIRST_KEY + len(added)
             added.append(Label(key=key, request=example.request, route=route, weight=example.weight))
-    if not labels and not added:
-        return LearnedRouter(config.fleet, rules), 0
-    return with_labels(config.fleet, rules, [*labels, *added]), len(training)
+    job = BaselineJob(config.fleet, (*labels, *added), tuple(example.request for example in sealed))
+    sent = json.dumps(msgspec.to_builtins(job)).encode()  # msgspec's own JSON cannot hold half of a surrogate pair
+    command = [sys.executable, "-m", "tui_router.training.gate.baseline"]
+    done = subprocess.run(command, input=sent, capture_output=True, check=False)
+    if done.returncode:
+        last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise TrainingError(f"the learned router could not be fitted to the training rows: {last}")
+    found = msgspec.json.decode(done.stdout, type=BaselineResult)
+    by_key = _cross_validated(config.fleet)
+    choices = [
+        by_key.get(example.key, choice) if example.source == "seed" else choice
+        for example, choice in zip(sealed, found.choices, strict=True)
+    ]
+    return found._replace(choices=choices, fitted_rows=len(training) if job.labels else 0)
+
+
+def main() -> int:
+    """Do one BaselineJob from standard input; writes a BaselineResult to standard output."""
+    job = msgspec.convert(json.load(sys.stdin.buffer), BaselineJob)
+    rules = RulesRouter(job.fleet)
+    router = with_labels(job.fleet, rules, job.labels) if job.labels else LearnedRouter(job.fleet, rules)
+    sys.stdout.buffer.write(msgspec.json.encode(decide(router, job.requests)))
+    return 0
 
 
 def _stored_labels(config: Config, folder: Path, sealed_turns: set[int]) -> list[Label]:
@@ -166,3 +205,7 @@ def _decide_by_model(fleet: Fleet, artifact: Path, sealed: Sequence[Example]) ->
 
 def _p95(times: Sequence[float]) -> float:
     return sorted(times)[int(len(times) * 0.95)] if times else 0.0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
