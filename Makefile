@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run demo test lint types bench faults sim seeds prior train-demo pictures wheel clean
+.PHONY: run demo test lint types bench faults sim seeds prior train-demo pictures reference structure wheel clean
 
 run: $(VENV)/.app            ## start the dashboard
 	$(BIN)/tui-router
@@ -25,9 +25,10 @@ types: $(VENV)/.test         ## strict types
 bench: $(VENV)/.test         ## speed and memory, beside the peers, on this machine
 	$(BIN)/python -m benchmarks
 
-faults: $(VENV)/.test        ## kill -9: 500 times on two writers, 20 times on a training
+faults: $(VENV)/.test        ## kill -9: 500 times on two writers, 20 times on a training; 10,000 interleavings of acts on a turn
 	$(BIN)/python -m tests.store.kills --kills 500
 	$(BIN)/python -m tests.training.kills --kills 20
+	INTERLEAVINGS=10000 $(BIN)/python -m pytest -q --timeout 3600 tests/app/test_interleavings.py
 
 sim: $(VENV)/.test           ## what learning does, simulated: promotion, corrections, bad marks
 	$(BIN)/python scripts/sim.py
@@ -45,6 +46,12 @@ train-demo: $(VENV)/.train   ## train two tiny routers for real: one is refused,
 pictures: $(VENV)/.test      ## draw the screens of docs/pictures
 	$(BIN)/python scripts/pictures.py
 
+reference: $(VENV)/.test     ## write docs/reference from the code: settings, command line, store
+	$(BIN)/python scripts/reference.py
+
+structure: $(VENV)/.test     ## rooms, floors, arrows and circles of the package
+	$(BIN)/python scripts/structure.py --rooms
+
 wheel: $(VENV)/.test         ## wheel and sdist into dist/
 	$(BIN)/python -m build
 
@@ -55,13 +62,13 @@ $(VENV)/.app: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	touch $@
 
-$(VENV)/.test: pyproject.toml train/constraints.txt train/unsloth.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c train/constraints.txt -e '.[test]'
+$(VENV)/.test: pyproject.toml constraints.txt train/unsloth.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test-train]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r train/unsloth.txt
 	touch $@ $(VENV)/.app $(VENV)/.train
 
-$(VENV)/.train: pyproject.toml train/constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c train/constraints.txt -e '.[train]'
+$(VENV)/.train: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
 	touch $@ $(VENV)/.app
 
 clean:

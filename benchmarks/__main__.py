@@ -1,4 +1,4 @@
-"""`python -m benchmarks [rules|learned|replay|store|datasets|insight|screen ...] [--requests FILE] [--turns N]`."""
+"""Measures speed and memory on this machine: `python -m benchmarks [NAME ...] [--requests FILE] [--turns N]`."""
 
 from __future__ import annotations
 
@@ -9,37 +9,27 @@ from pathlib import Path
 
 from benchmarks import datasets, insight, learned, replay, rules, screen, store
 
+ON_REQUESTS = {"rules": rules, "learned": learned}
+ON_TURNS = {"replay": replay, "store": store, "datasets": datasets, "insight": insight, "screen": screen}
+
 
 def main() -> int:
+    """Run the benchmarks that were named, or all; returns the exit code."""
+    known = [*ON_REQUESTS, *ON_TURNS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "what",
-        nargs="*",
-        default=["rules", "learned", "replay", "store", "datasets", "insight", "screen"],
-        help="rules, learned, replay, ...",
-    )
-    parser.add_argument("--requests", type=Path, help='JSONL with "text" for the rules; default: requests made here')
-    parser.add_argument("--turns", type=int, default=100_000, help="turns stored (100,000)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(known)} (all)")
+    parser.add_argument("--requests", type=Path, metavar="FILE", help='JSONL with "text" (default: requests made here)')
+    parser.add_argument("--turns", type=int, metavar="N", default=100_000, help="stored turns (100,000)")
     args = parser.parse_args()
+    if unknown := [name for name in args.names if name not in known]:
+        parser.error(f"there is no benchmark {unknown[0]!r}; known: {', '.join(known)}")
     print(f"{platform.platform()}, Python {platform.python_version()}")
-    for name in args.what:
+    for name in args.names or known:
         print(f"\n== {name}")
-        if name == "rules":
-            rules.run(args.requests)
-        elif name == "learned":
-            learned.run(args.requests)
-        elif name == "replay":
-            replay.run(args.turns)
-        elif name == "store":
-            store.run(args.turns)
-        elif name == "datasets":
-            datasets.run(args.turns)
-        elif name == "insight":
-            insight.run(args.turns)
-        elif name == "screen":
-            screen.run(args.turns)
+        if name in ON_REQUESTS:
+            ON_REQUESTS[name].run(args.requests)
         else:
-            parser.error(f"there is no benchmark {name!r}")
+            ON_TURNS[name].run(args.turns)
     return 0
 
 

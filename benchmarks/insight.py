@@ -1,4 +1,4 @@
-"""Insight with many turns stored: the report on the command line, opening Stats, a verdict that changes its numbers. Linux."""
+"""Time insight on a large store: the report on the command line, opening Stats, a verdict until its numbers change. Linux."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(turns: int) -> None:
 
 
 def _fill(folder: Path, count: int) -> None:
-    """Turns of the last sixty days with a shadow each, every fourth one rated, in conversations of five."""
+    """Fill a store with turns of the last sixty days: a shadow each, every fourth one rated, in conversations of five."""
     dice, store = random.Random(0), Store(folder)
     plain = [s for s in seeds.load() if not s.request.history][::20]
     known = [(a_turn(s.request.text, answer=None), s.route) for s in plain]
@@ -86,10 +86,10 @@ def _open_stats(name: str, path: Path) -> None:
 
 
 async def _screen(folder: Path) -> None:
-    """From a verdict on the disk to every number of the screen, without the terminal."""
+    """Time from a verdict on the disk until every number on the screen is new, without a terminal."""
     app = RouterApp(Options(data_dir=folder, health_checks=False))
     async with app.run_test(size=(120, 40)) as pilot:
-        while app.engine is None or app.chat.engine is None:
+        while app.engine is None or app.chat.conversation.engine is None:
             await pilot.pause(0.05)
         engine = app.engine
         await pilot.press("f3", "4")
@@ -97,26 +97,25 @@ async def _screen(folder: Path) -> None:
         assert isinstance(screen, StatsScreen)
         while screen.metrics is None or screen.metrics.turns < 1000:
             await pilot.pause(0.05)
-        took = []
+        elapsed_ms = []
         ids = [turn.id for turn in await engine.in_store(lambda: engine.opened().recent(30))]
         for one in ids:
             old, shown = screen.metrics, asyncio.Event()
-            put = screen.models.rows.put
+            put = screen.models.rows.set_lines
 
             def put_and_tell(*rows: object, put: object = put, shown: asyncio.Event = shown, old: object = old) -> None:
                 put(*rows)  # type: ignore[operator]
                 if screen.metrics is not old:
                     shown.set()
 
-            screen.models.rows.put = put_and_tell  # type: ignore[method-assign]
+            screen.models.rows.set_lines = put_and_tell  # type: ignore[method-assign]
             await engine.rate(one, wrong("vision"))
             start = time.perf_counter()
             await shown.wait()
-            took.append((time.perf_counter() - start) * 1000)
-            screen.models.rows.put = put  # type: ignore[method-assign]
+            elapsed_ms.append((time.perf_counter() - start) * 1000)
+            screen.models.rows.set_lines = put  # type: ignore[method-assign]
             await pilot.pause(0.2)
-        took.sort()
-        print(
-            f"  a verdict, until every number is changed: median {statistics.median(took):.0f} ms, p95 {at(took, 0.95):.0f} ms, n={len(took)}"
-        )
+        elapsed_ms.sort()
+        p50, p95 = statistics.median(elapsed_ms), at(elapsed_ms, 0.95)
+        print(f"  a verdict until every number is new: p50 {p50:.0f} ms, p95 {p95:.0f} ms, n={len(elapsed_ms)}")
         await app._stop_engine()

@@ -30,7 +30,7 @@ def run(turns: int) -> None:
         _report("tui-router --demo", [*PROGRAM, "--demo"], path / "home")
         store.fill(path / "store", turns)
         server = subprocess.Popen(
-            [sys.executable, "-m", "tui_router.demo", "--speed", "1.43", "--fault", "endless"],
+            [sys.executable, "-m", "tests.doubles.lmstudio", "--speed", "1.43", "--fault", "endless"],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -42,8 +42,11 @@ def run(turns: int) -> None:
             "[models.gemma-3-1b]\nmax_tokens = 100000\n"
         )
         try:
-            _streaming(f"while an answer streams at 200 tokens/s, {turns:,} turns stored", [
-                *PROGRAM, "--data-dir", str(path / "store"), "--config", str(fleet)], path / "home")  # fmt: skip
+            _streaming(
+                f"while an answer streams at 200 tokens/s, {turns:,} turns stored",
+                [*PROGRAM, "--data-dir", str(path / "store"), "--config", str(fleet)],
+                path / "home",
+            )
             _memory(path, fleet)
             _conversation(path)
             _training(path, fleet)
@@ -52,7 +55,7 @@ def run(turns: int) -> None:
 
 
 def _memory(path: Path, fleet: Path) -> None:
-    """What the program holds when the person's own model is fitted, at once and after every room was seen."""
+    """What the program holds when the person's own model is fitted, at once and after every screen was opened."""
     from tui_router.learning.online_learner import PERSONAL_FILE
 
     own = path / "store" / "learned" / PERSONAL_FILE
@@ -66,11 +69,11 @@ def _memory(path: Path, fleet: Path) -> None:
     terminal.settle_for(10)
     print("  tui-router with as many turns, 2,000 lessons and a model of one's own")
     print(f"    RSS {_rss_mb(terminal.pid):.0f} MB", end="")
-    for room in ("f3", "f4", "f5", "f6"):
-        terminal.press(room)
+    for key in ("f3", "f4", "f5", "f6"):
+        terminal.press(key)
         terminal.settle_for(8)
     terminal.press("f2")
-    print(f", after every room {_rss_mb(terminal.pid):.0f} MB")
+    print(f", after every screen {_rss_mb(terminal.pid):.0f} MB")
     terminal.kill()
 
 
@@ -112,7 +115,7 @@ def _conversation(path: Path) -> None:
         session = talk.record(a_turn(f"part {i}", session, answer=Answer(text=text))).session
     talk.close()
     terminal = opened([*PROGRAM, "--no-health-check", "--data-dir", str(path / "talk")], path / "home")
-    terminal.see("not looked at", seconds=60)
+    terminal.see("not checked", seconds=60)
     terminal.settle_for(2)
     terminal.press("\x0f")
     terminal.see("60 turns")
@@ -146,8 +149,10 @@ def _report(name: str, command: list[str], home: Path, runs: int = 5) -> None:
         terminal.read(0.2)
     idle = (_cpu_ms(terminal.pid) - before) / (time.perf_counter() - began) / 10
     print(f"  {name}")
-    print(f"    first paint {statistics.median(paint):.0f} ms ({statistics.median(paint_cpu):.0f} ms CPU)   "
-          f"typed key visible {statistics.median(ready):.0f} ms   RSS {_rss_mb(terminal.pid):.0f} MB   idle {idle:.2f} % CPU")  # fmt: skip
+    print(
+        f"    first paint {statistics.median(paint):.0f} ms ({statistics.median(paint_cpu):.0f} ms CPU)   "
+        f"typed key visible {statistics.median(ready):.0f} ms   RSS {_rss_mb(terminal.pid):.0f} MB   idle {idle:.2f} % CPU"
+    )
     print(f"    echo p50 {at(lags, 0.5):.1f} ms   p95 {at(lags, 0.95):.1f} ms   n={len(lags)}")
     terminal.kill()
 

@@ -97,8 +97,23 @@ def draw_block(draw: ImageDraw.ImageDraw, char: str, x: int, y: int, color: RGB)
         if char == "◐":
             draw.pieslice(box, 90, 270, fill=color)
     elif char in "─│┌┐└┘├┤┬┴┼╭╮╰╯":
-        ways = {"─": "lr", "│": "ud", "┌": "rd", "┐": "ld", "└": "ru", "┘": "lu", "├": "udr", "┤": "udl", "┬": "lrd",
-                "┴": "lru", "┼": "lrud", "╭": "rd", "╮": "ld", "╰": "ru", "╯": "lu"}  # fmt: skip
+        ways = {
+            "─": "lr",
+            "│": "ud",
+            "┌": "rd",
+            "┐": "ld",
+            "└": "ru",
+            "┘": "lu",
+            "├": "udr",
+            "┤": "udl",
+            "┬": "lrd",
+            "┴": "lru",
+            "┼": "lrud",
+            "╭": "rd",
+            "╮": "ld",
+            "╰": "ru",
+            "╯": "lu",
+        }
         centre = x + CELL_W // 2
         ends = {"l": (x, middle), "r": (right, middle), "u": (centre, y), "d": (centre, bottom)}
         for way in ways[char]:
@@ -161,14 +176,14 @@ async def ask(pilot: Pilot[None], text: str, keys: tuple[str, ...] = (), *, fini
     app = pilot.app
     assert isinstance(app, RouterApp)
     chat = app.chat
-    chat.write()
-    chat.prompt.area.fill(text)
-    shown = len(chat.cards)
+    chat.navigation.write()
+    chat.widgets.prompt.area.fill(text)
+    shown = len(chat.conversation.cards)
     await pilot.press("enter")
-    await until(pilot, lambda: len(chat.cards) > shown, text)
+    await until(pilot, lambda: len(chat.conversation.cards) > shown, text)
     await pilot.pause(0.1)
     if finish:
-        await until(pilot, lambda: not any(c.live for c in chat.cards.values()), f"the answer to {text}")
+        await until(pilot, lambda: not any(c.live for c in chat.conversation.cards.values()), f"the answer to {text}")
         await pilot.pause(0.2)
     if keys:
         await pilot.press(*keys)
@@ -207,11 +222,22 @@ async def past(pilot: Pilot[None]) -> None:
             decided = engine.router_service.learner.ensemble.decide(request)  # type: ignore[union-attr]
             decision = decided.decision
             turn = store.record(
-                Turn(id="", session=session, at=stamp(begun + timedelta(hours=2.4 * i)), request=request, decision=decision,
-                     route=decision.route, state="done", source="command line", shadows=decided.shadows,
-                     dispatch=Dispatch(intended=decision.model, served=decision.model),
-                     answer=Answer(text="…", first_token_ms=dice.gauss(*waits[decision.route]), tokens_per_second=dice.gauss(58, 6)))
-            )  # fmt: skip
+                Turn(
+                    id="",
+                    session=session,
+                    at=stamp(begun + timedelta(hours=2.4 * i)),
+                    request=request,
+                    decision=decision,
+                    route=decision.route,
+                    state="done",
+                    source="command line",
+                    shadows=decided.shadows,
+                    dispatch=Dispatch(intended=decision.model, served=decision.model),
+                    answer=Answer(
+                        text="…", first_token_ms=dice.gauss(*waits[decision.route]), tokens_per_second=dice.gauss(58, 6)
+                    ),
+                )
+            )
             session = turn.session
             right = dice.random() < 0.7 + i / 250
             store.rate(
@@ -238,14 +264,14 @@ async def main_screen(pilot: Pilot[None]) -> None:
     await ask(pilot, "goto amazon.com", ("y",))
     await ask(pilot, "translate this into Japanese: good morning", ("n", "6"))
     await ask(pilot, "write a python function that parses ISO 8601 dates", finish=False)
-    newest = app.chat.cards[app.chat.newest]
+    newest = app.chat.conversation.cards[app.chat.conversation.newest]
     await until(pilot, lambda: len(newest.query("MarkdownFence")) > 0, "the code")
     await pilot.pause(0.6)
 
 
 async def saved(pilot: Pilot[None]) -> None:
     await main_screen(pilot)
-    await until(pilot, lambda: not any(c.live for c in pilot.app.chat.cards.values()), "the answer")  # type: ignore[attr-defined]
+    await until(pilot, lambda: not any(c.live for c in pilot.app.chat.conversation.cards.values()), "the answer")  # type: ignore[attr-defined]
     await pilot.press("y")
     await pilot.pause(1.0)
 
@@ -266,7 +292,7 @@ async def asking(pilot: Pilot[None]) -> None:
 async def empty(pilot: Pilot[None]) -> None:
     app = pilot.app
     assert isinstance(app, RouterApp)
-    await until(pilot, lambda: app.engine is not None and app.chat._no_server(), "the servers")
+    await until(pilot, lambda: app.engine is not None and app.chat.status.no_server(), "the servers")
     await until(pilot, lambda: all(b.status.reachable is not None for b in app.engine.health.backends), "a look")  # type: ignore[union-attr]
     await pilot.pause(0.6)
 
@@ -354,7 +380,7 @@ async def data(pilot: Pilot[None]) -> None:
     assert isinstance(app, RouterApp)
     await past(pilot)
     await pilot.press("escape", "f4")
-    await until(pilot, lambda: getattr(app.screen, "checkup", None) is not None, "the doctor")
+    await until(pilot, lambda: getattr(app.screen, "checkup", None) is not None, "the audit")
     await pilot.press("4")
     await pilot.pause(0.6)
 
@@ -408,7 +434,8 @@ async def training(pilot: Pilot[None]) -> None:
 async def exporting(pilot: Pilot[None]) -> None:
     await past(pilot)
     await pilot.press("escape", "f6")
-    await until(pilot, lambda: bool(getattr(pilot.app.screen, "examples", None)), "the examples")
+    await until(pilot, lambda: bool(getattr(pilot.app.screen, "dataset", None)), "the screen")
+    await until(pilot, lambda: bool(pilot.app.screen.dataset.examples), "the examples")  # type: ignore[attr-defined]
     await pilot.pause(0.5)
 
 
@@ -417,9 +444,10 @@ async def exporting_model(pilot: Pilot[None]) -> None:
     screen = pilot.app.screen
     await until(pilot, lambda: screen.seen[0].verdict is not None, "the gate", 240)  # type: ignore[attr-defined]
     await pilot.press("f6")
-    await until(pilot, lambda: bool(getattr(pilot.app.screen, "finished", None)), "the runs")
+    await until(pilot, lambda: bool(getattr(pilot.app.screen, "router", None)), "the screen")
+    await until(pilot, lambda: bool(pilot.app.screen.router.finished), "the runs")  # type: ignore[attr-defined]
     await pilot.press("m", "down", "right", "right", "x")
-    await until(pilot, lambda: pilot.app.screen.made is not None, "the export", 90)  # type: ignore[attr-defined]
+    await until(pilot, lambda: pilot.app.screen.router.made is not None, "the export", 90)  # type: ignore[attr-defined]
     await pilot.pause(0.6)
 
 

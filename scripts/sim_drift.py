@@ -1,4 +1,4 @@
-"""Drift, simulated: false alarms in quiet histories, and how soon a planted change is found. Part of `make sim`.
+"""Simulate drift: false alarms in quiet histories, and how soon a planted change is found. Part of `make sim`.
 
     python scripts/sim_drift.py [--runs 1000]
 
@@ -17,7 +17,7 @@ from multiprocessing import get_context
 
 from tui_router.config.settings import parse_config
 from tui_router.core.types import Answer, Decision, Dispatch, Request, Turn, Verdict
-from tui_router.insight.drift import USUAL, Watch
+from tui_router.insight.drift import BASELINE_TURNS, DriftMonitor
 
 FLEET = parse_config("", None, {}).fleet
 THRESHOLD = 0.7
@@ -40,7 +40,7 @@ class Usual:
 
 
 def changed(usual: Usual, change: str, dice: random.Random) -> Usual:
-    """After a change."""
+    """Apply a change to the usual shares."""
     match change:
         case "route":
             total = sum(usual.mix.values())
@@ -61,7 +61,7 @@ def changed(usual: Usual, change: str, dice: random.Random) -> Usual:
 
 
 def turns(usual: Usual, dice: random.Random, first: int) -> Iterator[Turn]:
-    """Turns without end."""
+    """Yield turns without end."""
     names, weights = list(usual.mix), list(usual.mix.values())
     number = first
     while True:
@@ -99,36 +99,37 @@ def turns(usual: Usual, dice: random.Random, first: int) -> Iterator[Turn]:
 
 
 def quiet(seed: int) -> int:
-    """False alarms in `QUIET` turns after what is usual is known."""
+    """Count the false alarms in `QUIET` turns after the baseline."""
     dice = random.Random(seed)
     made = turns(Usual(dice), dice, 1)
-    known = [next(made) for _ in range(2 * USUAL)]
-    watch = Watch(FLEET, THRESHOLD, known)
+    known = [next(made) for _ in range(2 * BASELINE_TURNS)]
+    monitor = DriftMonitor(FLEET, THRESHOLD, known)
     for turn in known:
-        for _ in watch.step(turn):
+        for _ in monitor.step(turn):
             pass
-    return sum(1 for _ in range(QUIET) for _ in watch.step(next(made)))
+    return sum(1 for _ in range(QUIET) for _ in monitor.step(next(made)))
 
 
 def planted(job: tuple[int, str]) -> int | None:
-    """Turns until a change is found, those counted that say something about it: of a change of accuracy, the rated ones.
+    """Count the turns until a planted change is found; for a change of accuracy, the rated turns.
 
-    0 when it is not found within `AFTER`; None when something was found before it came.
+    Returns 0 when it is not found within `AFTER` turns, None when something was found before the change.
     """
     seed, change = job
     dice = random.Random(seed)
     usual = Usual(dice)
     made = turns(usual, dice, 1)
     known = [next(made) for _ in range(BEFORE)]
-    watch = Watch(FLEET, THRESHOLD, known[: 2 * USUAL])
-    if any([found for turn in known for found in watch.step(turn)]):  # noqa: C419  # every turn must be stepped
+    monitor = DriftMonitor(FLEET, THRESHOLD, known[: 2 * BASELINE_TURNS])
+    before = [found for turn in known for found in monitor.step(turn)]
+    if before:
         return None
     made = turns(changed(usual, change, dice), dice, BEFORE + 1)
     after = 0
     while after < AFTER:
         turn = next(made)
         after += change != "accuracy" or turn.verdict is not None
-        if any(True for _ in watch.step(turn)):
+        if any(True for _ in monitor.step(turn)):
             return after
     return 0
 

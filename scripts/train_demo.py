@@ -25,7 +25,7 @@ from pathlib import Path
 from tui_router.config.settings import Config, load_config, parse_config
 from tui_router.core.example import Example
 from tui_router.datasets.export import ExportOptions, export
-from tui_router.datasets.sources import of_seeds
+from tui_router.datasets.sources import seed_examples
 from tui_router.learning.online_learner import taught_by
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.training import launcher, recipe, runs, start
@@ -72,7 +72,7 @@ def refuse_seeds(home: Path) -> bool:
     """Train on the shipped seeds; return whether the gate refuses the model, and its GGUF is faithful."""
     print_title("(a) the shipped seeds, a model of random weights")
     shipped = parse_config("", None, {})
-    run, result = train(shipped, home, list(of_seeds(shipped.fleet)), steps=300)
+    run, result = train(shipped, home, list(seed_examples(shipped.fleet)), steps=300)
     made = export_gguf(run)
     print(f"the gate {'PASSED it, which it should not' if result.passed else 'refused it, as it should'}")
     print("A base model that has read text before is needed here: tui-router train --recipe gemma-3-270m\n")

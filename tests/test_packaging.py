@@ -28,9 +28,15 @@ def test_the_wheel_carries_what_the_app_needs_and_nothing_generic(built):
     (wheel,) = built.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {n.split("/")[0] for n in names} == {"tui_router", f"tui_router-{_version(wheel)}.dist-info"}
-    assets = ("data/fleet.toml", "data/prior.npz", "data/word_vectors.npz", "data/recipes/gemma-3-1b.toml", "styles/app.tcss",
-              "styles/chat.tcss", "train/__main__.py")  # fmt: skip
-    for asset in assets:
+    for asset in (
+        "data/fleet.toml",
+        "data/prior.npz",
+        "data/word_vectors.npz",
+        "data/recipes/gemma-3-1b.toml",
+        "styles/app.tcss",
+        "styles/chat.tcss",
+        "train/__main__.py",
+    ):
         assert f"tui_router/_assets/{asset}" in names
     assert "tui_router/py.typed" in names
 
@@ -42,7 +48,7 @@ def test_the_sdist_is_complete(built):
     assert names >= {"pyproject.toml", "README.md", "LICENSE", "data/fleet.toml", "styles/app.tcss", "tests/worlds.py"}
 
 
-def test_the_wheel_runs_outside_the_checkout(built, tmp_path):
+def test_the_wheel_runs_outside_the_checkout(built, tmp_path, monkeypatch):
     """In an environment of its own; the dependencies are taken from this one, the program is not."""
     (wheel,) = built.glob("*.whl")
     home = tmp_path / "venv"
@@ -52,6 +58,7 @@ def test_the_wheel_runs_outside_the_checkout(built, tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     here = Path(next(p for p in sys.path if p.endswith("site-packages")))
     (site / "dependencies.pth").write_text(_without_ourselves(here, tmp_path))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     code = "import tui_router.core.assets as a; from tui_router.ui.app import RouterApp; print(a.__file__, RouterApp.CSS_PATH)"
     shown = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True).stdout
     assert str(site) in shown and str(ROOT) not in shown and "_assets" in shown

@@ -6,13 +6,13 @@ import json
 import pytest
 from msgspec.structs import replace
 
+from tests.doubles.lmstudio import LMStudio
 from tests.worlds import SHIPPED, right, wrong
 from tui_router.app import insight_service
 from tui_router.app.engine import Engine
 from tui_router.app.events import NoticeEvent
 from tui_router.config.settings import BackendSetting
 from tui_router.core.types import Message, Request
-from tui_router.demo.server import DemoServer
 from tui_router.insight import observer
 
 SMALL = "google/gemma-3-1b"
@@ -27,7 +27,7 @@ async def world(tmp_path, monkeypatch):
 
     @asynccontextmanager
     async def start(mode="active", writes=lambda body: GOOD, url="", **settings):
-        double = DemoServer(speed=400, preloaded=(SMALL, "qwen/qwen3-coder-30b"))
+        double = LMStudio(speed=400, preloaded=(SMALL, "qwen/qwen3-coder-30b"))
         double.writes = lambda body: writes(body) if "response_format" in body else "An answer."
         address = url or await double.start()
         config = replace(
@@ -176,8 +176,10 @@ async def test_a_real_engine_remarks_is_late_talks_without_end_and_dies(world, s
         assert set(engine.insights.dropped) <= {"not within its deadline", "no reply"}
         monkeypatch.setattr(insight_service, "DEADLINE_S", 20.0)
 
-        shown = observer.shown
-        monkeypatch.setattr(observer, "shown", lambda *told: replace(shown(*told), messages=(Message("user", "long"),)))
+        build_prompt = observer.build_prompt
+        monkeypatch.setattr(
+            observer, "build_prompt", lambda *args: replace(build_prompt(*args), messages=(Message("user", "long"),))
+        )
         monkeypatch.setattr(insight_service, "_REMARK_TOKENS", 3000)
         monkeypatch.setattr(observer, "SCHEMA", {"type": "string", "minLength": 10_000})
         engine.insights.dropped.clear()

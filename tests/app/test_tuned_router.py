@@ -66,7 +66,7 @@ async def test_it_passes_leads_answers_and_is_rolled_back(engine, run):
         await router_service.rollback()
     kept = [(lead.router, lead.reason) for lead in await engine.in_store(engine.store.promotions)]
     assert [router for router, _ in kept] == ["tuned", "learned"] and kept[1][1] == "rolled back by you"
-    await asyncio.gather(*engine._tasks)  # notices are written beside the turns
+    await engine.context.finish_tasks()  # notices are written beside the turns
     reasons = [o.text for o in await engine.in_store(lambda: engine.store.observations(20)) if o.tag == "new_leader"]
     assert any("passed its gate" in r for r in reasons) and any("rolled back by you" in r for r in reasons)
 
@@ -99,7 +99,7 @@ async def test_verdicts_take_the_lead_back(engine, run):
         await engine.in_store(lambda turn=turn, changed=changed: _rewrite(engine.store, turn, changed))
         engine.live[turn.id].turn = changed
         await engine.rate(turn.id, wrong(said.route))
-        await asyncio.gather(*engine._tasks)
+        await engine.context.finish_tasks()
         if router_service.champion != "tuned":
             break
     assert router_service.champion == "learned" and i < 20
@@ -286,7 +286,7 @@ async def test_a_training_that_ends_gives_a_shadow_whoever_watched_it(full, tmp_
     await engine.open()
     assert engine.router_service.tuned is None
     shutil.copytree(full.folder, tmp_path / "store" / "runs" / full.folder.name)
-    engine.router_service._look_at_runs = 0.0
+    engine.router_service._next_run_check = 0.0
     await engine.poll()
     assert engine.router_service.tuned is not None and "tuned" in engine.router_service.llm_routers
     assert full.id not in str(list(engine.health.models))  # it is none of the fleet's models

@@ -6,18 +6,19 @@ import time
 import numpy as np
 import pytest
 
+from tests.doubles.lmstudio import LMStudio
 from tests.worlds import SHIPPED
 from tui_router.backends.embeddings import Embedder, VectorFile, read
 from tui_router.backends.health import Health
 from tui_router.config.settings import BackendSetting
-from tui_router.demo.server import DemoServer
+from tui_router.core.json_value import JsonValue
 
 KEY = "text-embedding-nomic-embed-text-v1.5"
 
 
 @pytest.fixture
 async def served(tmp_path):
-    server = DemoServer()
+    server = LMStudio()
     server.embedding = KEY
     health = Health(SHIPPED.fleet, [BackendSetting(name="LM Studio", url=await server.start())])
     await health.look()
@@ -86,17 +87,26 @@ def test_a_record_that_was_cut_off_is_left_out(tmp_path):
 @pytest.mark.parametrize(
     "reply",
     [
-        None, {}, {"data": []}, {"data": [{"index": 0}]}, {"data": [{"index": 0, "embedding": []}]}, {"error": "501"},
-        {"data": [{"index": 0, "embedding": [float("nan")]}]}, {"data": [{"index": 0, "embedding": ["x"]}]},
+        None,
+        {},
+        {"data": []},
+        {"data": [{"index": 0}]},
+        {"data": [{"index": 0, "embedding": []}]},
+        {"error": "501"},
+        {"data": [{"index": 0, "embedding": [float("nan")]}]},
+        {"data": [{"index": 0, "embedding": ["x"]}]},
+        {"data": [{"index": 0, "embedding": [1e300]}]},
+        {"data": [{"index": 0, "embedding": "AAA"}]},
+        {"data": [{"index": 0, "embedding": [[1.0]]}]},
     ],
-)  # fmt: skip
+)
 def test_what_is_no_vector(reply):
-    assert read(reply, 1) is None
+    assert read(JsonValue(reply), 1) is None
 
 
 def test_base64_and_disorder():
     import base64
 
     raw = base64.b64encode(np.array([1.5, 2.5], np.float32).tobytes()).decode()
-    made = read({"data": [{"index": 1, "embedding": [3, 4]}, {"index": 0, "embedding": raw}]}, 2)
+    made = read(JsonValue({"data": [{"index": 1, "embedding": [3, 4]}, {"index": 0, "embedding": raw}]}), 2)
     assert made.tolist() == [[1.5, 2.5], [3, 4]]

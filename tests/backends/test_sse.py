@@ -41,5 +41,5 @@ def test_random_cuts():
 
 def test_an_endless_event_is_refused(monkeypatch):
     monkeypatch.setattr(sse, "LONGEST_EVENT", 1000)
-    with pytest.raises(ValueError, match="more than 32 MiB"):
+    with pytest.raises(ValueError, match="more than"):
         run([b"data: " + b"x" * 2000])

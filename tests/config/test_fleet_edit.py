@@ -38,7 +38,7 @@ def test_comments_and_order_stay_and_it_can_be_taken_back(tmp_path, edits):
     assert file.stat().st_mode & 0o777 == 0o640
     fleet = load_config(file).fleet
     assert next(t.weight for t in fleet.route("code").triggers if t.name == name) == 1.25
-    assert edits.last().says == "weigh it less"
+    assert edits.last().summary == "weigh it less"
     edits.undo()
     assert file.read_text() == own and edits.last() is None
     with pytest.raises(EditError, match="no change was made"):
@@ -61,7 +61,7 @@ def test_what_was_changed_by_hand_since_is_left_alone(tmp_path, edits):
     file = tmp_path / "fleet.toml"
     edits.apply(file, "[settings]\nconfidence_threshold = 0.6\n", "ask less")
     file.write_text(file.read_text() + "\n# mine\n")
-    with pytest.raises(EditError, match="changed by hand since; take ‘ask less’ back there"):
+    with pytest.raises(EditError, match="changed by hand since; undo ‘ask less’ in the file"):
         edits.undo()
     assert "# mine" in file.read_text()
 

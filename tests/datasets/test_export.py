@@ -4,21 +4,22 @@ import pytest
 
 from tests.worlds import RULES, SHIPPED
 from tui_router.core.example import Example
-from tui_router.datasets.export import DatasetExportError, ExportOptions, export
+from tui_router.datasets.export import ExportOptions, export
+from tui_router.datasets.exported_dataset import DatasetExportError
 from tui_router.datasets.formats import FORMATS, example_of
-from tui_router.datasets.near_duplicates import clusters
-from tui_router.datasets.sources import of_seeds
+from tui_router.datasets.near_duplicates import representatives
+from tui_router.datasets.sources import seed_examples
 from tui_router.datasets.splits import split
 from tui_router.routing.evaluation.perturbation import noisy
 from tui_router.routing.learned.learned_router import LearnedRouter
 
 FLEET = SHIPPED.fleet
-SKETCHER = LearnedRouter(FLEET, RULES).projection
-SEEDS = list(of_seeds(FLEET))[::25]
+ENCODER = LearnedRouter(FLEET, RULES).projection
+SEEDS = list(seed_examples(FLEET))[::25]
 
 
 def written(tmp_path, examples=SEEDS, **choice):
-    return export(lambda: examples, FLEET, ExportOptions(**choice), tmp_path / "out", SKETCHER)
+    return export(lambda: examples, FLEET, ExportOptions(**choice), tmp_path / "out", ENCODER)
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -45,7 +46,7 @@ def test_the_folder_of_hugging_face_is_found_by_its_card(tmp_path):
 
 def test_the_card_counts_and_the_hash_is_the_same_twice(tmp_path):
     made = written(tmp_path)
-    again = export(lambda: SEEDS, FLEET, ExportOptions(), tmp_path / "again", SKETCHER)
+    again = export(lambda: SEEDS, FLEET, ExportOptions(), tmp_path / "again", ENCODER)
     assert made.hash == again.hash and sum(made.parts.values()) == sum(made.per_source.values())
     card = (tmp_path / "out" / "README.md").read_text()
     assert made.hash in card and f"{sum(made.parts.values()):,} examples" in card and "load_dataset" in card
@@ -54,10 +55,10 @@ def test_the_card_counts_and_the_hash_is_the_same_twice(tmp_path):
 def test_private_data_is_masked_dropped_or_kept(tmp_path):
     secret = [Example(text="mail the report to jo.doe@firm.example please", route="tool_use", source="verdict")]
     for private, said in (("mask", "[e-mail]"), ("keep", "jo.doe@firm.example")):
-        export(lambda: secret, FLEET, ExportOptions(private=private, form="csv"), tmp_path / private, SKETCHER)
+        export(lambda: secret, FLEET, ExportOptions(private=private, form="csv"), tmp_path / private, ENCODER)
         assert any(said in path.read_text() for path in (tmp_path / private).glob("*.csv"))
     with pytest.raises(DatasetExportError, match="no example to write"):
-        export(lambda: secret, FLEET, ExportOptions(private="drop"), tmp_path / "drop", SKETCHER)
+        export(lambda: secret, FLEET, ExportOptions(private="drop"), tmp_path / "drop", ENCODER)
     assert not (tmp_path / "drop").exists()
 
 
@@ -67,7 +68,7 @@ def test_a_stop_in_the_middle_leaves_no_half_folder(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(lambda: SEEDS, FLEET, ExportOptions(), tmp_path / "out", SKETCHER, stop)
+        export(lambda: SEEDS, FLEET, ExportOptions(), tmp_path / "out", ENCODER, stop)
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
 
 
@@ -81,7 +82,9 @@ def test_a_folder_that_is_in_the_way_is_left_alone(tmp_path):
 
 def test_parts_stay_as_the_data_grows():
     def parts(examples):
-        return dict(zip([e.key for e in examples], split(examples, clusters(examples, SKETCHER).tolist()), strict=True))
+        return dict(
+            zip([e.key for e in examples], split(examples, representatives(examples, ENCODER).tolist()), strict=True)
+        )
 
     few, many = parts(SEEDS[:100]), parts(SEEDS)
     assert all(many[key] == part for key, part in few.items())
@@ -90,7 +93,7 @@ def test_parts_stay_as_the_data_grows():
 
 def test_a_conversation_is_never_cut():
     talk = [Example(text=e.text, route=e.route, source="verdict", session=f"{i // 5}-x") for i, e in enumerate(SEEDS)]
-    stands = clusters(talk, SKETCHER).tolist()
+    stands = representatives(talk, ENCODER).tolist()
     parts = split(talk, stands)
     for session in {e.session for e in talk}:
         own = {p for i, (e, p) in enumerate(zip(talk, parts, strict=True)) if e.session == session and stands[i] == i}
@@ -99,14 +102,16 @@ def test_a_conversation_is_never_cut():
 
 def test_planted_near_duplicates_are_found_and_others_are_not():
     alone = [
-        e for place, e in enumerate(SEEDS) if clusters(SEEDS, SKETCHER)[place] == place and len(e.text.split()) > 4
+        e
+        for place, e in enumerate(SEEDS)
+        if representatives(SEEDS, ENCODER)[place] == place and len(e.text.split()) > 4
     ]
     copies = [
         Example(text=request.text, route=e.route, source="verdict", has_image=e.has_image)
         for kind in ("case", "punctuation", "after")
         for e, request in zip(alone, noisy([e.request for e in alone], kind), strict=True)
     ]
-    found = clusters([*alone, *copies], SKETCHER)
+    found = representatives([*alone, *copies], ENCODER)
     n = len(alone)
     recall = sum(found[n + i] == i % n for i in range(len(copies))) / len(copies)
     precision = sum(found[n + i] == i % n for i in range(len(copies))) / sum(found[n:] != range(n, n + len(copies)))

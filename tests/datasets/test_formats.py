@@ -15,9 +15,9 @@ from tui_router.datasets.formats import (
     FORMATS,
     TARGETS,
     RowError,
-    answer,
+    completion,
     example_of,
-    form_of,
+    format_of,
     line_of,
     row_of,
     system_prompt,
@@ -40,10 +40,17 @@ ROUTES = [r.name for r in FLEET.routes]
 texts = st.text(st.characters(exclude_categories=[]), min_size=1, max_size=60)
 messages = st.builds(Message, st.sampled_from(["user", "assistant"]), texts)
 examples = st.builds(
-    Example, text=texts, route=st.sampled_from(ROUTES), source=st.sampled_from(["verdict", "seed", "imported"]),
-    origin=st.sampled_from(["", "12-abc"]), session=st.sampled_from(["", "3-def"]), history=st.tuples(messages) | st.just(()),
-    has_image=st.booleans(), has_code=st.booleans(), weight=st.sampled_from([1.0, 0.5]),
-)  # fmt: skip
+    Example,
+    text=texts,
+    route=st.sampled_from(ROUTES),
+    source=st.sampled_from(["verdict", "seed", "imported"]),
+    origin=st.sampled_from(["", "12-abc"]),
+    session=st.sampled_from(["", "3-def"]),
+    history=st.tuples(messages) | st.just(()),
+    has_image=st.booleans(),
+    has_code=st.booleans(),
+    weight=st.sampled_from([1.0, 0.5]),
+)
 
 
 @pytest.mark.parametrize("form", [f for f in FORMATS if f != "csv"])
@@ -69,7 +76,7 @@ def test_hostile_text(form, text):
 
 def test_targets():
     example = Example(text="goto amazon.com", route="tool_use", source="seed")
-    said = {target: answer(example, FLEET, target) for target in TARGETS}
+    said = {target: completion(example, FLEET, target) for target in TARGETS}
     assert said["route"] == "ROUTE_TO=tool_use" and said["model"] == "ROUTE_TO=gpt-oss-20b"
     assert said["letter"] == "A" and said["detailed"] == "ROUTE_TO=tool_use\nMODEL=gpt-oss-20b\nTOOLS=yes"
     assert "A=tool_use B=code " in system_prompt(FLEET, "letter") and "- gpt-oss-20b: " in system_prompt(FLEET, "model")
@@ -78,13 +85,13 @@ def test_targets():
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_row_is_known_by_its_columns(form):
     row = row_of(Example(text="hello", route="simple_chat", source="seed"), FLEET, form, "route")
-    assert form_of(row) == ("messages" if form == "hf" else form)
+    assert format_of(row) == ("messages" if form == "hf" else form)
 
 
 def test_what_is_no_row_of_ours_says_so():
-    with pytest.raises(RowError, match="no row of the format messages: its last two messages"):
+    with pytest.raises(RowError, match="not a row of the format messages: its last two messages"):
         example_of({"messages": [{"role": "user", "content": "x"}], "route": "code"}, "messages")
-    assert form_of({"a": 1}) is None
+    assert format_of({"a": 1}) is None
 
 
 def test_a_row_of_letters_is_the_question_that_the_tuned_router_asks():

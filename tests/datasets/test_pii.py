@@ -4,21 +4,37 @@ import pytest
 
 from tests.worlds import SHIPPED
 from tui_router.datasets.pii import find, mask
-from tui_router.datasets.sources import of_seeds
+from tui_router.datasets.sources import seed_examples
 
 PLANTED = {
     "e-mail": ["jo.doe@firm.example", "a+b@mail.co.uk", "first_last@sub.domain.org", "x@y.io", "müller@firma.de"],
-    "phone": ["+49 30 1234567", "+1 (555) 010-9999", "555-123-4567", "(020) 7946 0958", "0171/2345678", "+44 7700 900123"],
+    "phone": [
+        "+49 30 1234567",
+        "+1 (555) 010-9999",
+        "555-123-4567",
+        "(020) 7946 0958",
+        "0171/2345678",
+        "+44 7700 900123",
+    ],
     "key": [
-        "sk-proj-AbCdEfGhIjKlMnOpQrSt", "ghp_abcdefghijklmnopqrstuvwxyz0123456789", "AKIAABCDEFGHIJKLMNOP",
-        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc123def456", "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
-        "hf_abcdefghijklmnopqrstuvwx", "xoxb-123456789012-abcdefghijkl",
+        "sk-proj-AbCdEfGhIjKlMnOpQrSt",
+        "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+        "AKIAABCDEFGHIJKLMNOP",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc123def456",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
+        "hf_abcdefghijklmnopqrstuvwx",
+        "xoxb-123456789012-abcdefghijkl",
     ],
     "card number": ["4111 1111 1111 1111", "5500-0000-0000-0004", "378282246310005"],
     "IBAN": ["DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432"],
     "IP address": ["10.0.0.12", "203.0.113.77"],
-    "file path": ["/home/ana/secret/plan.txt", "~/Documents/taxes.pdf", r"C:\Users\ana\Desktop\x.docx", "/Users/jo/repo"],
-}  # fmt: skip
+    "file path": [
+        "/home/ana/secret/plan.txt",
+        "~/Documents/taxes.pdf",
+        r"C:\Users\ana\Desktop\x.docx",
+        "/Users/jo/repo",
+    ],
+}
 AROUND = ["please use {} for it", "{}", "is {} right?", "send it: {}, thanks", "my data ({})"]
 
 
@@ -44,5 +60,5 @@ def test_check_digits_tell_a_card_from_a_number():
 
 
 def test_few_ordinary_requests_hold_any():
-    seeds = [e.text for e in of_seeds(SHIPPED.fleet)]
+    seeds = [e.text for e in seed_examples(SHIPPED.fleet)]
     assert sum(bool(find(text)) for text in seeds) / len(seeds) < 0.003

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -79,7 +80,7 @@ def test_typing_at_once_after_an_answer_writes_no_verdict_and_loses_no_character
 
 
 def test_escape_stops_an_answer_and_the_text_is_kept(start, turns, config_file):
-    double = Process("-m", "tui_router.demo", "--speed", "0.2")
+    double = Process("-m", "tests.doubles.lmstudio", "--speed", "0.2")
     try:
         terminal = start("--config", str(config_file(double.url, all_routes=False)))
         terminal.see("6/6 models")
@@ -92,6 +93,32 @@ def test_escape_stops_an_answer_and_the_text_is_kept(start, turns, config_file):
     finally:
         double.close()
     assert turns()[0]["state"] == "stopped"
+
+
+def test_bytes_that_are_not_utf8_are_shown_as_replacement_characters_and_typing_goes_on(start):
+    terminal = start("--demo")
+    terminal.see("6/6 models")
+    os.write(terminal.fd, b"\x1b[200~caf\xe9 \xff\xfe bad\x1b[201~")
+    terminal.see("caf\ufffd \ufffd\ufffd bad")
+    terminal.press(" after")
+    terminal.see("bad after")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_while_it_answers_keeps_what_came_and_restores_the_terminal(start, turns, config_file, name):
+    double = Process("-m", "tests.doubles.lmstudio", "--speed", "0.2")
+    try:
+        terminal = start("--config", str(config_file(double.url, all_routes=False)))
+        terminal.see("6/6 models")
+        terminal.press("write a python function", "enter")
+        terminal.see("A sketch", "● answering")
+        os.kill(terminal.pid, getattr(signal, name))
+        assert terminal.ended() == 128 + getattr(signal, name)
+    finally:
+        double.close()
+    assert b"\x1b[?1049l" in terminal.sent[-400:] and b"\x1b[?25h" in terminal.sent[-400:]
+    (turn,) = turns()
+    assert turn["state"] == "stopped" and turn["served"] == "qwen3-coder-30b"
 
 
 def test_keys_typed_while_it_starts_are_not_lost(start):
@@ -130,7 +157,7 @@ def test_eighty_columns(start):
 
 
 def test_what_a_model_sends_never_reaches_the_terminal_as_control(start, config_file):
-    double = Process("-m", "tui_router.demo", "--fault", "hostile", "--speed", "20")
+    double = Process("-m", "tests.doubles.lmstudio", "--fault", "hostile", "--speed", "20")
     try:
         terminal = start("--config", str(config_file(double.url, all_routes=False)), "--confidence-threshold", "0")
         terminal.see("6/6 models")
@@ -167,7 +194,7 @@ def test_help_and_every_action_open_by_key(start):
 def test_from_keys_to_the_metric_the_pattern_the_report_and_the_example(start, turns, config_file, tmp_path):
     """All of them follow from exactly the verdicts that were given."""
     things = ("ledger", "contract", "minutes", "memo", "survey", "budget")
-    double = Process("-m", "tui_router.demo", "--speed", "60")
+    double = Process("-m", "tests.doubles.lmstudio", "--speed", "60")
     config = str(config_file(double.url, all_routes=False, extra='[settings]\nrouter = "rules"\n'))
     try:
         terminal = start("--config", config, "--confidence-threshold", "0")

@@ -1,4 +1,4 @@
-"""Counts that are remembered are the counts from scratch, whatever was written, by whomever, in between."""
+"""Cached metrics equal metrics from scratch, whatever any process wrote in between."""
 
 import random
 from math import ceil
@@ -10,15 +10,15 @@ from msgspec.structs import replace
 
 from tests.worlds import SHIPPED, a_turn, right, wrong
 from tui_router.core.clock import local_day
-from tui_router.insight.metrics import Metrics, Spread, measured
-from tui_router.insight.metrics_cache import PIECE, MetricsCache
+from tui_router.insight.metrics import LogHistogram, Metrics, metrics_of
+from tui_router.insight.metrics_cache import BUCKET_TURNS, MetricsCache
 from tui_router.store.store import Store
 
 FLEET = SHIPPED.fleet
 DAYS = ("2026-03-01T12:00:00.000Z", "2026-03-02T12:00:00.000Z", "2026-03-03T12:00:00.000Z")
 
 
-def filled(folder, n=3 * PIECE):
+def filled(folder, n=3 * BUCKET_TURNS):
     store, dice = Store(folder), random.Random(0)
     with store.db.transaction():
         for i in range(n):
@@ -29,22 +29,22 @@ def filled(folder, n=3 * PIECE):
 
 
 def same(counted, store, day=""):
-    scratch = measured((t for t in store.turns() if local_day(t.at) >= day), FLEET)
-    return rounded(counted.since(day)) == rounded(scratch)
+    scratch = metrics_of((t for t in store.turns() if local_day(t.at) >= day), FLEET)
+    return rounded(counted.total(day)) == rounded(scratch)
 
 
 def rounded(metrics):
     """Sums of confidences depend on their order in the last digit."""
-    return replace(metrics, bins=[(round(total, 6), rate) for total, rate in metrics.bins])
+    return replace(metrics, calibration_bins=[(round(total, 6), rate) for total, rate in metrics.calibration_bins])
 
 
-def test_a_store_is_counted_once_and_then_what_changed(tmp_path):
+def test_a_store_is_counted_once_and_then_only_changed_turns(tmp_path):
     store = filled(tmp_path / "store")
     counted = MetricsCache(FLEET, tmp_path / "counted")
-    shares = list(counted.steps(store))
+    shares = list(counted.refresh_steps(store))
     assert shares[-1] == 1 and len(shares) == 4 and same(counted, store) and same(counted, store, "2026-03-02")
-    assert list(counted.days()) == ["2026-03-01", "2026-03-02", "2026-03-03"]
-    assert counted.since("2026-03-02", "2026-03-02").turns == PIECE
+    assert list(counted.by_day()) == ["2026-03-01", "2026-03-02", "2026-03-03"]
+    assert counted.total("2026-03-02", "2026-03-02").turns == BUCKET_TURNS
     counted.save()
 
     other = Store(tmp_path / "store")
@@ -52,25 +52,25 @@ def test_a_store_is_counted_once_and_then_what_changed(tmp_path):
     other.record(a_turn("hello"))
     other.close()
     again = MetricsCache(FLEET, tmp_path / "counted")
-    assert len(list(again.steps(store))) == 2 and same(again, store)
-    assert list(again.steps(store)) == []
+    assert len(list(again.refresh_steps(store))) == 2 and same(again, store)
+    assert list(again.refresh_steps(store)) == []
     store.close()
 
 
-def test_other_names_of_routes_and_broken_files_are_counted_anew(tmp_path):
+def test_after_a_rename_or_with_a_broken_file_the_store_is_counted_anew(tmp_path):
     store = filled(tmp_path / "store", 30)
     counted = MetricsCache(FLEET, tmp_path / "counted")
     counted.refresh(store)
     counted.save()
     renamed = replace(FLEET, routes=(*FLEET.routes[:-1], replace(FLEET.routes[-1], name="greetings")))
-    assert list(MetricsCache(FLEET, tmp_path / "counted").steps(store)) == []
-    assert list(MetricsCache(renamed, tmp_path / "counted").steps(store)) == [1.0]
+    assert list(MetricsCache(FLEET, tmp_path / "counted").refresh_steps(store)) == []
+    assert list(MetricsCache(renamed, tmp_path / "counted").refresh_steps(store)) == [1.0]
     (tmp_path / "counted").write_bytes(b"\x93nonsense")
     fresh = MetricsCache(FLEET, tmp_path / "counted")
-    assert list(fresh.steps(store)) and same(fresh, store)
+    assert list(fresh.refresh_steps(store)) and same(fresh, store)
     elsewhere = filled(tmp_path / "elsewhere", 20)
     (tmp_path / "counted").unlink()
-    counted._saved = -1
+    counted._saved_version = -1
     counted.save()
     moved = MetricsCache(FLEET, tmp_path / "counted")
     moved.refresh(elsewhere)
@@ -82,23 +82,23 @@ def test_other_names_of_routes_and_broken_files_are_counted_anew(tmp_path):
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.floats(1e-2, 1e6), min_size=1, max_size=60), st.sampled_from([0.5, 0.95]))
 def test_quantiles_are_right_to_a_bin(values, share):
-    spread = Spread()
+    histogram = LogHistogram()
     for value in values:
-        spread.add(value)
+        histogram.add(value)
     exact = sorted(values)[max(0, ceil(share * len(values)) - 1)]
-    assert abs(spread.at(share) / exact - 1) < 0.026 and spread.n == len(values)
-    assert Spread().at(0.5) is None
+    assert abs(histogram.quantile(share) / exact - 1) < 0.026 and histogram.n == len(values)
+    assert LogHistogram().quantile(0.5) is None
 
 
-def test_joined_halves_are_the_whole():
+def test_merged_halves_equal_the_whole():
     turns = [a_turn("hello", id=f"{i}-a", verdict=right("code") if i % 2 else wrong("vision")) for i in range(1, 40)]
-    half, rest = measured(turns[:17], FLEET), measured(turns[17:], FLEET)
-    half.join(rest)
-    assert rounded(half) == rounded(measured(turns, FLEET)) and measured([], FLEET) == Metrics()
+    half, rest = metrics_of(turns[:17], FLEET), metrics_of(turns[17:], FLEET)
+    half.merge(rest)
+    assert rounded(half) == rounded(metrics_of(turns, FLEET)) and metrics_of([], FLEET) == Metrics()
 
 
 class Interrupted(dict):
-    """Pieces of which another one comes while they are looked through, if nothing holds it off."""
+    """Buckets to which another one is added while they are iterated, unless a lock prevents it."""
 
     meanwhile = staticmethod(lambda: None)
 
@@ -109,12 +109,12 @@ class Interrupted(dict):
         yield from places
 
 
-def test_another_thread_may_count_while_it_is_asked(tmp_path):
+def test_one_thread_counts_while_another_reads(tmp_path):
     store = filled(tmp_path / "store")
     counted = MetricsCache(FLEET, tmp_path / "none")
     counted.refresh(store)
     with store.db.transaction():
-        for _ in range(PIECE):
+        for _ in range(BUCKET_TURNS):
             store.record(a_turn("hello"))
     counting = Thread(target=lambda: counted.refresh(store))
 
@@ -123,9 +123,9 @@ def test_another_thread_may_count_while_it_is_asked(tmp_path):
             counting.start()
             counting.join(0.5)
 
-    counted._kept.pieces = Interrupted(counted._kept.pieces)
-    counted._kept.pieces.meanwhile = meanwhile
-    assert counted.since("").turns == 3 * PIECE
+    counted._state.buckets = Interrupted(counted._state.buckets)
+    counted._state.buckets.meanwhile = meanwhile
+    assert counted.total("").turns == 3 * BUCKET_TURNS
     counting.join()
-    assert counted.since("").turns == 4 * PIECE and list(counted.days())
+    assert counted.total("").turns == 4 * BUCKET_TURNS and list(counted.by_day())
     store.close()

@@ -1,4 +1,4 @@
-"""Replay: stored turns decided again, in their conversations, by other rules, on one core or on many."""
+"""Replay: stored turns are decided again with other rules, in their conversations, on one core or on many."""
 
 import json
 
@@ -33,7 +33,7 @@ def test_the_same_rules_change_nothing(store):
     assert (found.turns, found.moves) == (3, ())
 
 
-def test_a_change_says_what_it_fixes_what_it_breaks_and_what_nobody_rated(store):
+def test_a_change_counts_fixed_broken_and_unrated_turns(store):
     for verdict in (wrong("code"), right("simple_chat"), None, wrong()):
         turn = store.record(a_turn("good morning, cats"))
         if verdict is not None:
@@ -41,7 +41,7 @@ def test_a_change_says_what_it_fixes_what_it_breaks_and_what_nobody_rated(store)
     decided = RULES.decide(turn.request).route
     found = replay(store.turns(), by_rules(other_fleet()), other_fleet())
     assert {(m.before, m.after) for m in found.moves} == {(decided, "code")}
-    assert (found.labelled, found.fixes, found.unlabelled) == (2, 1, 2)
+    assert (found.labelled, found.fixes, found.unrated) == (2, 1, 2)
     assert found.breaks == (decided == "simple_chat")
     assert found.right_after - found.right_before == found.fixes - found.breaks
 
@@ -55,7 +55,7 @@ def test_a_follow_up_is_replayed_in_its_conversation(store):
         assert (move.turn, move.before, move.after) == (second.id, alone, "code")
 
 
-def test_many_cores_find_what_one_finds(store):
+def test_many_cores_find_what_one_core_finds(store):
     with store.db.transaction():
         for i in range(CHUNK + 50):
             store.record(a_turn(f"a cat number {i}" if i % 7 else "hello"))
@@ -78,16 +78,24 @@ def test_the_command(store, tmp_path, capsys):
     assert "1 turn" in capsys.readouterr().out
 
 
+def test_a_period_is_found_although_the_clock_jumped_back(store, tmp_path, capsys):
+    for day in ("2026-03-02", "2026-03-05", "2026-01-09", "2026-03-03"):
+        store.record(a_turn("hello", at=f"{day}T12:00:00.000Z"))
+    place = ["--router", "rules", "--json", "--data-dir", str(tmp_path / "data")]
+    assert main.run(["replay", "--since", "2026-03-01", "--until", "2026-03-03", *place]) == 0
+    assert json.loads(capsys.readouterr().out)["turns"] == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--router", "nope"], "there is no router 'nope'; known: learned, rules"),
         (["--since", "yesterday"], "--since: expected a day such as 2026-11-24, found 'yesterday'"),
-        (["--days", "1", "--since", "2026-01-01"], "one at a time"),
+        (["--days", "1", "--since", "2026-01-01"], "mutually exclusive"),
         (["--rules", "/nowhere.toml"], "--rules: "),
     ],
 )
-def test_wrong_arguments_say_what_is_wrong(store, tmp_path, capsys, arguments, said):
+def test_wrong_arguments_give_one_clear_sentence(store, tmp_path, capsys, arguments, said):
     assert main.run(["replay", *arguments, "--data-dir", str(tmp_path / "data")]) == 2
     assert said in capsys.readouterr().err
 

@@ -3,9 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
+from tests.doubles.lmstudio import LMStudio
 from tests.worlds import SHIPPED
 from tui_router.config.settings import BackendSetting
-from tui_router.demo.server import DemoServer
 from tui_router.ui.app import RouterApp
 from tui_router.ui.options import Options
 
@@ -44,11 +44,13 @@ class Face:
         await self.pilot.press(*text)
 
     async def ask(self, text):
-        shown = len(self.chat.cards)
+        shown = len(self.chat.conversation.cards)
         await self.type(text)
         await self.pilot.press("enter")
-        await self.until(lambda: len(self.chat.cards) > shown and not self.app.engine.live, f"the answer to {text}")
-        await self.until(lambda: not any(c.live for c in self.chat.cards.values()), "the last piece")
+        await self.until(
+            lambda: len(self.chat.conversation.cards) > shown and not self.app.engine.live, f"the answer to {text}"
+        )
+        await self.until(lambda: not any(c.live for c in self.chat.conversation.cards.values()), "the last piece")
         await self.pilot.pause()
 
     def verdict(self, number=1):
@@ -63,14 +65,14 @@ def face(tmp_path, monkeypatch):
 
     @asynccontextmanager
     async def start(size=(120, 40), server=True, speed=300, **options):
-        double = DemoServer(speed=speed)
+        double = LMStudio(speed=speed)
         url = await double.start() if server else "http://127.0.0.1:9"
         config = replace(SHIPPED, backends=(BackendSetting(name="LM Studio", url=url),))
         monkeypatch.setattr(RouterApp, "_load", lambda self: _with(config, self.options))
         app = RouterApp(Options(data_dir=tmp_path / "store", **options))
         async with app.run_test(size=size, notifications=True) as pilot:
             made = Face(app, pilot, double, tmp_path / "store")
-            await made.until(lambda: app.engine is not None and app.chat.engine is not None, "the engine")
+            await made.until(lambda: app.engine is not None and app.chat.conversation.engine is not None, "the engine")
             await made.until(lambda: all(b.status.reachable is not None for b in app.engine.health.backends), "a look")
             yield made
             await app._stop_engine()

@@ -10,6 +10,7 @@ from tests.worlds import a_turn, right
 from tui_router.store.store import Store
 from tui_router.ui.app import RouterApp
 from tui_router.ui.options import Options
+from tui_router.ui.screens.chat import keyboard
 
 
 async def test_type_see_the_route_read_the_answer_and_rate(face):
@@ -25,19 +26,19 @@ async def test_type_see_the_route_read_the_answer_and_rate(face):
         await f.see("✓ right, saved", "100% [21-100] n=1")
         assert f.verdict().rating == "right" and f.verdict().route == "code"
         await f.pilot.press("u")
-        await f.see("taken back, saved", "no verdicts yet")
+        await f.see("undone, saved", "no verdicts yet")
         assert f.verdict() is None
 
 
-async def test_typing_right_after_an_answer_is_not_a_verdict_and_loses_no_character(face):
+async def test_typing_right_after_an_answer_is_not_a_verdict_and_loses_no_character(face, monkeypatch):
+    monkeypatch.setattr(keyboard, "TYPING_S", 30)  # a busy machine types slowly
     async with face() as f:
         for text in ("yes, but make it shorter", "no way", "can you also", "cool"):
             await f.ask("write a python function")
             await f.type(text)
-            await f.pilot.pause(0.7)
-            assert f.chat.prompt.area.text == text
-            assert not f.chat.picker.display and not f.chat.chooser.display
-            f.chat.prompt.area.clear()
+            await f.until(lambda text=text: f.chat.widgets.prompt.area.text == text, f"{text!r} in the prompt")
+            assert not f.chat.widgets.route_menu.display and not f.chat.widgets.comment_menu.display
+            f.chat.widgets.prompt.area.clear()
         assert all(t.verdict is None for t in f.store.turns())
 
 
@@ -57,10 +58,10 @@ async def test_the_correction_picker(face):
         await f.pilot.press("enter")
         await f.see("↻ vision, saved")
         await f.pilot.press("n", "escape")
-        await f.until(lambda: not f.chat.picker.display)
+        await f.until(lambda: not f.chat.widgets.route_menu.display)
         assert f.verdict(2).route == "vision"
         await f.pilot.press("n", "7")
-        await f.see("Say what is missing")
+        await f.see("Write which route is missing")
         await f.type("a legal route")
         await f.pilot.press("enter")
         await f.see("✗ wrong, saved")
@@ -71,10 +72,10 @@ async def test_a_comment_asks_what_it_is_about(face):
     async with face() as f:
         await f.ask("write a python function")
         await f.pilot.press("c")
-        await f.see("What is it about?", "bad answer")
+        await f.see("What is this comment about?", "bad answer")
         await f.pilot.pause(0.6)
         await f.pilot.press("2")
-        await f.see("Say what was bad about the answer")
+        await f.see("Write what was bad about the answer")
         await f.type("too long")
         await f.pilot.press("enter")
         await f.see("✗ bad answer, saved")
@@ -111,10 +112,10 @@ async def test_an_unsure_decision_asks_before_anything_is_sent(face):
         await f.pilot.press("enter")
         await f.see("? not sure")
         await f.pilot.press("escape")
-        await f.see("called off, not sent")
+        await f.see("cancelled, not sent")
         await f.type("write a python function")
         await f.pilot.press("enter")
-        await f.until(lambda: f.chat.desk.asking.startswith("3-"))
+        await f.until(lambda: f.chat.verdicts.keyboard.asking.startswith("3-"))
         await f.pilot.press("enter")
         await f.until(lambda: f.verdict(3) is not None)
         assert f.verdict(3).kind == "accepted" and f.store.counters().rated == 1
@@ -125,7 +126,7 @@ async def test_earlier_turns_are_selected_and_rated_again(face):
         await f.ask("hello")
         await f.ask("write a python function")
         await f.pilot.press("escape", "k")
-        assert f.chat.selected.startswith("1-")
+        assert f.chat.navigation.selected.startswith("1-")
         await f.pilot.press("y")
         await f.until(lambda: f.verdict(1) is not None)
         await f.pilot.press("n")
@@ -136,7 +137,7 @@ async def test_earlier_turns_are_selected_and_rated_again(face):
         await f.pilot.press("i")
         await f.type("y")
         await f.pilot.pause(0.7)
-        assert f.chat.prompt.area.text == "y" and f.verdict(2) is None
+        assert f.chat.widgets.prompt.area.text == "y" and f.verdict(2) is None
 
 
 async def test_alt_y_rates_the_newest_while_writing(face):
@@ -145,7 +146,7 @@ async def test_alt_y_rates_the_newest_while_writing(face):
         await f.type("something else")
         await f.pilot.press("alt+y")
         await f.until(lambda: f.verdict() is not None)
-        assert f.chat.prompt.area.text == "something else"
+        assert f.chat.widgets.prompt.area.text == "something else"
 
 
 async def test_escape_twice_stops_a_running_answer(face):
@@ -164,10 +165,10 @@ async def test_no_feedback_removes_rating_everywhere(face):
         await f.ask("hello")
         assert "Right route?" not in f.screen()
         await f.type("yes")
-        assert f.chat.prompt.area.text == "yes"
+        assert f.chat.widgets.prompt.area.text == "yes"
         await f.pilot.press("alt+y", "escape", "y", "n")
         await f.pilot.pause(0.6)
-        assert f.verdict() is None and "y n c" not in f.screen() and not f.chat.picker.display
+        assert f.verdict() is None and "y n c" not in f.screen() and not f.chat.widgets.route_menu.display
 
 
 async def test_no_server_says_what_was_looked_for_and_routing_works(face):
@@ -181,7 +182,9 @@ async def test_no_server_says_what_was_looked_for_and_routing_works(face):
         await f.see("✓ right, saved")
         await f.pilot.press("ctrl+t")
         await f.see("DEMO")
-        await f.until(lambda: f.chat.engine is not None and any(m.ready for m in f.app.engine.health.models.values()))
+        await f.until(
+            lambda: f.chat.conversation.engine is not None and any(m.ready for m in f.app.engine.health.models.values())
+        )
         await f.ask("hello")
         assert f.store.counters().turns == 1, "the demo has a store of its own"
 
@@ -199,10 +202,10 @@ HOSTILE = "[@click=app.quit]here[/] [/INST] \x1b]52;c;ZXZpbA==\x07 \x1b[2J \u202
 async def test_hostile_text_is_harmless_in_every_pane(face):
     async with face(threshold=0.0) as f:
         f.server.faults["*"] = "hostile"
-        f.chat.prompt.area.fill("hello " + HOSTILE)
+        f.chat.widgets.prompt.area.fill("hello " + HOSTILE)
         await f.pilot.press("enter")
         await f.until(lambda: f.store.find("1") is not None and f.store.find("1").state == "done")
-        f.app.engine.notice("caution", "tag" + HOSTILE, HOSTILE)
+        f.app.engine.context.notice("caution", "tag" + HOSTILE, HOSTILE)
         f.app.notify(HOSTILE, title=HOSTILE, markup=False)
         await f.pilot.pause(0.3)
         for keys in ([], ["n"], ["escape"], ["escape"], ["ctrl+o"]):
@@ -236,7 +239,7 @@ async def test_sessions_are_resumed_with_their_turns(face):
         await f.pilot.press("ctrl+o")
         await f.see("Sessions", "write a rust function that parses csv")
         await f.pilot.press("down", "enter")
-        await f.until(lambda: f.chat.session.startswith("1-"))
+        await f.until(lambda: f.chat.conversation.session.startswith("1-"))
         await f.see("code")
         await f.ask("now make it shorter")
         body = [r.body for r in f.server.requests if r.path == "/v1/chat/completions"][-1]
@@ -270,8 +273,8 @@ async def test_images_by_word_by_command_and_by_paste(face, tmp_path):
     async with face() as f:
         from textual import events
 
-        f.chat.prompt.area.post_message(events.Paste(str(picture)))
-        await f.until(lambda: f.chat.prompt.area.text.startswith("@image"))
+        f.chat.widgets.prompt.area.post_message(events.Paste(str(picture)))
+        await f.until(lambda: f.chat.widgets.prompt.area.text.startswith("@image"))
         await f.type("what is it")
         await f.pilot.press("enter")
         await f.until(lambda: f.store.find("1") is not None and f.store.find("1").state == "done")
@@ -291,21 +294,21 @@ async def test_a_huge_paste_is_one_line_and_is_sent_whole(face):
 
     text = "\n".join(f"line {i} of the log" for i in range(2000))
     async with face() as f:
-        f.chat.prompt.area.post_message(events.Paste(text))
+        f.chat.widgets.prompt.area.post_message(events.Paste(text))
         await f.see("[pasted text 1: 2,000 lines")
         await f.pilot.press("enter")
         await f.until(lambda: f.store.find("1") is not None)
         assert f.store.find("1").request.text == text
-        await f.see("looked at ‘line 0")
+        await f.see("read     ‘line 0")
 
 
 async def test_history_and_new_lines(face):
     async with face() as f:
         await f.ask("hello")
         await f.pilot.press("up")
-        assert f.chat.prompt.area.text == "hello"
+        assert f.chat.widgets.prompt.area.text == "hello"
         await f.pilot.press("down", "a", "ctrl+j", "b")
-        assert f.chat.prompt.area.text == "a\nb"
+        assert f.chat.widgets.prompt.area.text == "a\nb"
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 15), (200, 60)])
@@ -318,7 +321,7 @@ async def test_sizes(face, size):
             await f.pilot.press("escape", "4")
             await f.see("MODELS", "ministral-14b-reasoning")
             await f.pilot.press("1")
-        assert f.chat.prompt.region.width > 20 and f.chat.prompt.region.bottom < size[1]
+        assert f.chat.widgets.prompt.region.width > 20 and f.chat.widgets.prompt.region.bottom < size[1]
 
 
 async def test_too_small_a_window_says_so_and_lives(face):
@@ -334,7 +337,7 @@ async def test_a_pane_is_enlarged_and_made_small_again(face):
     async with face() as f:
         await f.ask("hello")
         await f.pilot.press("escape", "z")
-        assert f.chat.maximized is f.chat.decision
+        assert f.chat.maximized is f.chat.widgets.decision
         await f.pilot.press("escape")
         await f.until(lambda: f.chat.maximized is None)
 
@@ -343,12 +346,12 @@ async def test_after_slash_health_the_prompt_has_the_keys_again(face):
     async with face() as f:
         await f.type("/health")
         await f.pilot.press("enter")
-        await f.until(lambda: f.chat.maximized is f.chat.models)
+        await f.until(lambda: f.chat.maximized is f.chat.widgets.models)
         await f.see("google/gemma-3-1b (alias)")
         await f.pilot.press("escape")
         await f.until(lambda: f.chat.maximized is None)
         await f.type("what's up?")
-        assert f.chat.prompt.area.text == "what's up?"
+        assert f.chat.widgets.prompt.area.text == "what's up?"
 
 
 async def test_reasoning_is_folded_and_shown_on_request(face):
@@ -407,7 +410,7 @@ def _light(color):
 async def test_a_verdict_that_comes_while_the_last_piece_is_drawn_stays(face):
     async with face() as f:
         await f.ask("write a python function")
-        (card,) = f.chat.cards.values()
+        (card,) = f.chat.conversation.cards.values()
         done, write = card.turn, card._write
         drawing, writes = asyncio.Event(), []
 
@@ -418,8 +421,8 @@ async def test_a_verdict_that_comes_while_the_last_piece_is_drawn_stays(face):
                 await write()
 
         card._write, card.live = slow, True
-        f.chat._show_turn(done)
-        f.chat._show_turn(replace(done, verdict=right("code")))
+        f.chat.conversation.show_turn(done)
+        f.chat.conversation.show_turn(replace(done, verdict=right("code")))
         await f.pilot.pause(0.1)
         drawing.set()
         await f.pilot.pause(0.1)
@@ -430,7 +433,7 @@ async def test_a_verdict_that_comes_while_the_last_piece_is_drawn_stays(face):
 async def test_keys_before_the_engine_is_there_are_not_lost(tmp_path):
     app = RouterApp(Options(data_dir=tmp_path / "store", health_checks=False))
     async with app.run_test(size=(120, 40)) as pilot:
-        assert app.chat.engine is None
+        assert app.chat.conversation.engine is None
         await pilot.press("ctrl+o")
         for _ in range(300):
             if type(app.screen).__name__ == "SessionsScreen":

@@ -31,17 +31,22 @@ async def test_every_number_opens_its_turns_and_they_are_rated_there(face):
         await f.pilot.press("f3")
         await f.see("32 turns, 32 rated")
         await f.pilot.press("down", "down")
-        await f.until(lambda: f.app.screen.openings.hand is not None)
+        await f.until(lambda: f.app.screen.openings.selected is not None)
         titles = set()
         for _ in range(60):
-            titles.add(f.app.screen.openings.hand.title)
+            titles.add(f.app.screen.openings.selected.title)
             await f.pilot.press("right")
-        assert {"decided code", "rated, decided general_chat", "rightly reasoning", "reasoning, decided general_chat",
-                "rules was wrong"} <= titles  # fmt: skip
-        while f.app.screen.openings.hand.title != "reasoning, decided general_chat":
+        assert {
+            "sent to code",
+            "rated, sent to general_chat",
+            "belongs to reasoning",
+            "reasoning, sent to general_chat",
+            "rules was wrong",
+        } <= titles
+        while f.app.screen.openings.selected.title != "reasoning, sent to general_chat":
             await f.pilot.press("left")
         await f.pilot.press("enter")
-        await f.see("reasoning, decided general_chat: 12 turns", "summarise the zorble 11", "✗ wrong → reasoning")
+        await f.see("reasoning, sent to general_chat: 12 turns", "summarise the zorble 11", "✗ wrong → reasoning")
         await f.pilot.press("j", "y")
         await f.until(lambda: f.verdict(31).rating == "right")
         await f.see("8% [1-35] n=12")
@@ -51,7 +56,7 @@ async def test_every_number_opens_its_turns_and_they_are_rated_there(face):
         await f.until(lambda: f.verdict(31).route == "code")
         await f.pilot.press("h")
         await f.see("turn 31 counts twice in datasets")
-        (ruling,) = effective_edits(await f.app.engine.in_store(f.store.rulings)).values()
+        (ruling,) = effective_edits(await f.app.engine.in_store(f.store.training.edits)).values()
         assert ruling.kind == "value"
         await f.pilot.press("escape")
         await f.see("32 turns, 32 rated")
@@ -63,11 +68,11 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
     async with face() as f:
         await filled(f)
         await f.ask("write a haiku about rain")
-        session = f.chat.session
+        session = f.chat.conversation.session
         monkeypatch.setattr(settings, "config_dir", lambda: tmp_path)
         await f.type("/analyze")
         await f.pilot.press("enter")
-        await f.see("Router report, ", "wrong decisions for general_chat", "speak for reasoning", "fixes 12")
+        await f.see("Router report, ", "wrong decisions for general_chat", "add trigger", "fixes 12")
         await f.pilot.press("enter")
         await f.see("summarise the zorble 3")
         await f.pilot.press("escape")
@@ -75,7 +80,7 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
             await f.pilot.press("j")
         await f.pilot.press("t")
         await f.see(
-            "fixes 12, breaks 0, unrated that would move: 0; of 33 turns",
+            "fixes 12, breaks 0; 0 unrated turns would change route; 33 turns",
             "general_chat → reasoning",
             'words = ["summarise"]',
         )
@@ -88,7 +93,7 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
         assert any(t.name == "summarise" for t in changed.route("reasoning").triggers)
         await another_engine(f, old)
         await f.see("write a haiku about rain")  # the conversation is still there, and goes on
-        assert f.chat.session == session
+        assert f.chat.conversation.session == session
         await f.type("/analyze")
         await f.pilot.press("enter")
         await f.see("Router report, ")
@@ -101,7 +106,9 @@ async def test_a_proposal_is_tried_applied_and_undone(face, tmp_path, monkeypatc
 
 async def another_engine(f, old):
     """Wait until the app goes on with the changed fleet."""
-    await f.until(lambda: f.app.engine not in (None, old) and f.app.chat.engine is f.app.engine, "the engine again")
+    await f.until(
+        lambda: f.app.engine not in (None, old) and f.app.chat.conversation.engine is f.app.engine, "the engine again"
+    )
 
 
 async def test_kept_reports_are_listed_and_opened(face):
@@ -113,9 +120,9 @@ async def test_kept_reports_are_listed_and_opened(face):
         await f.pilot.press("f3")
         await f.see("32 turns")
         await f.pilot.press("r")
-        await f.see("1 kept before", "32 turns, 32 rated")
+        await f.see("1 past report", "32 turns, 32 rated")
         await f.pilot.press("left")
-        await f.see("An old one", "2026-01-02, kept; 1 of 1")
+        await f.see("An old one", "2026-01-02, past report 1 of 1")
         await f.pilot.press("right", "s")
         await f.until(lambda: len(reports.names()) == 2, "the file")
 
@@ -124,7 +131,7 @@ async def test_yesterdays_report_is_written_on_the_first_use_of_a_day(face):
     async with face() as f:
         await f.app.engine.in_store(lambda: f.store.record(a_turn("hello", at="2026-03-05T12:00:00.000Z")))
         await f.until(lambda: Reports(f.folder).names() == ["2026-03-05"], "the report")
-        text = Reports(f.folder).text("2026-03-05")
+        text = Reports(f.folder).read("2026-03-05")
         assert "# Router report, 2026-03-05" in text and "1 turn, 0 rated" in text
         assert (f.folder / "reports" / "2026-03-05.json").is_file()
 
@@ -141,7 +148,7 @@ async def test_the_feed_filters_opens_turns_and_switches_the_observer(face):
             await f.app.engine.in_store(lambda one=one: f.store.observe(one))
         await f.type("/observer")
         await f.pilot.press("enter")
-        await f.see("4 events", "about server", "mode     passive", "looks at every fifth turn", "no remark")
+        await f.see("4 events", "about server", "mode     passive", "every fifth turn", "dropped  0")
         await f.pilot.press("v")
         await f.see("1 event, level wrong only")
         await f.pilot.press("v", "v", "v")
@@ -151,7 +158,7 @@ async def test_the_feed_filters_opens_turns_and_switches_the_observer(face):
         await f.pilot.press("escape", "v", "t")
         await f.see("tag server only")
         await f.pilot.press("m")
-        await f.see("looks at every turn")
+        await f.see("every turn")
         assert f.app.engine.insights.mode == "active"
         await f.pilot.press("escape")
         await f.see("OBSERVER ", " active")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tui_router.ui.keyboard import (
+from tui_router.ui.screens.chat.keyboard import (
     AnswerAsk,
     Close,
     Command,

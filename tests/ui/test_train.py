@@ -81,7 +81,7 @@ async def test_a_recipe_is_filled_in_by_keys(open_app, size):
         await pilot.press("f")
         await until(pilot, lambda: "no example to write" in str(screen.preflight.rows.render()), 20)
         store = app.engine.store
-        await app.engine.in_store(lambda: store.keep_examples(world.examples()))
+        await app.engine.in_store(lambda: store.training.keep_examples(world.examples()))
         await pilot.press("f")
         await until(pilot, lambda: screen.found is not None)
         await pilot.pause(0.2)
@@ -96,7 +96,7 @@ async def test_a_run_is_started_watched_left_and_found_again(open_app, base, tmp
         screen.form.recipe = world.recipe_for(base, steps=25)
         screen.form.sources = 0
         store = app.engine.store
-        await app.engine.in_store(lambda: store.keep_examples(world.examples()))
+        await app.engine.in_store(lambda: store.training.keep_examples(world.examples()))
         await pilot.press("s")
         await until(
             pilot, lambda: any(b'"step":3,' in file.read_bytes() for file in tmp_path.glob("store/runs/*/events.jsonl"))
@@ -120,7 +120,7 @@ async def test_a_run_is_started_watched_left_and_found_again(open_app, base, tmp
             await pilot.press("right_square_bracket")
         await until(pilot, lambda: screen.seen[0].verdict is not None)
         await pilot.pause(0.2)
-        assert "sealed rows" in shown(screen)
+        assert screen.seen[0].verdict.checks[0].name in shown(screen)
         await pilot.press("w", *"first", "enter")
         await until(pilot, lambda: all_runs(tmp_path / "store")[0].record.notes == "first")
 
@@ -137,7 +137,7 @@ async def test_a_run_whose_process_was_killed_says_so(open_app, full, tmp_path):
         await until(pilot, lambda: bool(screen.seen))
         await pilot.press("right_square_bracket")
         await pilot.pause(0.2)
-        assert "ended without a word" in shown(screen) and screen.seen[0].curve.steps
+        assert "ended without an error message" in shown(screen) and screen.seen[0].curve.steps
         await pilot.press("delete", "delete")
         await until(pilot, lambda: not home.exists())
 
@@ -149,16 +149,16 @@ async def test_a_model_and_a_dataset_leave_by_keys(open_app, full, tmp_path, siz
     async with app.run_test(size=size) as pilot:
         screen = await open_room(app, pilot, "f6", ExportScreen)
         store = app.engine.store
-        await app.engine.in_store(lambda: store.keep_examples(world.examples()))
-        await screen._read()
+        await app.engine.in_store(lambda: store.training.keep_examples(world.examples()))
+        await screen.read()
         await pilot.pause(0.2)
         assert "DATASET" in shown(screen) and "ROUTE_TO=" in str(screen.preview.rows.render())
         await pilot.press("down", "down", "right", "x")
         await until(pilot, lambda: list((tmp_path / "store" / "exports").glob("*-messages-model/README.md")))
         await pilot.press("m", "down", "right", "right", "x")
-        await until(pilot, lambda: screen.made is not None)
+        await until(pilot, lambda: screen.router.made is not None)
         await pilot.pause(0.2)
-        assert screen.made.parity.same_route == screen.made.parity.n
+        assert screen.router.made.parity.same_route == screen.router.made.parity.n
         if size[0] == 120:
             assert "llama-server -m" in shown(screen)
         await pilot.press("c")

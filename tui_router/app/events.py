@@ -20,14 +20,17 @@ class TurnEvent(Struct, frozen=True):
     new: bool = False
 
 
+TextReset = Literal["", "retracted", "discarded"]
+"""`retracted`: all text so far is reasoning; `discarded`: it came from a model that failed."""
+
+
 class TextEvent(Struct, frozen=True):
     """A piece of an answer that is being streamed. Not cleaned."""
 
     turn_id: str
     text: str = ""
     reasoning: str = ""
-    reset: Literal["", "retracted", "discarded"] = ""
-    """`retracted`: all text so far is reasoning; `discarded`: it came from a model that failed."""
+    reset: TextReset = ""
 
 
 class PhaseEvent(Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""Carrying out an order of generated data: a served model writes, a sieve chooses, the store keeps, batch by batch.
+"""Carrying out an order of generated data: a served model writes, a filter chooses, the store keeps, batch by batch.
 
 An order lies in the data folder until it is carried out. What it has brought is counted in the store itself, by the order's
 name, so whatever stops it, at whichever moment, the next time goes on with exactly what is missing.
@@ -117,7 +117,7 @@ async def _carry_out(
     store, path, kept = engine.opened(), engine.folder / ORDER, 0
 
     def count() -> int:
-        there = store.examples() if order.kind == "routing" else store.dialogues()
+        there = store.training.examples() if order.kind == "routing" else store.training.dialogues()
         return sum(one.origin.endswith(f":{order.name}") for one in there)
 
     def begin() -> tuple[Any, int]:
@@ -129,7 +129,9 @@ async def _carry_out(
     async def keep(found: list[Any]) -> None:
         nonlocal kept
         kept += await engine.in_store(
-            lambda: store.keep_examples(found) if order.kind == "routing" else store.keep_dialogues(found)
+            lambda: (
+                store.training.keep_examples(found) if order.kind == "routing" else store.training.keep_dialogues(found)
+            )
         )
 
     work, kept = await engine.in_store(begin)
@@ -148,9 +150,9 @@ async def _carry_out(
 
 def _work(engine: Engine, order: GenerationOrder) -> Any:
     """What is to be written, with all that is known. Raises OrderError."""
-    from tui_router.datasets.sources import collected
+    from tui_router.datasets.sources import all_examples
     from tui_router.datasets.synthetic import tool_dialogues
-    from tui_router.datasets.synthetic.requests import RequestWork, Sieve
+    from tui_router.datasets.synthetic.requests import RequestFilter, RequestTask
     from tui_router.routing.learned.learned_router import LearnedRouter
     from tui_router.routing.rules.rules_router import RulesRouter
 
@@ -158,12 +160,14 @@ def _work(engine: Engine, order: GenerationOrder) -> Any:
     learned = LearnedRouter.as_shipped(fleet)
     judges: list[Router] = [learned, RulesRouter(fleet)]
     if order.kind == "routing":
-        known = collected(store.turns(), store.examples(), fleet)
-        return RequestWork(fleet, known, Sieve(known, learned.projection, judges, order.origin))
+        known = all_examples(store.turns(), store.training.examples(), fleet)
+        return RequestTask(fleet, known, RequestFilter(known, learned.projection, judges, order.origin))
     try:
         tools = tool_dialogues.read_tools(Path(order.tools) if order.tools else None)
     except tool_dialogues.ToolsError as error:
         raise OrderError(str(error)) from error
-    there, route = list(store.dialogues()), tool_dialogues.acting_route(fleet)
-    sieve = Sieve((tool_dialogues.as_example(one, route) for one in there), learned.projection, judges, order.origin)
-    return tool_dialogues.DialogueWork(fleet, tools, there, sieve, order.origin)
+    there, route = list(store.training.dialogues()), tool_dialogues.acting_route(fleet)
+    request_filter = RequestFilter(
+        (tool_dialogues.as_example(one, route) for one in there), learned.projection, judges, order.origin
+    )
+    return tool_dialogues.DialogueTask(fleet, tools, there, request_filter, order.origin)

@@ -11,16 +11,12 @@ import re
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from tui_router.app.events import EngineEvent
+from tui_router.app.context import AppContext
 from tui_router.backends.backend_errors import BackendError
-from tui_router.backends.health import Health
 from tui_router.backends.json_writer import Writer
-from tui_router.config.settings import Config
 from tui_router.core.clock import local_day, now
-from tui_router.core.text import one_line
 from tui_router.core.types import Observation, Turn
 from tui_router.insight.metrics_cache import FILE, MetricsCache
 from tui_router.store.store import Store
@@ -30,7 +26,6 @@ if TYPE_CHECKING:
     from tui_router.insight.drift import Drift
     from tui_router.insight.findings import Finding
 
-T = TypeVar("T")
 ObserverMode = Literal["off", "passive", "active"]
 EVERY: dict[ObserverMode, int] = {"passive": 5, "active": 1}
 """Mode -> turns from one look to the next."""
@@ -51,52 +46,21 @@ _FIRST_S = 2.0
 """After the start, before anything is counted: the first picture and the first key come first."""
 
 
-class Host(Protocol):
-    """What is needed of the engine."""
-
-    config: Config
-    folder: Path
-    health: Health
-    threshold: float
-    interactive: bool
-    live: dict[str, Any]
-
-    def emit(self, event: EngineEvent) -> None:
-        """Tell every listener."""
-        ...
-
-    def observed(self, observation: Observation) -> None:
-        """Tell and keep something beside the turns."""
-        ...
-
-    def begin_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Have something done beside the turns."""
-        ...
-
-    async def in_store(self, work: Callable[[], T]) -> T:
-        """Run something that talks to the store in the store's thread."""
-        ...
-
-    def opened(self) -> Store:
-        """The store; StoreError when it is not open."""
-        ...
-
-
 class InsightService:
     """Insight beside the turns."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
-        self.mode: ObserverMode = host.config.settings.observer if host.interactive else "off"
-        self.model = host.config.settings.observer_model
-        self.counted = MetricsCache(host.config.fleet, host.folder / FILE)
+    def __init__(self, context: AppContext, is_busy: Callable[[], bool]) -> None:
+        self._context, self._is_busy = context, is_busy
+        self.mode: ObserverMode = context.config.settings.observer if context.interactive else "off"
+        self.model = context.config.settings.observer_model
+        self.counted = MetricsCache(context.config.fleet, context.folder / FILE)
         self.cost = (0, 0.0, 0)
         """(remarks, milliseconds, tokens) of the observer since the start."""
         self.dropped: dict[str, int] = {}
         """Why -> how many of its remarks were not shown."""
         self.trouble = ""
         """Why the model says nothing; empty while it does, or is off."""
-        self._writer = Writer(host.health, self.model)
+        self._writer = Writer(context.health, self.model)
         self._counting = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._looking: asyncio.Task[None] | None = None
@@ -110,16 +74,10 @@ class InsightService:
         self._begin(self._first())
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = self._host.begin_task(work)
+        task = self._context.start_task(work, "insight")
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard)
         return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            said = f"a fault of tui-router itself: {type(error).__name__}: {one_line(str(error), 160)}"
-            self._host.observed(Observation(at=now(), tag="insight", text=said, level="caution"))
 
     async def _first(self) -> None:
         await asyncio.sleep(_FIRST_S)
@@ -129,41 +87,47 @@ class InsightService:
 
     async def _daily(self) -> None:
         """The report of the last day on which there was anything, when it is not written yet."""
-        from tui_router.insight.report_files import Reports, gathered
+        from tui_router.insight.report_files import Reports, prepare_report
 
-        host, reports = self._host, Reports(self._host.folder)
+        context, reports = self._context, Reports(self._context.folder)
         today = local_day(now())
-        day = next((day for day in reversed(self.counted.days()) if day < today), "")
+        day = next((day for day in reversed(self.counted.by_day()) if day < today), "")
         if not day or reports.has(day):
             return
-        store = host.opened()
-        made = await host.in_store(lambda: gathered(store, host.config.fleet, host.threshold, 1, day, self.counted))
-        await asyncio.to_thread(lambda: reports.keep(made()))
+        fleet, threshold = context.config.fleet, context.threshold
+        made = await context.store_queue.run(
+            lambda store: prepare_report(store, fleet, threshold, 1, day, self.counted)
+        )
+        await asyncio.to_thread(lambda: reports.save(made()))
 
     async def stop(self) -> None:
         """End what runs, and remember what was counted."""
         for task in list(self._tasks):
             task.cancel()
         with suppress(OSError, RuntimeError):  # RuntimeError: the store's thread has ended
-            await self._host.in_store(self.counted.save)
+            await self._context.store_queue.call(self.counted.save)
 
     # -- counting ------------------------------------------------------------------------------------------------
     async def count(self, tell: Callable[[float], None] = lambda share: None) -> None:
         """Count what changed since the last time; `tell` hears the share that is done. Raises StoreError."""
-        store = self._host.opened()
+        store = self._context.store_queue.opened()
         async with self._counting:
-            steps = self.counted.steps(store)
-            while (share := await self._host.in_store(lambda: _some(steps))) is not None:
+            steps = self.counted.refresh_steps(store)
+            while (share := await self._context.store_queue.call(lambda: _some(steps))) is not None:
                 tell(share)
+
+    def turns_a_day(self) -> list[int]:
+        """Return the turns of each day with any, oldest first, as far as they are counted."""
+        return list(self.counted.turns_by_day().values())
 
     # -- turns that come and go ----------------------------------------------------------------------------------
     def set_mode(self, mode: ObserverMode) -> None:
         """Look at every turn, at every fifth, or not at all."""
         self.mode, self._since, self.trouble = mode, 0, ""
         if mode == "off":
-            self.turn_begins()
+            self.make_way()
 
-    def turn_begins(self) -> None:
+    def make_way(self) -> None:
         """A request came: whatever the observer does, it makes way."""
         if self._looking is not None:
             self._looking.cancel()
@@ -182,7 +146,7 @@ class InsightService:
 
     async def _look(self) -> None:
         await asyncio.sleep(_QUIET_S)
-        if self._host.live:
+        if self._is_busy():
             return
         try:
             await self.count()
@@ -191,37 +155,40 @@ class InsightService:
             return
         self._since = 0
         for one in drift:
-            self._tell_once("model_drift", one.says, one.turns)
+            self._tell_once("model_drift", one.text, one.turns)
         for found in findings:
-            self._tell_once("pattern_detected", found.says, found.turns[:6])
+            self._tell_once("pattern_detected", found.text, found.turns[:6])
         await self._ask(turns, findings)
 
     async def _seen(self) -> tuple[list[Turn], list[Finding], list[Drift]]:
         """The newest turns, and what tests find in them."""
-        from tui_router.insight.drift import anchor, drifts
-        from tui_router.insight.findings import find
+        from tui_router.insight.drift import find_drifts, first_monitored
+        from tui_router.insight.findings import find_findings
 
-        host = self._host
-        store = host.opened()
+        context = self._context
 
-        def read() -> list[Turn]:
+        def read(store: Store) -> list[Turn]:
             newest = store.newest_number()
-            return store.between(anchor(newest), newest)
+            return store.between(first_monitored(newest), newest)
 
-        turns = await host.in_store(read)
+        turns = await context.store_queue.run(read)
         if not self._told:  # what was told before this start
-            told = await host.in_store(lambda: store.observations(_FEED))
+            told = await context.store_queue.run(lambda store: store.observations(_FEED))
             self._told = {"", *(_name(one.text) for one in told if one.by == "counts")}
-        fleet, threshold = host.config.fleet, host.threshold
+        fleet, threshold = context.config.fleet, context.threshold
         return await asyncio.to_thread(
-            lambda: (turns, find(turns[-_WINDOW:], fleet, threshold, effects=False), drifts(turns, fleet, threshold))
+            lambda: (
+                turns,
+                find_findings(turns[-_WINDOW:], fleet, threshold, effects=False),
+                find_drifts(turns, fleet, threshold),
+            )
         )
 
     def _tell_once(self, tag: str, says: str, turns: tuple[str, ...]) -> None:
         """A finding goes into the feed when it is new, whatever its counts are by now."""
         if _name(says) not in self._told:
             self._told.add(_name(says))
-            self._host.observed(Observation(at=now(), tag=tag, text=says, level="caution", turns=turns, by="counts"))
+            self._context.observe(Observation(at=now(), tag=tag, text=says, level="caution", turns=turns, by="counts"))
 
     # -- the model -----------------------------------------------------------------------------------------------
     async def _ask(self, turns: list[Turn], findings: list[Finding]) -> None:
@@ -231,7 +198,7 @@ class InsightService:
         self.trouble = self._cannot()
         if self.trouble or not turns:
             return
-        seen = observer.shown(turns, self.counted.since(local_day(now())), findings)
+        seen = observer.build_prompt(turns, self.counted.total(local_day(now())), findings)
         start = time.monotonic()
         try:
             async with asyncio.timeout(DEADLINE_S):
@@ -253,11 +220,11 @@ class InsightService:
         remarks, ms, tokens = self.cost
         self.cost = (remarks + 1, ms + took, tokens + written.tokens)
         self._spent = (self._spent[0], self._spent[1] + written.tokens)
-        made = observer.read(written.text, seen)
+        made = observer.parse_reply(written.text, seen)
         if isinstance(made, str):
             self._drop(made)
             return
-        self._host.observed(
+        self._context.observe(
             Observation(
                 at=now(), tag=made.tag, text=made.text, level=made.level, turns=made.turns, by=self.model, elapsed_ms=took,
                 tokens=written.tokens,
@@ -271,7 +238,7 @@ class InsightService:
             self._spent = (today, 0)
         if self._spent[1] >= TOKENS_A_DAY:
             return f"the observer has had its {TOKENS_A_DAY:,} tokens of today"
-        status = self._host.health.models.get(self.model)
+        status = self._context.health.models.get(self.model)
         if status is None:
             return f"the fleet has no model {self.model!r} to observe"
         if status.state != "loaded":

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from tui_router.app.events import ChampionEvent, EffectEvent, EngineEvent
-from tui_router.backends.health import Health
+from tui_router.app.context import AppContext
+from tui_router.app.events import ChampionEvent, EffectEvent
 from tui_router.backends.served_chooser import ServedLetterChooser
-from tui_router.config.settings import Config
 from tui_router.core.types import Decision, Request, Turn
 from tui_router.routing.ensemble.champion import TUNED
 from tui_router.routing.llm.llm_router import LLMRouter
@@ -31,101 +29,67 @@ from tui_router.training import RUNS
 if TYPE_CHECKING:
     from tui_router.app.tuned_router import TunedRouter
     from tui_router.backends.embeddings import Embedder
-    from tui_router.core.types import Promotion
+    from tui_router.core.types import NoticeLevel, Promotion
     from tui_router.learning.online_learner import OnlineLearner
     from tui_router.routing.ensemble.ensemble import EnsembleDecision
     from tui_router.training.runs import Run
 
-T = TypeVar("T")
 EMBEDDING_BUDGET_S = 0.03
 """How long a decision waits for the vector of its request."""
 _EMBED_AT_A_TIME = 128
-_SETTLE_S = 10.0
+_FIT_DELAY_S = 10.0
 """How long a fit waits: the verdicts that make it due come in runs, and a start has other things to do."""
-_LOOK_AT_RUNS_S = 5.0
+_RUN_CHECK_S = 5.0
 """How often it is looked whether a training has ended."""
-_SLICE = 8
+_AT_A_TIME = 8
 """Earlier requests that are looked at in one go after a correction: a few milliseconds."""
-
-
-class Host(Protocol):
-    """What the race needs of the engine that it runs in."""
-
-    config: Config
-    folder: Path
-    health: Health
-    interactive: bool
-
-    def emit(self, event: EngineEvent) -> None:
-        """Tell every listener."""
-        ...
-
-    def notice(self, level: str, tag: str, text: str) -> None:
-        """Tell and keep something beside the turns."""
-        ...
-
-    def begin_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Have something done beside the turns."""
-        ...
-
-    async def in_store(self, work: Callable[[], T]) -> T:
-        """Run something that talks to the store in the store's thread."""
-        ...
-
-    def opened(self) -> Store:
-        """The store; StoreError when it is not open."""
-        ...
-
-    async def quiet(self) -> None:
-        """Wait until no answer is running."""
-        ...
 
 
 class RouterService:
     """All routers of a running program. Until `load`, nobody decides and verdicts are left to the next start."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, context: AppContext, all_idle: Callable[[], Awaitable[None]]) -> None:
+        self._context, self._all_idle = context, all_idle
         self.learner: OnlineLearner | None = None
         """The routers and what they were taught."""
         self.llm_routers: dict[str, LLMRouter] = {}
         """The routers that ask a model."""
-        if model := host.config.settings.llm_router:
+        if model := context.config.settings.llm_router:
             self.llm_routers["llm"] = LLMRouter(
-                "llm", host.config.fleet, model, ServedLetterChooser(host.health, model)
+                "llm", context.config.fleet, model, ServedLetterChooser(context.health, model)
             )
         self.tuned: TunedRouter | None = None
         """The trained router, when there is one."""
-        self._look_at_runs = 0.0
+        self._next_run_check = 0.0
         self._embedder: Embedder | None = None
-        self._warming: asyncio.Task[None] | None = None
-        self._refit: asyncio.Task[None] | None = None
-        self._teaching = asyncio.Lock()
+        self._head_fit: asyncio.Task[None] | None = None
+        self._personal_fit: asyncio.Task[None] | None = None
+        self._learning = asyncio.Lock()
         """Held while a verdict is learned: the next request waits for it (milliseconds)."""
 
     async def load(self, store: Store) -> None:
         """Load the routers with what the store has taught them. Raises StoreError."""
-        host = self._host
+        context = self._context
 
         def work() -> OnlineLearner:
             from tui_router.learning.online_learner import OnlineLearner
 
-            made = OnlineLearner(host.config.fleet, host.folder, host.config.settings)
+            made = OnlineLearner(context.config.fleet, context.folder, context.config.settings)
             made.catch_up(store)
             return made
 
-        self.learner = learner = await host.in_store(work)
+        self.learner = learner = await context.store_queue.call(work)
         from tui_router.backends.embeddings import Embedder
 
-        self._embedder = Embedder(host.health, learner.folder)
-        await self.look_for_tuned()
+        self._embedder = Embedder(context.health, learner.folder)
+        await self.load_tuned_router()
         if learner.trouble:
-            host.notice("caution", "learned_again", learner.trouble)
-        host.emit(ChampionEvent(self.champion))
+            context.notice("caution", "learned_again", learner.trouble)
+        context.emit(ChampionEvent(self.champion))
         if learner.backlog:
-            host.begin_task(self._catch_up(learner))
+            context.start_task(self._catch_up(learner), "learning earlier verdicts")
         else:
-            self._refit_if_due(learner)
+            self._fit_if_due(learner)
 
     def loaded(self) -> OnlineLearner:
         """The routers. Raises StoreError until they are loaded."""
@@ -152,17 +116,17 @@ class RouterService:
     async def decide(self, request: Request) -> EnsembleDecision:
         """All decisions that come at once; a leader that asks a model is waited for until its deadline."""
         learner = self.loaded()
-        await self._hear(learner, request)
-        async with self._teaching:
+        await self._add_embedding(learner, request)
+        async with self._learning:
             decided = learner.ensemble.decide(request)
         champion = self.champion
         late = self.llm_routers.get(champion)
-        led = await self.decide_late(late, request) if late is not None else None
+        led = await self.decide_deferred(late, request) if late is not None else None
         if champion == TUNED:
             await self._count_miss(missed=led is None)
         return decided if led is None else decided.with_champion(led)
 
-    async def decide_late(self, late: LLMRouter, request: Request) -> Decision | None:
+    async def decide_deferred(self, late: LLMRouter, request: Request) -> Decision | None:
         """The calibrated decision of a router that asks a model; None when it does not come in time."""
         made = await late.decide(request)
         return None if made is None else self.loaded().ensemble.calibrated(made)
@@ -174,18 +138,18 @@ class RouterService:
     # -- served embeddings ---------------------------------------------------------------------------------------
     def look_for_embeddings(self) -> None:
         """Begin to listen to an embedding model that a server has, if that is not done or under way."""
-        idle = self._warming is None or self._warming.done()
-        if idle and self._host.interactive and self.learner is not None:
+        idle = self._head_fit is None or self._head_fit.done()
+        if idle and self._context.interactive and self.learner is not None:
             encoder, head = self._encoder(), self.learner.learned.text_stage.head
             if encoder and (head is None or head.encoder != encoder):
-                self._warming = asyncio.create_task(self._warm_up(self.learner, encoder), name="embeddings")
+                self._head_fit = asyncio.create_task(self._fit_embedding_head(self.learner, encoder), name="embeddings")
 
     def _encoder(self) -> str:
         """What the server calls its embedding model; empty when there is none."""
         found = self._embedder.served() if self._embedder is not None else None
         return found[1].id if found is not None else ""
 
-    async def _warm_up(self, learner: OnlineLearner, encoder: str) -> None:
+    async def _fit_embedding_head(self, learner: OnlineLearner, encoder: str) -> None:
         """Have the seeds embedded, batch after batch while nobody waits for an answer, and fit a head to their vectors."""
         from tui_router.learning.online_learner import head_texts
 
@@ -193,7 +157,7 @@ class RouterService:
         texts = head_texts()
         vectors = []
         for start in range(0, len(texts), _EMBED_AT_A_TIME):
-            await self._host.quiet()
+            await self._all_idle()
             part = await self._embedder.vectors(texts[start : start + _EMBED_AT_A_TIME])
             if part is None:
                 return  # it went away: what came is kept, and the next look begins where this one ended
@@ -201,13 +165,13 @@ class RouterService:
         try:
             head = await asyncio.to_thread(learner.fit_head, encoder, vectors)
         except (OSError, ValueError) as error:
-            self._host.notice("caution", "embeddings", f"the embeddings of {encoder} are not used: {error}")
+            self._context.notice("caution", "embeddings", f"the embeddings of {encoder} are not used: {error}")
             return
         learner.learned.use_head(head)
-        self._host.notice("good", "embeddings", f"the learned router listens to {encoder} too")
-        self._host.emit(ChampionEvent(self.champion))
+        self._context.notice("good", "embeddings", f"the learned router listens to {encoder} too")
+        self._context.emit(ChampionEvent(self.champion))
 
-    async def _hear(self, learner: OnlineLearner, request: Request) -> None:
+    async def _add_embedding(self, learner: OnlineLearner, request: Request) -> None:
         """Bring the request's vector to the learned router, if it comes in time."""
         head = learner.learned.text_stage.head
         if head is None or self._embedder is None or head.encoder != self._encoder():
@@ -217,106 +181,110 @@ class RouterService:
             learner.learned.text_stage.add_embedding(replace(request, history=()), vector)
 
     # -- learning ------------------------------------------------------------------------------------------------
-    async def learn(self, turn: Turn) -> None:
-        """Take a new, changed or withdrawn verdict to heart, and say what it changed."""
-        learner, host = self.learner, self._host
+    async def learn(self, turn_id: str) -> None:
+        """Learn from a new, changed or withdrawn verdict, and publish what it changed."""
+        learner, context = self.learner, self._context
         if learner is None:
             return
-        async with self._teaching:
+        async with self._learning:
             effect, champion = None, self.champion
             try:
-                taught, at, earlier = await host.in_store(lambda: learner.load_for_turn(host.opened(), turn))
+                found = await context.store_queue.run(lambda store: _labelled_turn(learner, store, turn_id))
             except StoreError:
                 return  # the next start learns it from the store
+            if found is None:
+                return
+            turn, at, earlier = found
             if turn.verdict is not None and turn.verdict.rating == "wrong":
-                probe = learner.correction_probe(taught)
+                probe = learner.correction_probe(turn)
                 for place, other in enumerate(earlier):
                     probe.add(other)
-                    if place % _SLICE == 0:
+                    if place % _AT_A_TIME == 0:
                         await asyncio.sleep(0)  # keys come first
-                change = learner.apply_verdict(taught, at)
+                change = learner.apply_verdict(turn, at)
                 effect = probe.result()
             else:
-                change = learner.apply_verdict(taught, at)
+                change = learner.apply_verdict(turn, at)
         if effect is not None:
-            host.emit(EffectEvent(effect))
+            context.emit(EffectEvent(effect))
         if change is not None:
+            reason = learner.describe_change(change)
             if change.old == TUNED:
-                await self._keep_lead(change.new, learner.describe_change(change))
+                await self._demote(change.new, reason)
             else:
-                host.notice("good", "new_leader", learner.describe_change(change))
+                context.notice("good", "new_leader", reason)
         if self.champion != champion:
-            host.emit(ChampionEvent(self.champion))
+            context.emit(ChampionEvent(self.champion))
         if learner.save_is_due:
             await self.save()
-        self._refit_if_due(learner)
+        self._fit_if_due(learner)
 
     async def learn_foreign_verdicts(self, numbers: frozenset[int]) -> None:
         """Learn the verdicts that other processes gave on these turns."""
-        learner, host = self.learner, self._host
+        learner, context = self.learner, self._context
         if learner is None:
             return
         for number in sorted(numbers):
             with suppress(StoreError):
-                found = await host.in_store(partial(learner.unlearned_verdict, host.opened(), number))
+                found = await context.store_queue.run(partial(learner.unlearned_verdict, number=number))
                 if found is not None:
-                    async with self._teaching:
+                    async with self._learning:
                         learner.apply_verdict(*found)
-        host.emit(ChampionEvent(self.champion))
+        context.emit(ChampionEvent(self.champion))
 
     async def _catch_up(self, learner: OnlineLearner) -> None:
         """Learn the verdicts that a start left for later, a few at a time."""
-        host = self._host
+        context = self._context
         while learner.backlog:
             try:
-                part = await host.in_store(lambda: learner.next_of_backlog(host.opened()))
+                part = await context.store_queue.run(learner.next_of_backlog)
             except StoreError:
                 return
-            async with self._teaching:
+            async with self._learning:
                 for turn, at in part:
                     learner.learn(turn, at)
                     await asyncio.sleep(0)  # keys come first
         await self.save()
-        self._refit_if_due(learner)
+        self._fit_if_due(learner)
 
-    def _refit_if_due(self, learner: OnlineLearner) -> None:
-        idle = self._refit is None or self._refit.done()
-        if idle and self._host.interactive and learner.refit_is_due():
-            self._refit = asyncio.create_task(self._fit_own(learner), name="refit")
+    def _fit_if_due(self, learner: OnlineLearner) -> None:
+        idle = self._personal_fit is None or self._personal_fit.done()
+        if idle and self._context.interactive and learner.refit_is_due():
+            self._personal_fit = asyncio.create_task(self._fit_personal_model(learner), name="refit")
 
-    async def _fit_own(self, learner: OnlineLearner) -> None:
+    async def _fit_personal_model(self, learner: OnlineLearner) -> None:
         """Fit the person's own model in another process, and take it into the race."""
         from tui_router.learning.personal_fit import FitJob, refit
 
-        host = self._host
+        context = self._context
         learner.fit_begun()
-        await asyncio.sleep(_SETTLE_S)
-        await host.quiet()
+        await asyncio.sleep(_FIT_DELAY_S)
+        await self._all_idle()
         try:
-            labels = await host.in_store(lambda: learner.labels(host.opened()))
+            labels = await context.store_queue.run(learner.labels)
         except StoreError:
             return
-        trouble = await refit(FitJob(host.config.fleet, str(learner.folder), tuple(labels)))
+        trouble = await refit(FitJob(context.config.fleet, str(learner.folder), tuple(labels)))
         if trouble:
-            host.notice("caution", "not_fitted", trouble)
+            context.notice("caution", "not_fitted", trouble)
             return
-        fresh = await host.in_store(learner.load_refitted)
+        fresh = await context.store_queue.call(learner.load_refitted)
         if fresh is not None:
-            async with self._teaching:
+            async with self._learning:
                 learner.replace_learned(fresh)
-            host.notice("good", "fitted", f"the learned router was fitted to your {len(labels)} labels")
-            host.emit(ChampionEvent(self.champion))
+            context.notice("good", "fitted", f"the learned router was fitted to your {len(labels)} labels")
+            context.emit(ChampionEvent(self.champion))
 
     # -- the trained router ----------------------------------------------------------------------------------------
-    async def look_for_tuned(self) -> None:
+    async def load_tuned_router(self) -> None:
         """Take the run that leads, or the newest one, as the trained router."""
-        learner, host = self.loaded(), self._host
-        if not (host.folder / RUNS).is_dir():
+        learner, context = self.loaded(), self._context
+        if not (context.folder / RUNS).is_dir():
             return  # nothing was ever trained here
         from tui_router.app.tuned_router import TunedRouter, chosen_run
         from tui_router.training.router_manifest import ArtifactError
 
-        run = await asyncio.to_thread(chosen_run, host.folder, learner.ensemble.champion_run)
+        run = await asyncio.to_thread(chosen_run, context.folder, learner.ensemble.champion_run)
         if self.tuned is not None and run is not None and self.tuned.run.id == run.id:
             return
         if self.tuned is not None:
@@ -326,45 +294,45 @@ class RouterService:
         if run is None:
             return
         try:
-            self.tuned = TunedRouter(run, host.config, host.health, lambda: self.champion == TUNED)
+            self.tuned = TunedRouter(run, context.config, context.health, lambda: self.champion == TUNED)
         except ArtifactError as error:
-            host.notice("caution", "tuned", f"run {run.id} cannot be asked: {error}")
+            context.notice("caution", "tuned", f"run {run.id} cannot be asked: {error}")
             return
         self.llm_routers[TUNED] = self.tuned.router
 
-    async def notice_runs(self) -> None:
+    async def check_runs(self) -> None:
         """Now and then: a training that has ended, whoever watched it, gives a shadow."""
-        if self.learner is not None and time.monotonic() >= self._look_at_runs:
-            self._look_at_runs = time.monotonic() + _LOOK_AT_RUNS_S
-            await self.look_for_tuned()
+        if self.learner is not None and time.monotonic() >= self._next_run_check:
+            self._next_run_check = time.monotonic() + _RUN_CHECK_S
+            await self.load_tuned_router()
 
     async def promote(self, run: Run) -> Promotion:
         """Give a run the lead. Raises PromotionError, RunError, ArtifactError, StoreError."""
         from tui_router.app.tuned_router import passes
 
-        ensemble, host = self.loaded().ensemble, self._host
-        reason = await asyncio.to_thread(passes, ensemble, run, host.config, host.folder)
-        return await self._give_lead(TUNED, reason, "good", run.id)
+        ensemble, context = self.loaded().ensemble, self._context
+        reason = await asyncio.to_thread(passes, ensemble, run, context.config, context.folder)
+        return await self._make_champion(TUNED, reason, "good", run.id)
 
     async def rollback(self) -> Promotion:
         """Take the lead back from the trained router. Raises PromotionError, StoreError."""
         from tui_router.app.tuned_router import ROLLED_BACK, before
 
-        return await self._give_lead(before(self.loaded().ensemble), ROLLED_BACK, "caution")
+        return await self._make_champion(before(self.loaded().ensemble), ROLLED_BACK, "caution")
 
     async def reload_promotions(self) -> None:
         """Another process gave somebody the lead."""
-        ensemble, host = self.loaded().ensemble, self._host
-        ensemble.restore_promotions(await host.in_store(lambda: host.opened().promotions()))
-        await self.look_for_tuned()
-        host.emit(ChampionEvent(self.champion))
+        ensemble, context = self.loaded().ensemble, self._context
+        ensemble.restore_promotions(await context.store_queue.run(lambda store: store.promotions()))
+        await self.load_tuned_router()
+        context.emit(ChampionEvent(self.champion))
 
-    async def _give_lead(self, router: str, reason: str, level: str, run: str = "") -> Promotion:
+    async def _make_champion(self, router: str, reason: str, level: NoticeLevel, run: str = "") -> Promotion:
         """Write down who leads from now on, and tell. Raises StoreError; then nothing has changed."""
-        host = self._host
-        lead = await host.in_store(lambda: host.opened().record_promotion(router, reason, run))
+        context = self._context
+        lead = await context.store_queue.run(lambda store: store.record_promotion(router, reason, run))
         await self.reload_promotions()
-        host.notice(level, "new_leader", f"{router} leads now: {reason}")
+        context.notice(level, "new_leader", f"{router} leads now: {reason}")
         return lead
 
     async def _count_miss(self, *, missed: bool) -> None:
@@ -373,21 +341,21 @@ class RouterService:
 
         if self.tuned is None:
             if missed:
-                await self._keep_lead(self.loaded().ensemble.best_immediate, "the run that led is gone")
+                await self._demote(self.loaded().ensemble.best_immediate, "the run that led is gone")
             return
         if missed and self.tuned.helper.loading:
             return  # its process has just been started
         self.tuned.misses = self.tuned.misses + 1 if missed else 0
         if self.tuned.misses >= MISSES:
             why = f" ({self.tuned.helper.error})" if self.tuned.helper.error else ""
-            await self._keep_lead(
+            await self._demote(
                 self.loaded().ensemble.best_immediate, f"tuned did not answer {MISSES} times in a row{why}"
             )
 
-    async def _keep_lead(self, router: str, reason: str) -> None:
+    async def _demote(self, router: str, reason: str) -> None:
         """Write down that the trained router lost the lead."""
         with suppress(StoreError):  # the verdicts tell the same at the next start
-            await self._give_lead(router, reason, "caution")
+            await self._make_champion(router, reason, "caution")
 
     # -- the end -------------------------------------------------------------------------------------------------
     async def save(self) -> None:
@@ -395,16 +363,16 @@ class RouterService:
         if self.learner is None or not self.learner.unsaved:
             return
         try:
-            await self._host.in_store(self.learner.save)
+            await self._context.store_queue.call(self.learner.save)
         except OSError as error:
             said = f"what was learned is not written down: {error.strerror}; verdicts are safe"
-            self._host.notice("caution", "not_saved", said)
+            self._context.notice("caution", "not_saved", said)
 
     async def stop(self) -> None:
         """End what runs beside the turns; a later start goes on with it."""
         if self.learner is not None:
             self.learner.backlog.clear()
-        for task in (self._refit, self._warming):
+        for task in (self._personal_fit, self._head_fit):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
@@ -412,3 +380,9 @@ class RouterService:
             await self._embedder.close()
         if self.tuned is not None:
             await self.tuned.close()
+
+
+def _labelled_turn(learner: OnlineLearner, store: Store, turn_id: str) -> tuple[Turn, str, list[Turn]] | None:
+    """The newest copy of a turn with what `OnlineLearner` needs to learn from it. Runs in the store's thread."""
+    turn = store.find(turn_id)
+    return None if turn is None else learner.load_for_turn(store, turn)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Any, Literal
+from typing import Literal, NamedTuple
+
+from tui_router.core.json_value import JsonValue, decode_json
+from tui_router.core.text import one_line
 
 Failure = Literal[
     "down",  # nobody listens, or the name is not known
+    "settings",  # the address, the key or the proxy as it is set cannot be used
     "no_bytes",  # the connection broke before any byte of a reply
     "not_found",  # the server does not have or cannot load this model
-    "loading",  # 503: come back later
+    "loading",  # 503, and the server says that it is still loading or when to come back
     "busy",  # 429: too many requests
     "overflow",  # the request does not fit into the context
     "capability",  # no vision, no tools, no schema
@@ -20,24 +25,16 @@ Failure = Literal[
     "slow",  # no first byte in time
     "idle",  # silence in the middle
     "broken",  # the stream ended or made no sense in the middle
-    "image",  # an attached file cannot be read any more
+    "image",  # an attached file cannot be read any more, or not by this server
 ]
 
-_OVERFLOW = re.compile(
-    r"exceed_context_size|context (?:length|size|window|overflow)|does not fit in context|trying to keep the first|"
-    r"maximum context|too many tokens|larger than the context",
-    re.IGNORECASE,
-)
-_NOT_FOUND = re.compile(
-    r"no models? loaded|model.{0,60}not (?:found|exist)|model_not_found|unknown model|not a valid model|failed to load|"
-    r"model is not loaded|unexpected endpoint",
-    re.IGNORECASE,
-)
-_CAPABILITY = re.compile(
-    r"image input is not supported|does not support (?:images?|vision|tools)|no vision|multimodal|mmproj|not support.{0,30}image",
-    re.IGNORECASE,
-)
-_OPTIONAL = re.compile(r"stream_options|return_progress|logprobs|response_format|\bttl\b|max_tokens", re.IGNORECASE)
+SYSTEM_ROLE = "system role"
+"""Correction: the system text is written before the first message of the user."""
+WEBP = "webp"
+"""Correction: WebP images are sent as PNG."""
+
+_LONGEST_MESSAGE = 400
+"""Characters of a server's message that are kept."""
 
 
 class BackendError(Exception):
@@ -46,49 +43,170 @@ class BackendError(Exception):
     Attributes:
         failure: What kind of failure it is.
         retry_after_s: How long the server asked to wait, if it did.
-        optional: The optional field of the request that the server objected to, if it named one.
+        correction: What can be changed in the request so that the server takes it: `SYSTEM_ROLE`, `WEBP`, or the name of
+            a field to leave out. Empty when there is nothing.
     """
 
     def __init__(
-        self, failure: Failure, message: str, *, retry_after_s: float | None = None, optional: str = ""
+        self, failure: Failure, message: str, *, retry_after_s: float | None = None, correction: str = ""
     ) -> None:
         super().__init__(message)
-        self.failure, self.retry_after_s, self.optional = failure, retry_after_s, optional
+        self.failure, self.retry_after_s, self.correction = failure, retry_after_s, correction
 
 
-def message_of(body: Any) -> str | None:
-    """The message of an error body, in any of the shapes that servers use; None when it is not an error."""
-    if not isinstance(body, dict):
-        return None
-    error = body.get("error")
-    if isinstance(error, str) and error:
-        return error
-    if isinstance(error, dict):
-        kind = error.get("type") or error.get("code")
-        text = error.get("message") or str(kind or "unknown error")
-        return f"{text} ({kind})" if kind and str(kind) not in str(text) and "exceed" in str(kind) else str(text)
-    if body.get("object") == "error":  # vLLM before 2025-09
-        return str(body.get("message") or "unknown error")
+class _Rule(NamedTuple):
+    failure: Failure
+    words: re.Pattern[str]
+    correction: str = ""
+
+
+def _rule(failure: Failure, *words: str, correction: str = "") -> _Rule:
+    return _Rule(failure, re.compile("|".join(words), re.IGNORECASE), correction)
+
+
+_RULES = (
+    _rule(
+        "bad_request",
+        r"system (?:role|message|prompt)s?\b.{0,30}\b(?:not|un)\W?(?:supported|allowed)",
+        r"(?:not|n't) (?:support|allow|accept).{0,30}\bsystem\b",
+        r"(?:unexpected|invalid|unknown|unsupported|unrecognized) role.{0,20}\bsystem\b",
+        r"\brole\W{0,3}system\b.{0,40}(?:not|un)\W?(?:supported|allowed|expected|valid)",
+        r"only.{0,20}\buser\b.{0,20}\bassistant\b.{0,20}roles? (?:are|is) supported",
+        r"roles must alternate",
+        correction=SYSTEM_ROLE,
+    ),
+    _rule(
+        "overflow",
+        r"max_tokens\b.{0,60}too large",
+        r"you requested \d+ tokens \(\d+ in the messages, \d+ in the completion",
+        correction="max_tokens",
+    ),
+    _rule(
+        "overflow",
+        r"exceed_context_size|context_length_exceeded|context ?window ?exceeded",
+        r"context (?:length|size|window)|context(?: the)? overflow|(?:maximum|max|available) context|fit in(?:to)? (?:the )?context",
+        r"(?:prompt|input|request|messages?)\b.{0,60}\b(?:too (?:long|large|many)|longer than|larger than|greater than|exceeds?)\b",
+        r"\btoo many (?:input |prompt )?tokens|token (?:count|limit).{0,20}exceed|exceeds?.{0,30}(?:number of )?tokens",
+        r"tokens?\b.{0,20}must (?:be <=|have less than)|must have less than \d+ tokens|trying to keep the first",
+        r"max_(?:model_len|seq_len|input_len|num_tokens)|maximum (?:model|input|allowed) length|input length limit",
+        r"reduce the length|\bkv[ -]?cache\b|payload too large|entity too large",
+    ),
+    _rule(
+        "capability",
+        r"failed to (?:load|decode|process|read) (?:the )?image",
+        r"(?:invalid|unsupported|unknown|unrecognized|cannot identify).{0,12}image(?: file| format| type| input| data)?\b",
+        r"image: unknown format|image\b.{0,30}(?:cannot be|could not be|couldn't be) (?:decoded|loaded|read|processed)|webp",
+        correction=WEBP,
+    ),
+    _rule(
+        "capability",
+        r"at most \d+ (?:image|video|audio)|images?\b.{0,20}not (?:supported|allowed)|missing data required for image",
+        r"(?:not|n't) (?:support|accept|allow|process|have).{0,40}\b(?:images?|vision|multimodal|tools?|functions?|thinking)\b",
+        r"no vision|vision add-on|\bmmproj\b|multi-?modal|not a (?:vision|multimodal)|image_url|content.{0,20}valid string",
+        r"tool.?choice\b.{0,30}requires|unsupportedparams",
+    ),
+    _rule(
+        "not_found",
+        r"no models? (?:is |are )?loaded|model.{0,60}(?:not (?:found|exist|served|loaded|available)|n't exist|unloaded)",
+        r"model_not_found|unknown model|invalid model name|not a valid model|unexpected endpoint",
+        r"(?:failed|unable|could not|cannot) (?:to )?load(?:ing)?\b.{0,40}\bmodel|model.{0,60}failed to load|failed to load$",
+        r"insufficient system resources|requires more (?:system |gpu |video )?memory",
+    ),
+    _rule("auth", r"(?:invalid|incorrect|missing|no) api.?(?:key|token)|api token is required|\bunauthorized\b"),
+    _rule("busy", r"server busy|overloaded|queue is full|pending requests|rate.?limit"),
+    _rule("loading", r"loading|starting|warming|not ready|estimated_time"),
+)
+"""What the words of a refusal mean, first match first. `tests/backends/test_backend_errors.py` holds the words of each server."""
+
+_FIELD = re.compile(
+    r"stream_options|return_progress|top_logprobs|logprobs|response_format|\bttl\b|max_tokens", re.IGNORECASE
+)
+_STATUS: dict[int, Failure] = {401: "auth", 403: "auth", 404: "not_found", 413: "overflow", 429: "busy", 529: "busy"}
+_SAYS: dict[Failure, str] = {
+    "auth": "the server refused the API key",
+    "overflow": "the request does not fit",
+    "busy": "the server is busy",
+    "loading": "the server is not ready",
+}
+
+
+def message_of(body: JsonValue, status: int = 200) -> str | None:
+    """Return the message of an error body, in any of the shapes that servers use; None when it is not an error."""
+    for name in ("error", "errors"):
+        if body[name].raw not in (None, "", False, [], {}):
+            return _words(body[name]) or "unknown error"
+    if body["object"].text() == "error":  # vLLM before 2025-09, SGLang
+        return _words(body) or "unknown error"
+    if status >= 400 or ("detail" in body and "choices" not in body):
+        return _words(body) or None
     return None
 
 
+def _words(value: JsonValue, depth: int = 0) -> str:
+    """The message in an error: a text, an object, or a list of either (`loc` and `msg` of FastAPI)."""
+    if depth > 4:
+        return ""
+    if text := value.text():
+        inner = (
+            decode_json(text) if text.lstrip().startswith("{") else None
+        )  # Ollama passes llama.cpp's reply on as a text
+        return (inner and _words(inner, depth + 1)) or one_line(text, _LONGEST_MESSAGE)
+    if value.is_list:
+        return one_line(
+            "; ".join(filter(None, (_words(one, depth + 1) for one in value.items()[:3]))), _LONGEST_MESSAGE
+        )
+    for name in ("message", "msg", "detail", "error", "title", "reason"):
+        if found := _words(value[name], depth + 1):
+            where = ".".join(
+                str(one.raw)
+                for one in value["loc"].items()
+                if one.text() not in ("", "body") or one.count() is not None
+            )
+            kind = value["type"].text() or value["code"].text()
+            if where and where not in found:
+                return f"{where}: {found}"
+            return f"{found} ({kind})" if "exceed" in kind and kind not in found else found
+    return value["type"].text() or value["code"].text()
+
+
 def classify(status: int, message: str, retry_after: str | None = None) -> BackendError:
-    """The error that a reply with this status and message means. Status 200: an error frame in a stream."""
-    wait = float(retry_after) if retry_after and retry_after.replace(".", "", 1).isdigit() else None
-    said = message.strip() or f"HTTP {status}"
-    if status in (401, 403):
-        return BackendError("auth", f"the server refused the API key ({status}): {said}")
-    if _OVERFLOW.search(message):
-        return BackendError("overflow", f"the request does not fit: {said}")
-    if _CAPABILITY.search(message):
-        return BackendError("capability", said)
-    if status == 404 or _NOT_FOUND.search(message):
-        return BackendError("not_found", said)
-    if status in (429, 529):
-        return BackendError("busy", f"the server is busy: {said}", retry_after_s=wait)
-    if status == 503:
-        return BackendError("loading", f"the server is not ready: {said}", retry_after_s=wait)
-    if 400 <= status < 500:
-        named = _OPTIONAL.search(message)
-        return BackendError("bad_request", said, optional=named[0].lower() if named else "")
-    return BackendError("server", said)
+    """Return the error that a refusal means.
+
+    Args:
+        status: Of the reply; 200 for an error inside a stream.
+        message: The server's words.
+        retry_after: The header of that name, in seconds. The form with a date is ignored.
+    """
+    said = one_line(message, _LONGEST_MESSAGE).strip() or f"HTTP {status}"
+    wait = _seconds(retry_after)
+    rule = next((r for r in _RULES if r.words.search(said)), None)
+    failure = _STATUS.get(status)
+    correction = ""
+    if (
+        failure not in ("auth", "overflow", "busy")
+        and rule is not None
+        and rule.failure not in ("loading", "busy", "auth")
+    ):
+        failure, correction = rule.failure, rule.correction
+    elif failure is None and status == 503:
+        failure = (
+            rule.failure if rule is not None and rule.failure != "auth" else "loading" if wait is not None else "server"
+        )
+    elif failure is None and status == 200 and rule is not None:
+        failure = rule.failure
+    elif failure is None and 400 <= status < 500:
+        failure = "bad_request"
+    if failure == "bad_request" and not correction:
+        correction = named[0].lower() if (named := _FIELD.search(said)) else ""
+    prefix = _SAYS.get(failure or "server", "")
+    number = f" ({status})" if failure == "auth" and status != 200 else ""
+    sentence = f"{prefix}{number}: {said}" if prefix else said
+    return BackendError(failure or "server", sentence, retry_after_s=wait, correction=correction)
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None

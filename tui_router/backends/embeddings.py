@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from tui_router.backends.backend_errors import BackendError
 from tui_router.backends.health import Backend, Health
 from tui_router.backends.listing import ServedModel
+from tui_router.core.json_value import JsonValue
 
 Floats = NDArray[np.float32]
 
@@ -27,7 +27,10 @@ BATCH = 32
 _KEY = 16
 _LONGEST = 2000
 """Characters of a text that are embedded."""
+_LARGEST = 1e30
+"""A number of a vector beyond this overflows float32 in a product: the vector is broken."""
 _PLAIN_S, _BATCH_S = 5.0, 60.0
+"""Seconds that one text and a batch of texts may take."""
 
 
 class VectorFile:
@@ -146,10 +149,12 @@ class Embedder:
     async def _ask(self, backend: Backend, model: str, texts: Sequence[str], timeout_s: float) -> Floats | None:
         body = {"model": model, "input": [text[:_LONGEST] or " " for text in texts]}
         try:
-            reply = await backend.client.post("/v1/embeddings", body, timeout_s)
-        except BackendError:
+            reply = await backend.client.ask("/v1/embeddings", body, timeout_s)
+        except BackendError as error:
+            if error.failure in ("bad_request", "capability", "not_found", "server"):
+                self._refused.add(model)
             return None
-        made = read(reply.json, len(texts))
+        made = read(reply, len(texts))
         if made is None:
             self._refused.add(model)
         return made
@@ -174,18 +179,35 @@ class Embedder:
         await asyncio.gather(*self._late, return_exceptions=True)
 
 
-def read(reply: Any, count: int) -> Floats | None:
-    """The vectors of an OpenAI-style reply, floats or base64, in the order of the texts; None when it holds none."""
-    try:
-        rows = sorted(reply["data"], key=lambda row: row["index"])
-        found = [
-            np.frombuffer(base64.b64decode(row["embedding"]), np.float32)
-            if isinstance(row["embedding"], str)
-            else np.array(row["embedding"], np.float32)
-            for row in rows
-        ]
-        table = np.array(found, np.float32)
-    except (KeyError, TypeError, ValueError):
+def read(reply: JsonValue, count: int) -> Floats | None:
+    """Read the vectors of an OpenAI-style reply, in the order of the texts; None when it does not hold them.
+
+    Args:
+        reply: Rows under `data`, each a list of numbers or float32 in base64.
+        count: How many texts were sent.
+
+    Returns:
+        Shape (count, dimensions).
+    """
+    rows = reply["data"].objects()
+    if len(rows) != count:
         return None
-    fits = table.ndim == 2 and table.shape[0] == count and table.shape[1] > 0 and bool(np.isfinite(table).all())
-    return table if fits else None
+    rows.sort(key=lambda row: row["index"].count() or 0)
+    found = [_vector(row["embedding"]) for row in rows]
+    lengths = {len(vector) for vector in found}
+    if len(lengths) != 1 or lengths == {0}:
+        return None
+    table = np.array(found, np.float32)
+    return table if bool(np.isfinite(table).all()) else None
+
+
+def _vector(embedding: JsonValue) -> Floats:
+    """One vector; empty when it is none."""
+    if coded := embedding.text():
+        try:
+            return np.frombuffer(base64.b64decode(coded), np.float32)
+        except ValueError:
+            return np.empty(0, np.float32)
+    numbers = [one.number() for one in embedding.items()]
+    kept = [number for number in numbers if number is not None and abs(number) < _LARGEST]
+    return np.array(kept if len(kept) == len(numbers) else (), np.float32)

@@ -1,10 +1,13 @@
-"""The state of every model of the fleet, kept up to date by looking at the servers now and then."""
+"""The state of every model of the fleet, kept up to date by asking each server now and then.
+
+Each server is asked on its own: one that is slow, silent or broken neither delays nor hides another.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -17,10 +20,13 @@ from tui_router.backends.listing import LISTERS, Listing, ServedModel, detect
 from tui_router.backends.matching import match
 from tui_router.config.settings import BackendSetting, ToolSetting
 from tui_router.core.fleet import Fleet, Model
+from tui_router.core.types import NoticeLevel
 
 ModelState = Literal["loaded", "loadable", "loading", "busy", "down", "unknown"]
 DOWN_FOR_S = 10.0
-"""How long a server that refused a connection is not asked to answer."""
+"""Seconds for which a server that refused a connection is sent no request. Chosen by hand, not measured."""
+_FIRST_LOOK_S = 10.0
+"""The longest that a request waits for the first look at the servers: a look is at most three rounds of 3 s."""
 
 
 class ModelStatus(Struct, frozen=True, kw_only=True):
@@ -59,7 +65,7 @@ class BackendStatus(Struct, frozen=True, kw_only=True):
     url: str
     kind: str
     reachable: bool | None = None
-    """None: not looked at yet."""
+    """None: not asked yet."""
     error: str = ""
     latency_ms: float | None = None
     seen: float = 0.0
@@ -67,18 +73,23 @@ class BackendStatus(Struct, frozen=True, kw_only=True):
 
 
 class Backend:
-    """A server, what it said last, and our requests to it."""
+    """A server, what it listed last, and our requests to it.
+
+    Attributes:
+        url: Its address without user name and password: what is shown and stored.
+    """
 
     def __init__(self, setting: BackendSetting) -> None:
         self.setting = setting
         self.client = Client(setting.url, setting.api_key)
+        self.url = self.client.url
         self.listing: Listing | None = None
-        self.status = BackendStatus(name=setting.name, url=setting.url, kind=setting.kind)
+        self.status = BackendStatus(name=setting.name, url=self.url, kind=setting.kind)
         self.down_until = 0.0
-        self.without_optional: set[str] = set()
-        """Optional request fields that this server refused once."""
+        self._corrections: dict[str, set[str]] = {}
         self._slots: dict[str, asyncio.Semaphore] = {}
         self._first: dict[str, asyncio.Lock] = {}
+        self._looking = asyncio.Lock()
 
     @property
     def kind(self) -> str:
@@ -86,25 +97,37 @@ class Backend:
         return self.listing.kind if self.listing else self.setting.kind
 
     async def look(self) -> None:
-        """Ask what it serves; the answer is in `listing` and `status`."""
-        began = time.monotonic()
-        try:
-            known = self.setting.kind if self.setting.kind != "auto" else self.listing.kind if self.listing else ""
-            self.listing = await (LISTERS[known](self.client) if known else detect(self.client))
-        except BackendError as error:
-            if error.failure in ("down", "auth", "server"):
-                self.listing = None  # another program may listen there next time
-            self.status = replace(self.status, reachable=error.failure == "auth", error=str(error), latency_ms=None)
-            return
-        now = time.monotonic()
-        self.down_until = 0.0
-        self.status = BackendStatus(
-            name=self.setting.name, url=self.setting.url, kind=self.kind, reachable=True, error="",
-            latency_ms=(now - began) * 1000, seen=now,
-        )  # fmt: skip
+        """Ask what it serves; the answer is in `listing` and `status`. Never raises for what the server does."""
+        async with self._looking:
+            began = time.monotonic()
+            try:
+                known = self.setting.kind if self.setting.kind != "auto" else self.listing.kind if self.listing else ""
+                listing = await (LISTERS[known](self.client) if known else detect(self.client))
+            except BackendError as error:
+                self._not_listed(error)
+            except Exception as error:  # a reply that breaks the reading of it must not end the looking at all servers
+                self._not_listed(BackendError("server", f"its reply cannot be read ({type(error).__name__})"))
+            else:
+                self.listing, self.down_until = listing, 0.0
+                now = time.monotonic()
+                self.status = BackendStatus(
+                    name=self.setting.name,
+                    url=self.url,
+                    kind=self.kind,
+                    reachable=True,
+                    error="",
+                    latency_ms=(now - began) * 1000,
+                    seen=now,
+                )
+
+    def _not_listed(self, error: BackendError) -> None:
+        if error.failure in ("down", "auth", "server", "settings"):
+            self.listing = None  # another program may listen there next time
+        said = self.client.hidden(str(error))
+        self.status = replace(self.status, reachable=error.failure == "auth", error=said, latency_ms=None)
 
     def slots(self, served: ServedModel | None, model_id: str) -> asyncio.Semaphore:
-        """The turnstile of one model: one request at a time unless the person or the server allows more."""
+        """Return the semaphore of one model: one request at a time unless the person or the server allows more."""
         if model_id not in self._slots:
             allowed = self.setting.parallel
             if not allowed and self.kind in ("llama-server", "vllm") and served:
@@ -112,8 +135,12 @@ class Backend:
             self._slots[model_id] = asyncio.Semaphore(max(1, allowed))
         return self._slots[model_id]
 
+    def corrections(self, model_id: str) -> set[str]:
+        """Return the corrections that requests to a model need, because it has refused them otherwise. May be added to."""
+        return self._corrections.setdefault(model_id, set())
+
     def first_request(self, model_id: str) -> asyncio.Lock:
-        """Held by the request that makes a server load a model: two at once would load it twice."""
+        """Return the lock of the request that makes a server load a model: two at once would load it twice."""
         return self._first.setdefault(model_id, asyncio.Lock())
 
 
@@ -125,51 +152,77 @@ class Health:
         self.backends = [Backend(setting) for setting in backends]
         self.models = {name: ModelStatus(name=name) for name in fleet.models}
         self._watched: dict[str, Model] = {}
-        self._beside: dict[str, ModelStatus] = {}
+        self._watched_states: dict[str, ModelStatus] = {}
         self.on_change: Callable[[], None] = lambda: None
-        self.on_event: Callable[[str, str, str], None] = lambda level, tag, text: None
-        self._task: asyncio.Task[None] | None = None
-        self._looking = asyncio.Lock()
+        self.on_event: Callable[[NoticeLevel, str, str], None] = lambda level, tag, text: None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._looked = asyncio.Condition()
 
     def start(self, every_s: float) -> None:
-        """Look at all servers now and then."""
-        if self.checked and self._task is None:
-            self._task = asyncio.create_task(self._poll(every_s), name="health")
+        """Ask all servers now, and each one again `every_s` seconds after its last reply."""
+        if self.checked and not self._tasks:
+            self._tasks = [
+                asyncio.create_task(self._poll(backend, every_s), name=f"health of {backend.setting.name}")
+                for backend in self.backends
+            ]
 
-    async def _poll(self, every_s: float) -> None:
+    async def _poll(self, backend: Backend, every_s: float) -> None:
         while True:
-            await self.look()
+            await self._look(backend)
             await asyncio.sleep(every_s)
 
     async def look(self) -> None:
-        """Look at all servers once, side by side."""
-        async with self._looking:
-            before = {b.setting.name: b.status.reachable for b in self.backends}
-            await asyncio.gather(*(b.look() for b in self.backends))
-            for backend in self.backends:
-                was, now = before[backend.setting.name], backend.status.reachable
-                if now and not was:
-                    self.on_event("good", "server_up", f"{backend.setting.name} answers at {backend.setting.url}")
-                elif was and not now:
-                    self.on_event("wrong", "server_down", f"{backend.setting.name}: {backend.status.error}")
-            self.refresh()
+        """Ask all servers once, at the same time."""
+        await asyncio.gather(*(self._look(backend) for backend in self.backends))
+        self.refresh()
+
+    async def _look(self, backend: Backend) -> None:
+        was = backend.status.reachable
+        await backend.look()
+        now = backend.status.reachable
+        if now and not was:
+            self.on_event("good", "server_up", f"{backend.setting.name} answers at {backend.url}")
+        elif was and not now:
+            self.on_event("wrong", "server_down", f"{backend.setting.name}: {backend.status.error}")
+        self.refresh()
+        async with self._looked:
+            self._looked.notify_all()
+
+    async def first_look(self, names: Sequence[str]) -> None:
+        """Wait until a request that may go to these models can be sent well.
+
+        That is when the first of them has been found, or when each server has been asked once. Returns at once where
+        servers are not asked, or are not being asked.
+        """
+        if not self._tasks:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LOOK_S), self._looked:
+                await self._looked.wait_for(
+                    lambda: self.all_asked or self.find(self.fleet.models[names[0]]) is not None
+                )
+
+    @property
+    def all_asked(self) -> bool:
+        """Whether each server has been asked once."""
+        return all(backend.status.reachable is not None for backend in self.backends)
 
     def refresh(self) -> None:
-        """Work out every model's state from what the servers said last."""
+        """Work out every model's state from what the servers listed last."""
         for name, model in self.fleet.models.items():
             self._set(name, self._status(model, self.models[name]))
         for name, model in self._watched.items():
-            self._beside[name] = self._status(model, self._beside[name])
+            self._watched_states[name] = self._status(model, self._watched_states[name])
         self.on_change()
 
     def watch(self, model: Model) -> None:
-        """Look for a model that is none of the fleet's, in place of the one before; `status` tells of it."""
+        """Keep the state of one model that is not in the fleet, in place of the one before; `status` returns it."""
         self._watched = {model.name: model}
-        self._beside = {model.name: ModelStatus(name=model.name)}
+        self._watched_states = {model.name: ModelStatus(name=model.name)}
 
     def status(self, name: str) -> ModelStatus | None:
-        """A model of the fleet, or one that is watched beside it."""
-        return self.models.get(name) or self._beside.get(name)
+        """Return the state of a model of the fleet, or of the one that is watched."""
+        return self.models.get(name) or self._watched_states.get(name)
 
     def _set(self, name: str, status: ModelStatus) -> None:
         old = self.models[name]
@@ -177,18 +230,22 @@ class Health:
         self.models[name] = replace(status, since=since)
 
     def _status(self, model: Model, old: ModelStatus) -> ModelStatus:
-        looked = [b for b in self.backends if b.status.reachable is not None]
+        asked = [b for b in self.backends if b.status.reachable is not None]
         found = self.find(model)
         if found is None:
-            state: ModelState = "down" if looked else "unknown"
-            servers = [b for b in looked if b.status.reachable]
+            state: ModelState = "down" if asked else "unknown"
+            servers = [b for b in asked if b.status.reachable]
             error = "no server" if not servers else f"not on {' or '.join(b.setting.name for b in servers)}"
-            if not looked:
+            if not asked:
                 error = ""
             return ModelStatus(
-                name=model.name, state=state, error=error, latency_ms=old.latency_ms,
-                tokens_per_second=old.tokens_per_second, answering=old.answering,
-            )  # fmt: skip
+                name=model.name,
+                state=state,
+                error=error,
+                latency_ms=old.latency_ms,
+                tokens_per_second=old.tokens_per_second,
+                answering=old.answering,
+            )
         backend, served, how = found
         state = {"loaded": "loaded", "loading": "loading", "failed": "down", "unknown": "loaded"}.get(
             served.state, "loadable"
@@ -203,7 +260,7 @@ class Health:
             state=state,
             served_as=served.id,
             how=how,
-            backend=backend.setting.url,
+            backend=backend.url,
             context=served.context or min(filter(None, (limit, served.max_context)), default=0),
             vision=model.vision if served.vision is None else served.vision,
             answering=old.answering,
@@ -214,10 +271,14 @@ class Health:
         )
 
     def find(self, model: Model) -> tuple[Backend, ServedModel, str] | None:
-        """The server and the served model for a model of the fleet; a loaded one before others."""
+        """Find the server and the served model for a model of the fleet; a loaded one before others.
+
+        Returns:
+            The server, the model as the server lists it, and how its id was matched; None when no server has it.
+        """
         found: list[tuple[Backend, ServedModel, str]] = []
         for backend in self.backends:
-            if backend.listing is None or (model.backend and model.backend != backend.setting.url):
+            if backend.listing is None or (model.backend and model.backend not in (backend.setting.url, backend.url)):
                 continue
             chats = {m.id: m for m in backend.listing.models if m.chat}
             loaded = match(model, [i for i, m in chats.items() if m.state == "loaded"])
@@ -229,7 +290,7 @@ class Health:
 
     # -- what dispatch reports -----------------------------------------------------------------------------------
     def answering(self, name: str, more: int, progress: float | None = None) -> None:
-        """A request to a model began (1), went on (0) or ended (-1)."""
+        """Count a request to a model that began (1), went on (0) or ended (-1)."""
         old = self.models.get(name)
         if old is None:
             return
@@ -266,28 +327,23 @@ class Health:
         self.refresh()
 
     async def close(self) -> None:
-        """Stop looking and close all connections."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-            self._task = None
+        """Stop asking and close all connections. Never fails."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         await asyncio.gather(*(b.client.close() for b in self.backends), return_exceptions=True)
 
 
 async def look_for_tool(tool: ToolSetting) -> dict[str, object]:
-    """Whether an optional tool (a Playwright container, an MCP endpoint) answers at its address."""
+    """Find out whether an optional tool (a Playwright container, an MCP endpoint) answers at its address."""
     client = Client(tool.url)
+    said: dict[str, object] = {"name": tool.name, "url": client.url}
     try:
         await client.get("/", timeout=2.0)
-        return {"name": tool.name, "url": tool.url, "reachable": True, "error": ""}
+        return {**said, "reachable": True, "error": ""}
     except BackendError as error:
-        reachable = error.failure in ("broken", "no_bytes")
-        return {
-            "name": tool.name,
-            "url": tool.url,
-            "reachable": reachable,
-            "error": "" if reachable else str(error),
-        }
+        reachable = error.failure in ("broken", "no_bytes") or "redirects" in str(error)
+        return {**said, "reachable": reachable, "error": "" if reachable else client.hidden(str(error))}
     finally:
         await client.close()

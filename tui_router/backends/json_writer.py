@@ -1,4 +1,4 @@
-"""Having a served model write something that is not an answer to a person: data for training, remarks."""
+"""Asks a served model for JSON that is not an answer to a person: data for training, remarks of the observer."""
 
 from __future__ import annotations
 
@@ -8,62 +8,69 @@ from typing import Any
 from msgspec import Struct
 
 from tui_router.backends.backend_errors import BackendError
-from tui_router.backends.health import Health
+from tui_router.backends.health import Backend, Health
 from tui_router.core.types import Message
 
 
 class Written(Struct, frozen=True):
-    """What came back."""
+    """What a model wrote."""
 
     text: str
     tokens: int
-    """That it took, prompt included; 0 when the server does not tell."""
+    """Tokens of prompt and text together; 0 when the server does not tell."""
 
 
 class Writer:
     """Asks one model of the fleet.
 
     Args:
-        health: What knows where it is served.
-        model: Its name in the fleet.
+        health: Knows where it is served.
+        model: Name in the fleet.
     """
 
     def __init__(self, health: Health, model: str) -> None:
         self._health, self.model = health, model
-        self._plain: set[str] = set()
-        """Servers that refused a schema once."""
+        self._without_schema: set[str] = set()
+        """Addresses of servers that refused a schema once."""
 
     async def write(
-        self, messages: Sequence[Message], schema: dict[str, Any], *, max_tokens: int, temperature: float, deadline_s: float
-    ) -> Written:  # fmt: skip
-        """What the model writes; a server that cannot hold it to the schema is asked without.
+        self,
+        messages: Sequence[Message],
+        schema: dict[str, Any],
+        *,
+        max_tokens: int,
+        temperature: float,
+        deadline_s: float,
+    ) -> Written:
+        """Have the model write; a server that refuses the schema is asked once more without it.
 
         Raises:
             BackendError: it is not there, or does not answer in time.
         """
         status = self._health.models.get(self.model)
-        backend = next((b for b in self._health.backends if status and b.setting.url == status.backend), None)
+        backend = next((b for b in self._health.backends if status and b.url == status.backend), None)
         if status is None or backend is None or not status.ready:
             raise BackendError("not_found", f"{self.model} is not served; tui-router --health shows what is")
         body: dict[str, Any] = {
-            "model": status.served_as, "messages": [{"role": m.role, "content": m.content} for m in messages],
-            "max_tokens": max_tokens, "temperature": temperature, "stream": False,
-        }  # fmt: skip
+            "model": status.served_as,
+            "messages": [{"role": m.role, "content": m.content} for m in messages],
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "stream": False,
+        }
         form = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
-        url = backend.setting.url
-        reply = None
-        if url not in self._plain:
-            reply = await backend.client.post("/v1/chat/completions", {**body, "response_format": form}, deadline_s)
-            if reply.status in (400, 422, 500, 501):
-                self._plain.add(url)
-                reply = None
-        if reply is None:
-            reply = await backend.client.post("/v1/chat/completions", body, deadline_s)
-        if reply.status != 200:
-            raise BackendError("server", f"{self.model} answered with HTTP {reply.status}")
-        try:
-            text = reply.json["choices"][0]["message"].get("content") or ""
-            usage = reply.json.get("usage") or {}
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise BackendError("broken", f"{self.model}: its reply has no message") from error
-        return Written(str(text), int(usage.get("total_tokens") or 0))
+        if backend.url not in self._without_schema:
+            try:
+                return await self._ask(backend, {**body, "response_format": form}, deadline_s)
+            except BackendError as error:
+                if error.failure not in ("bad_request", "capability"):
+                    raise
+                self._without_schema.add(backend.url)
+        return await self._ask(backend, body, deadline_s)
+
+    async def _ask(self, backend: Backend, body: dict[str, Any], deadline_s: float) -> Written:
+        reply = await backend.client.ask("/v1/chat/completions", body, deadline_s)
+        message = reply["choices"][0]["message"]
+        if not message.is_object:
+            raise BackendError("broken", f"{self.model}: its reply has no message")
+        return Written(message["content"].text(), reply["usage"]["total_tokens"].count() or 0)

@@ -1,20 +1,31 @@
 """What a server serves, read from the listings of its kind. Statuses are never trusted alone; shapes are.
 
 Sources: LM Studio REST v1 and v0 (lmstudio.ai/docs), Ollama API, llama.cpp `tools/server/README.md`, vLLM OpenAI server.
+Any JSON is read without an exception: what has another shape than expected is left out, or is one sentence.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Literal
 
+import httpx
 from msgspec import Struct
 
 from tui_router.backends.backend_errors import BackendError, message_of
 from tui_router.backends.client import Client, Reply
+from tui_router.core.json_value import JsonValue
 
 State = Literal["loaded", "loadable", "loading", "failed", "unknown"]
+
+_LONGEST_ID = 300
+"""Characters. Longer ids are no names, and are left out."""
+_MOST_MODELS = 5000
+_EMBEDS = re.compile(r"embed|\bbge-|\ball-minilm", re.IGNORECASE)
+_VLLM_SLOTS = 8
+"""Requests at a time for a vLLM server, which batches them; it does not tell its limit. Chosen by hand, not measured."""
 
 
 class ServedModel(Struct, frozen=True, kw_only=True):
@@ -27,8 +38,11 @@ class ServedModel(Struct, frozen=True, kw_only=True):
     context: int = 0
     """Usable context of the loaded instance, in tokens."""
     max_context: int = 0
+    """Longest context that the model can be loaded with, in tokens."""
     vision: bool | None = None
     tools: bool | None = None
+    reasons: bool = False
+    """The server says that it writes reasoning before its answer."""
     size_bytes: int = 0
     slots: int = 0
     """Requests that the server takes at once for this model."""
@@ -45,66 +59,59 @@ class Listing(Struct, frozen=True):
 
 
 async def detect(client: Client) -> Listing:
-    """Which kind of server this is, and what it serves. Loads no model.
+    """Find out which kind of server this is, and what it serves. Loads no model.
 
     Raises:
-        BackendError: `down`, `auth`, or the server's replies are of no known kind.
+        BackendError: `down`, `auth`, `settings`, or the server's replies are of no known kind.
     """
     first = await client.get("/v1/models")
-    others = ("/api/v1/models", "/api/v0/models", "/api/version", "/props?autoload=false", "/version")
-    v1, v0, ollama, props, version = await asyncio.gather(*(_quiet(client, path) for path in others))
+    others = ("/api/v1/models", "/api/v0/models", "/api/version", "/api/tags", "/props?autoload=false", "/version")
+    v1, v0, about, tags, props, version = await asyncio.gather(*(_quiet(client, path) for path in others))
     if _is_lmstudio_v1(v1.json) or (v1.status in (401, 403) and "LM Studio" in v1.text):
-        return await LISTERS["lmstudio"](client)
+        return await lmstudio(client)
     if _is_lmstudio_v0(v0.json):
-        return await LISTERS["lmstudio"](client)
-    if isinstance(ollama.json, dict) and isinstance(ollama.json.get("version"), str):
-        return await LISTERS["ollama"](client)
+        return await lmstudio(client)
+    if about.json["version"].text() and "models" in tags.json:
+        return await ollama(client)
     if first.headers.get("server") == "llama.cpp" or _is_llama_props(props.json):
-        return await LISTERS["llama-server"](client)
-    owners = {d.get("owned_by") for d in _data(first.json)}
-    if "vllm" in owners or (isinstance(version.json, dict) and any("max_model_len" in d for d in _data(first.json))):
-        return await LISTERS["vllm"](client)
-    if first.status in (401, 403):
-        raise BackendError("auth", f"{client.url} wants an API key ({first.status})")
-    if isinstance(first.json, dict) and isinstance(first.json.get("data"), list):
-        return await LISTERS["openai"](client)
-    raise BackendError(
-        "server", f"{client.url} answers, but not like a model server (HTTP {first.status} to /v1/models)"
-    )
+        return await llama_server(client)
+    listed = _entries(first.json) or []
+    owners = {entry["owned_by"].text() for entry in listed}
+    if "vllm" in owners or ("version" in version.json and any("max_model_len" in entry for entry in listed)):
+        return await vllm(client)
+    return Listing("openai", _plain(client, first))
 
 
 async def lmstudio(client: Client) -> Listing:
     """LM Studio: native v1 (0.4 and later), else v0, else only the OpenAI-style list."""
     v1 = await client.get("/api/v1/models")
     if _is_lmstudio_v1(v1.json):
-        return Listing("lmstudio", tuple(_lmstudio_v1(m) for m in v1.json["models"]), "v1")
+        return Listing("lmstudio", _models(_lmstudio_v1(m) for m in v1.json["models"].objects()), "v1")
     _check_key(client, v1)
     v0 = await client.get("/api/v0/models")
     if _is_lmstudio_v0(v0.json):
-        return Listing("lmstudio", tuple(_lmstudio_v0(m) for m in v0.json["data"]), "v0")
-    plain = await openai(client)
-    return Listing("lmstudio", plain.models)
+        return Listing("lmstudio", _models(_lmstudio_v0(m) for m in v0.json["data"].objects()), "v0")
+    return Listing("lmstudio", _plain(client, await client.get("/v1/models")))
 
 
 async def ollama(client: Client) -> Listing:
     """Ollama: all pulled models, and which of them are in memory."""
     tags, running = await asyncio.gather(client.get("/api/tags"), _quiet(client, "/api/ps"))
     _check_key(client, tags)
-    loaded = {m.get("name"): m for m in _list(running.json, "models")}
-    found = []
-    for entry in _list(tags.json, "models"):
-        name = _str(entry.get("name"))
-        live = loaded.get(name)
-        found.append(
-            ServedModel(
-                id=name,
-                state="loaded" if live else "loadable",
-                chat="embed" not in name,
-                context=_int(live.get("context_length")) if live else 0,
-                size_bytes=_int(entry.get("size")),
-            )
+    if "models" not in tags.json:
+        raise _no_list(client, tags)
+    loaded = {_id(entry): entry for entry in running.json["models"].objects()}
+    found = (
+        ServedModel(
+            id=_id(entry),
+            state="loaded" if _id(entry) in loaded else "loadable",
+            chat=not _EMBEDS.search(_id(entry)),
+            context=loaded[_id(entry)]["context_length"].count() or 0 if _id(entry) in loaded else 0,
+            size_bytes=entry["size"].count() or 0,
         )
-    return Listing("ollama", tuple(found))
+        for entry in tags.json["models"].objects()
+    )
+    return Listing("ollama", _models(found))
 
 
 async def llama_server(client: Client) -> Listing:
@@ -112,58 +119,50 @@ async def llama_server(client: Client) -> Listing:
     health = await client.get("/health")
     listed = await client.get("/v1/models")
     _check_key(client, listed)
-    data = _data(listed.json)
-    if any("status" in d for d in data):
-        return Listing("llama-server", tuple(_llama_router(d) for d in data), "router")
+    data = _entries(listed.json) or []
+    if any("status" in entry for entry in data):
+        return Listing("llama-server", _models(_llama_router(entry) for entry in data), "router")
     props, slots = await asyncio.gather(_quiet(client, "/props"), _quiet(client, "/slots"))
-    about = props.json if isinstance(props.json, dict) else {}
+    about, all_slots = props.json, slots.json.items()
     loading = health.status == 503
-    settings = about.get("default_generation_settings")
-    caps, modalities = about.get("chat_template_caps"), about.get("modalities")
-    all_slots = slots.json if isinstance(slots.json, list) else []
-    found = []
-    for entry in data or ([{"id": _str(about.get("model_alias")) or "model"}] if loading else []):
-        meta = _table(entry, "meta")
-        found.append(
-            ServedModel(
-                id=_str(entry.get("id")),
-                state="loading" if loading else "loaded",
-                context=_int(settings.get("n_ctx")) if isinstance(settings, dict) else _int(meta.get("n_ctx")),
-                max_context=_int(meta.get("n_ctx_train")),
-                vision=_flag(modalities.get("vision")) if isinstance(modalities, dict) else None,
-                tools=_flag(caps.get("supports_tools")) if isinstance(caps, dict) else None,
-                size_bytes=_int(meta.get("size")),
-                slots=_int(about.get("total_slots")),
-                busy=bool(all_slots) and all(isinstance(s, dict) and s.get("is_processing") for s in all_slots),
-            )
+    if _entries(listed.json) is None and not loading:
+        raise _no_list(client, listed)
+    if not data and loading:
+        data = [JsonValue({"id": about["model_alias"].text() or "model"})]
+    found = (
+        ServedModel(
+            id=_id(entry),
+            state="loading" if loading else "loaded",
+            context=about["default_generation_settings"]["n_ctx"].count() or entry["meta"]["n_ctx"].count() or 0,
+            max_context=entry["meta"]["n_ctx_train"].count() or 0,
+            vision=about["modalities"]["vision"].flag(),
+            tools=about["chat_template_caps"]["supports_tools"].flag(),
+            size_bytes=entry["meta"]["size"].count() or 0,
+            slots=about["total_slots"].count() or 0,
+            busy=bool(all_slots) and all(slot["is_processing"].flag() for slot in all_slots),
         )
-    return Listing("llama-server", tuple(found))
+        for entry in data
+    )
+    return Listing("llama-server", _models(found))
 
 
 async def vllm(client: Client) -> Listing:
     """vLLM: what it lists is loaded."""
     listed = await client.get("/v1/models")
     _check_key(client, listed)
-    models = [
-        ServedModel(id=_str(d.get("id")), state="loaded", context=_int(d.get("max_model_len")), slots=8)
-        for d in _data(listed.json)
-    ]
-    return Listing("vllm", tuple(models))
+    entries = _entries(listed.json)
+    if entries is None:
+        raise _no_list(client, listed)
+    found = (
+        ServedModel(id=_id(e), state="loaded", context=e["max_model_len"].count() or 0, slots=_VLLM_SLOTS)
+        for e in entries
+    )
+    return Listing("vllm", _models(found))
 
 
 async def openai(client: Client) -> Listing:
     """Any OpenAI-style server: ids, and nothing else."""
-    listed = await client.get("/v1/models")
-    _check_key(client, listed)
-    if not isinstance(listed.json, dict) or not isinstance(listed.json.get("data"), list):
-        raise BackendError(
-            "server", f"{client.url} has no model list: {message_of(listed.json) or f'HTTP {listed.status}'}"
-        )
-    models = [
-        ServedModel(id=_str(d.get("id")), chat=not _str(d.get("id")).startswith("text-embedding-"))
-        for d in _data(listed.json)
-    ]
-    return Listing("openai", tuple(models))
+    return Listing("openai", _plain(client, await client.get("/v1/models")))
 
 
 LISTERS: dict[str, Callable[[Client], Awaitable[Listing]]] = {
@@ -177,105 +176,112 @@ LISTERS: dict[str, Callable[[Client], Awaitable[Listing]]] = {
 
 async def _quiet(client: Client, path: str) -> Reply:
     """GET that never raises: what a server of another kind says to a foreign path does not matter."""
-    import httpx
-
     try:
         return await client.get(path)
     except BackendError:
         return Reply(0, httpx.Headers(), "")
 
 
+def _plain(client: Client, reply: Reply) -> tuple[ServedModel, ...]:
+    """The models of an OpenAI-style list. Raises BackendError when the reply is none."""
+    _check_key(client, reply)
+    entries = _entries(reply.json)
+    if entries is None:
+        raise _no_list(client, reply)
+    return _models(ServedModel(id=_id(entry), chat=not _EMBEDS.search(_id(entry))) for entry in entries)
+
+
+def _entries(body: JsonValue) -> list[JsonValue] | None:
+    """The entries of a model list, which may stand under `data`, under `models` or alone; None when it is no list.
+
+    An entry may be an object or a name. `null` is an empty list: nothing has been pulled yet.
+    """
+    for found in (body["data"], body["models"], body):
+        if found.is_list:
+            return [one if one.is_object else JsonValue({"id": one.text()}) for one in found.items()]
+    return [] if "data" in body or ("models" in body and "error" not in body) else None
+
+
+def _id(entry: JsonValue) -> str:
+    return next((name for key in ("id", "key", "name", "model") if (name := entry[key].text().strip())), "")
+
+
+def _models(found: Iterable[ServedModel]) -> tuple[ServedModel, ...]:
+    """Those that have a name, each once."""
+    kept: dict[str, ServedModel] = {}
+    for model in found:
+        if 0 < len(model.id) <= _LONGEST_ID and len(kept) < _MOST_MODELS:
+            kept.setdefault(model.id, model)
+    return tuple(kept.values())
+
+
 def _check_key(client: Client, reply: Reply) -> None:
     if reply.status in (401, 403):
-        raise BackendError(
-            "auth",
-            f"{client.url} wants an API key ({reply.status}): {message_of(reply.json) or 'no reason given'}",
-        )
+        reason = message_of(reply.json, reply.status) or "no reason given"
+        raise BackendError("auth", f"{client.url} wants an API key ({reply.status}): {reason}")
 
 
-def _is_lmstudio_v1(body: Any) -> bool:
-    return (
-        isinstance(body, dict)
-        and isinstance(body.get("models"), list)
-        and all("key" in m for m in _list(body, "models"))
-    )
+def _no_list(client: Client, reply: Reply) -> BackendError:
+    title = reply.page_title
+    if title is not None:
+        page = f"a web page ({title})" if title else "a web page"
+        return BackendError("server", f"{client.url} answers with {page}, not like a model server")
+    reason = message_of(reply.json, reply.status) or f"HTTP {reply.status} to /v1/models"
+    return BackendError("server", f"{client.url} answers, but not like a model server ({reason})")
 
 
-def _is_lmstudio_v0(body: Any) -> bool:
-    return bool(_data(body)) and all("state" in d for d in _data(body))
+def _is_lmstudio_v1(body: JsonValue) -> bool:
+    return body["models"].is_list and all("key" in entry for entry in body["models"].objects())
 
 
-def _is_llama_props(body: Any) -> bool:
-    return isinstance(body, dict) and ("default_generation_settings" in body or body.get("role") == "router")
+def _is_lmstudio_v0(body: JsonValue) -> bool:
+    entries = body["data"].objects()
+    return bool(entries) and all("state" in entry for entry in entries)
 
 
-def _lmstudio_v1(entry: dict[str, Any]) -> ServedModel:
-    instances = _list(entry, "loaded_instances")
-    config = instances[0].get("config") if instances else None
-    config = config if isinstance(config, dict) else {}
-    capabilities = entry.get("capabilities")
-    capabilities = capabilities if isinstance(capabilities, dict) else {}
+def _is_llama_props(body: JsonValue) -> bool:
+    return "default_generation_settings" in body or body["role"].text() == "router"
+
+
+def _lmstudio_v1(entry: JsonValue) -> ServedModel:
+    instances = entry["loaded_instances"].objects()
+    config = instances[0]["config"] if instances else JsonValue()
+    capabilities = entry["capabilities"]
     return ServedModel(
-        id=_str(entry.get("key")),
+        id=entry["key"].text(),
         state="loaded" if instances else "loadable",
-        chat=entry.get("type") != "embedding",
-        context=_int(config.get("context_length")),
-        max_context=_int(entry.get("max_context_length")),
-        vision=_flag(capabilities.get("vision")),
-        tools=_flag(capabilities.get("trained_for_tool_use")),
-        size_bytes=_int(entry.get("size_bytes")),
-        slots=_int(config.get("parallel")),
+        chat=entry["type"].text() != "embedding",
+        context=config["context_length"].count() or 0,
+        max_context=entry["max_context_length"].count() or 0,
+        vision=capabilities["vision"].flag(),
+        tools=capabilities["trained_for_tool_use"].flag(),
+        reasons=capabilities["reasoning"].is_object,
+        size_bytes=entry["size_bytes"].count() or 0,
+        slots=config["parallel"].count() or 0,
     )
 
 
-def _lmstudio_v0(entry: dict[str, Any]) -> ServedModel:
-    capabilities = entry.get("capabilities")
+def _lmstudio_v0(entry: JsonValue) -> ServedModel:
+    capabilities = entry["capabilities"]
     return ServedModel(
-        id=_str(entry.get("id")),
-        state="loaded" if entry.get("state") == "loaded" else "loadable",
-        chat=entry.get("type") not in ("embeddings", "embedding"),
-        context=_int(entry.get("loaded_context_length")),
-        max_context=_int(entry.get("max_context_length")),
-        vision=entry.get("type") == "vlm",
-        tools="tool_use" in capabilities if isinstance(capabilities, list) else None,
+        id=_id(entry),
+        state="loaded" if entry["state"].text() == "loaded" else "loadable",
+        chat=entry["type"].text() not in ("embeddings", "embedding"),
+        context=entry["loaded_context_length"].count() or 0,
+        max_context=entry["max_context_length"].count() or 0,
+        vision=entry["type"].text() == "vlm",
+        tools=any(one.text() == "tool_use" for one in capabilities.items()) if capabilities.is_list else None,
     )
 
 
-def _llama_router(entry: dict[str, Any]) -> ServedModel:
-    status = _table(entry, "status")
-    value = status.get("value")
+def _llama_router(entry: JsonValue) -> ServedModel:
+    status, meta = entry["status"], entry["meta"]
+    value = status["value"].text()
     state: State = "loaded" if value in ("loaded", "sleeping") else "loading" if value == "loading" else "loadable"
-    meta = _table(entry, "meta")
     return ServedModel(
-        id=_str(entry.get("id")),
-        state="failed" if status.get("failed") else state,
-        context=_int(meta.get("n_ctx")),
-        max_context=_int(meta.get("n_ctx_train")),
-        size_bytes=_int(meta.get("size")),
+        id=_id(entry),
+        state="failed" if status["failed"].flag() else state,
+        context=meta["n_ctx"].count() or 0,
+        max_context=meta["n_ctx_train"].count() or 0,
+        size_bytes=meta["size"].count() or 0,
     )
-
-
-def _data(body: Any) -> list[dict[str, Any]]:
-    return _list(body, "data")
-
-
-def _list(body: Any, key: str) -> list[dict[str, Any]]:
-    value = body.get(key) if isinstance(body, dict) else None
-    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
-
-
-def _table(body: dict[str, Any], key: str) -> dict[str, Any]:
-    value = body.get(key)
-    return value if isinstance(value, dict) else {}
-
-
-def _int(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
-
-
-def _str(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _flag(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None

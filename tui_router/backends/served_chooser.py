@@ -10,7 +10,6 @@ only if it is loaded and idle: a question about a route must not load a model, n
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import re
 from collections import defaultdict
@@ -19,6 +18,7 @@ from typing import Any
 
 from tui_router.backends.backend_errors import BackendError
 from tui_router.backends.health import Backend, Health
+from tui_router.core.json_value import JsonValue, object_in_prose
 from tui_router.core.letter_choice import LetterChoice
 from tui_router.core.types import Message
 
@@ -50,7 +50,7 @@ class ServedLetterChooser:
         status = self._health.status(self._model)
         if status is None or status.state != "loaded" or status.answering:
             return None
-        backend = next((b for b in self._health.backends if b.setting.url == status.backend), None)
+        backend = next((b for b in self._health.backends if b.url == status.backend), None)
         if backend is None:
             return None
         try:
@@ -70,16 +70,15 @@ class ServedLetterChooser:
         }
         if backend.kind == "llama-server":
             body |= by_grammar(letters)
-            return read(await self._reply(backend, body, deadline_s), letters)
-        url = backend.setting.url
+            return await self._choice(backend, body, letters, deadline_s)
+        url = backend.url
         way = self._ways.get(url, self._first)
         if way != _PLAIN:
-            asked = (
-                {"max_tokens": 24, "response_format": _schema(letters)} if way == _SCHEMA
-                else {"max_tokens": 1, "logprobs": True, "top_logprobs": _TOP}
-            )  # fmt: skip
+            asked: dict[str, Any] = {"max_tokens": 24, "response_format": _schema(letters)}
+            if way == _LOGPROBS:
+                asked = {"max_tokens": 1, "logprobs": True, "top_logprobs": _TOP}
             try:
-                chosen = read(await self._reply(backend, {**body, **asked}, deadline_s), letters)
+                chosen = await self._choice(backend, {**body, **asked}, letters, deadline_s)
             except BackendError as error:
                 if error.failure not in ("bad_request", "capability"):
                     raise
@@ -88,69 +87,75 @@ class ServedLetterChooser:
                 self._ways[url] = way
                 return chosen
             self._ways[url] = _PLAIN
-        return read(await self._reply(backend, {**body, "max_tokens": 8}, deadline_s), letters)
+        return await self._choice(backend, {**body, "max_tokens": 8}, letters, deadline_s)
 
-    async def _reply(self, backend: Backend, body: dict[str, Any], deadline_s: float) -> Any:
-        return (await backend.client.post("/v1/chat/completions", body, timeout=deadline_s)).json
+    async def _choice(
+        self, backend: Backend, body: dict[str, Any], letters: str, deadline_s: float
+    ) -> LetterChoice | None:
+        reply = await backend.client.ask("/v1/chat/completions", body, deadline_s)
+        return read(reply.raw, letters)
 
 
 def by_grammar(letters: str) -> dict[str, Any]:
     """What llama-server is sent so that it says one of the letters, with their probabilities among themselves."""
     return {
-        "max_tokens": 1, "temperature": 1, "top_k": 0, "top_p": 1, "min_p": 0, "samplers": ["temperature"],
-        "grammar": f"root ::= [{letters}]", "post_sampling_probs": True, "logprobs": True,
+        "max_tokens": 1,
+        "temperature": 1,
+        "top_k": 0,
+        "top_p": 1,
+        "min_p": 0,
+        "samplers": ["temperature"],
+        "grammar": f"root ::= [{letters}]",
+        "post_sampling_probs": True,
+        "logprobs": True,
         "top_logprobs": 4 * len(letters),
-    }  # fmt: skip
+    }
 
 
 def _schema(letters: str) -> dict[str, Any]:
     schema = {
-        "type": "object", "properties": {"route": {"type": "string", "enum": list(letters)}}, "required": ["route"],
+        "type": "object",
+        "properties": {"route": {"type": "string", "enum": list(letters)}},
+        "required": ["route"],
         "additionalProperties": False,
-    }  # fmt: skip
+    }
     return {"type": "json_schema", "json_schema": {"name": "route", "strict": True, "schema": schema}}
 
 
 def read(reply: Any, letters: str) -> LetterChoice | None:
-    """The choice in a chat reply, whatever its form; None when there is none in it."""
-    try:
-        choice = reply["choices"][0]
-        text = choice["message"].get("content") or ""
-    except (KeyError, IndexError, TypeError, AttributeError):
+    """Read the choice in a chat reply, whatever its form; None when there is none in it."""
+    choice = JsonValue(reply)["choices"][0]
+    if not choice["message"].is_object:
         return None
-    probabilities = _probabilities(choice.get("logprobs"), letters)
-    letter = _letter(text, letters)
+    probabilities = _probabilities(choice["logprobs"], letters)
+    letter = _letter(choice["message"]["content"].text(), letters)
     if letter is None and probabilities:
         letter = max(probabilities, key=lambda name: probabilities[name])
     return None if letter is None else LetterChoice(letter, probabilities)
 
 
 def _letter(text: str, letters: str) -> str | None:
-    try:
-        value = json.loads(text)
-        said = value.get("route") if isinstance(value, dict) else None
-    except ValueError:
-        found = _LETTER.search(text.strip())
-        said = found[1] if found else text.strip()[:1].upper() if len(text.strip()) == 1 else None
-    return said if isinstance(said, str) and len(said) == 1 and said in letters else None
+    text = text.strip()
+    written = object_in_prose(text)
+    if written is not None:
+        said = JsonValue(written)["route"].text()
+    elif found := _LETTER.search(text):
+        said = found[1]
+    else:
+        said = text.upper()
+    return said if len(said) == 1 and said in letters else None
 
 
-def _probabilities(logprobs: Any, letters: str) -> Mapping[str, float] | None:
+def _probabilities(logprobs: JsonValue, letters: str) -> Mapping[str, float] | None:
     """Letter -> probability, from llama-server's form after sampling or from log probabilities; None without either."""
-    try:
-        first = logprobs["content"][0]
-        if "top_probs" in first:
-            found = [(str(one["token"]).strip(), float(one["prob"])) for one in first["top_probs"]]
-        else:
-            found = [(str(one["token"]).strip(), math.exp(float(one["logprob"]))) for one in first["top_logprobs"]]
-            if sum(p for letter, p in found if len(letter) == 1 and letter in letters) < _LEAST_MASS:
-                return None
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
-        return None
+    first = logprobs["content"][0]
+    sampled = "top_probs" in first
     kept: defaultdict[str, float] = defaultdict(
         float
-    )  # a vocabulary may hold a letter more than once: with a space, as a byte
-    for letter, p in found:
-        if len(letter) == 1 and letter in letters:
-            kept[letter] += p
-    return dict(kept) or None
+    )  # a vocabulary may hold a letter more than once, with a space or as a byte
+    for one in first["top_probs" if sampled else "top_logprobs"].objects():
+        letter, number = one["token"].text().strip(), one["prob" if sampled else "logprob"].number()
+        if len(letter) != 1 or letter not in letters or number is None or number > 1:
+            continue
+        kept[letter] += max(0.0, number) if sampled else math.exp(number)
+    return dict(kept) if kept and (sampled or sum(kept.values()) >= _LEAST_MASS) else None

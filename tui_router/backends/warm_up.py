@@ -9,12 +9,12 @@ Other servers load at the first request without a word.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator
 
 from tui_router.backends.backend_errors import BackendError, classify, message_of
 from tui_router.backends.health import Backend
 from tui_router.backends.sse import SSEDecoder
+from tui_router.core.json_value import decode_json
 
 _POLL_S = 0.2
 
@@ -40,17 +40,18 @@ async def _lmstudio(backend: Backend, model_id: str, load_s: float) -> AsyncGene
     try:
         async for chunk in chunks:
             for event in decoder.feed(chunk):
-                try:
-                    frame = json.loads(event.data)
-                except ValueError:
+                frame = decode_json(event.data)
+                if frame is None:
                     return
                 message = message_of(frame)
                 if message is not None:
                     raise classify(200, message)
                 if event.event == "model_load.progress":
-                    yield min(1.0, max(0.0, float(frame.get("progress") or 0.0)))
+                    yield min(1.0, max(0.0, frame["progress"].number() or 0.0))
                 elif event.event not in ("chat.start", "model_load.start"):
                     return
+    except ValueError:
+        return  # an event without an end: the request itself will show what is wrong
     except BackendError as error:
         if error.failure in ("server", "bad_request", "broken", "empty"):
             return  # an older build without this endpoint: the request itself will load the model
@@ -61,7 +62,7 @@ async def _lmstudio(backend: Backend, model_id: str, load_s: float) -> AsyncGene
 
 async def _llama_router(backend: Backend, model_id: str, load_s: float) -> None:
     reply = await backend.client.post("/models/load", {"model": model_id}, timeout=30.0)
-    message = message_of(reply.json)
+    message = message_of(reply.json, reply.status)
     if message is not None and "already" not in message:
         raise classify(reply.status, message)
     deadline = asyncio.get_running_loop().time() + load_s

@@ -3,41 +3,39 @@
 from __future__ import annotations
 
 import gc
+from argparse import Namespace
 from contextlib import suppress
-from typing import Any
 
-from tui_router.cli.shared import DONE, UsageError, cleaned, configuration, emit, folder
+from tui_router.cli.shared import DONE, cleaned, configuration, emit, folder
 
-_SHORT = 7
-"""Days of a period that is read directly from a store that was never counted."""
+_SHORT_DAYS = 7
+"""Up to this many days are read from the store when it was never counted as a whole. Chosen by hand, not measured."""
 
 
-def analyze(given: dict[str, Any]) -> int:
+def analyze(args: Namespace) -> int:
     """Print the report. Raises StoreError."""
     from tui_router.insight.metrics_cache import FILE, MetricsCache
-    from tui_router.insight.report import markdown
-    from tui_router.insight.report_files import gathered
+    from tui_router.insight.report import to_markdown
+    from tui_router.insight.report_files import prepare_report
     from tui_router.store.store import Store
 
-    days = given.get("days", 1)
-    if not 1 <= days <= 3660:
-        raise UsageError(f"--days: expected 1 to 3660, found {days}")
-    config = configuration(given)
-    gc.disable()  # many records and no circle among them; the process ends with them
-    home = folder(given)
+    days = args.days or 1
+    config = configuration(args)
+    gc.disable()  # many records without reference cycles; the process ends after them
+    home = folder(args)
     store = Store(home)
     try:
         whole = MetricsCache(config.fleet, home / FILE)
-        counts = whole if days > _SHORT or whole.known(store) else None
+        counts = whole if days > _SHORT_DAYS or whole.has_counted(store) else None
         if counts is not None:  # else counting the whole store would take longer than reading the period
             counts.refresh(store)
             with suppress(OSError):
                 counts.save()
-        made = gathered(store, config.fleet, config.settings.confidence_threshold, days, counts=counts)()
+        made = prepare_report(store, config.fleet, config.settings.confidence_threshold, days, counts=counts)()
     finally:
         store.close()
-    if given.get("json"):
+    if args.json:
         emit(made.to_dict())
     else:
-        print(cleaned(markdown(made)))
+        print(cleaned(to_markdown(made)))
     return DONE

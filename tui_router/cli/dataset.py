@@ -1,10 +1,9 @@
-"""`dataset export|check|import|generate`: training data without a screen."""
+"""`dataset export` and `dataset check`: training data without a screen."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
-from pathlib import Path
+from argparse import Namespace
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
@@ -12,102 +11,97 @@ from msgspec import to_builtins
 from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, configuration, emit, folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from tui_router.core.example import Example
     from tui_router.core.fleet import Fleet
-    from tui_router.datasets.export import ExportedDataset
-    from tui_router.datasets.label_audit import AuditReport
+    from tui_router.datasets.exported_dataset import ExportedDataset
+    from tui_router.datasets.label_audit import AuditReport, LabelIssue
     from tui_router.store.store import Store
 
-ACTIONS = ("export", "check", "import", "generate")
+
+def export(args: Namespace) -> int:
+    """Write training data into a new folder. Raises StoreError."""
+    with closing(_store(args)) as store:
+        fleet = configuration(args).fleet
+        if args.kind == "tool-use":
+            return _export_tools(args, fleet, store)
+        return _export_requests(args, fleet, store)
 
 
-def dataset(given: dict[str, Any], args: argparse.Namespace) -> int:
-    """One of the actions. Raises StoreError."""
-    from tui_router.cli.dataset_import import import_files
+def check(args: Namespace) -> int:
+    """Look for wrong labels, duplicates and private data in the examples. Raises StoreError."""
+    with closing(_store(args)) as store:
+        return _check(args, configuration(args).fleet, store)
+
+
+def _store(args: Namespace) -> Store:
     from tui_router.store.store import Store
 
-    work: dict[str, Callable[..., int]] = {"export": _export, "check": _check, "import": import_files}
-    if args.action not in ACTIONS:
-        raise UsageError(f"there is no dataset action {args.action!r}; known: {', '.join(ACTIONS)}")
-    if args.action != "import" and args.files:
-        raise UsageError(f"dataset {args.action} takes no files, found {args.files[0]!r}")
-    if args.action == "generate":
-        from tui_router.cli.dataset_generate import generate
-
-        return generate(given, args)
-    store = Store(folder(given))
-    try:
-        return work[args.action](given, args, configuration(given).fleet, store)
-    finally:
-        store.close()
+    return Store(folder(args))
 
 
 def _examples(store: Store, fleet: Fleet) -> list[Example]:
-    from tui_router.datasets.sources import collected
+    from tui_router.datasets.sources import all_examples
 
-    return collected(store.turns(), store.examples(), fleet, store.rulings())
+    return all_examples(store.turns(), store.training.examples(), fleet, store.training.edits())
 
 
-def _export(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
+def _export_requests(args: Namespace, fleet: Fleet, store: Store) -> int:
     from tui_router.core.example import SOURCES
-    from tui_router.datasets.export import DatasetExportError, ExportOptions, export
+    from tui_router.datasets.export import ExportOptions, export
+    from tui_router.datasets.exported_dataset import DatasetExportError
     from tui_router.datasets.formats import FORMATS, TARGETS
-    from tui_router.datasets.sources import streamed
+    from tui_router.datasets.sources import iter_examples
     from tui_router.routing.learned.learned_router import LearnedRouter
 
-    if not args.out:
-        raise UsageError("dataset export needs --out DIR, a folder that does not exist yet")
-    _one_of("--kind", [args.kind], ("routing", "tool-use"))
-    args.private = args.private or ("mask" if args.kind == "routing" else "keep")
-    _one_of("--private", [args.private], ("mask", "drop", "keep"))
-    if args.kind == "tool-use":
-        return _export_tools(given, args, fleet, store)
     _one_of("--format", [args.format], FORMATS)
     _one_of("--target", [args.target], TARGETS)
-    sources = args.source or list(SOURCES)
-    _one_of("--source", sources, SOURCES)
-    _one_of("--route", args.route, list(fleet.by_route))
+    routes = args.route or []
+    _one_of("--route", routes, fleet.by_route)
     choice = ExportOptions(
-        form=args.format, target=args.target, sources=tuple(sources), routes=tuple(args.route), private=args.private,
+        form=args.format,
+        target=args.target,
+        sources=tuple(args.source or SOURCES),
+        routes=tuple(routes),
+        private=args.private or "mask",
         duplicates=args.duplicates,
-    )  # fmt: skip
+    )
+    projection = LearnedRouter.as_shipped(fleet).projection
     try:
-        with store.db.transaction(write=False):  # read twice, and the same both times
-            rulings = store.rulings()
-            made = export(
-                lambda: streamed(store.turns(), store.examples(), fleet, rulings), fleet, choice, Path(args.out),
-                LearnedRouter.as_shipped(fleet).projection,
-            )  # fmt: skip
+        with store.db.transaction(write=False):  # the examples are read twice, and must be the same both times
+            edits = store.training.edits()
+
+            def examples() -> Iterator[Example]:
+                return iter_examples(store.turns(), store.training.examples(), fleet, edits)
+
+            made = export(examples, fleet, choice, args.out, projection)
     except DatasetExportError as error:
         return complain(str(error), FAILED)
-    return _told(given, made, "examples")
+    return _show_export(args, made, "examples")
 
 
-def _export_tools(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
-    from tui_router.datasets.export import DatasetExportError
+def _export_tools(args: Namespace, fleet: Fleet, store: Store) -> int:
+    from tui_router.datasets.exported_dataset import DatasetExportError
     from tui_router.datasets.synthetic.tool_export import FORMS, export
     from tui_router.routing.learned.learned_router import LearnedRouter
 
     _one_of("--format", [args.format], FORMS)
+    projection = LearnedRouter.as_shipped(fleet).projection
     try:
         made = export(
-            list(store.dialogues()),
-            fleet,
-            args.format,
-            Path(args.out),
-            LearnedRouter.as_shipped(fleet).projection,
-            args.private,
+            list(store.training.dialogues()), fleet, args.format, args.out, projection, args.private or "keep"
         )
     except DatasetExportError as error:
         return complain(str(error), FAILED)
-    return _told(given, made, "conversations with tools")
+    return _show_export(args, made, "conversations with tools")
 
 
-def _told(given: dict[str, Any], made: ExportedDataset, noun: str) -> int:
-    if given.get("json"):
+def _show_export(args: Namespace, made: ExportedDataset, noun: str) -> int:
+    if args.json:
         emit(to_builtins(made))
         return DONE
-    parts = ", ".join(f"{p} {n:,}" for p, n in made.parts.items())
+    parts = ", ".join(f"{part} {count:,}" for part, count in made.parts.items())
     print(f"{sum(made.parts.values()):,} {noun} in {made.folder}: {parts}")
     for why, count in made.left_out.items():
         print(f"  left out, {why}: {count:,}")
@@ -116,48 +110,56 @@ def _told(given: dict[str, Any], made: ExportedDataset, noun: str) -> int:
     return DONE
 
 
-def _one_of(option: str, found: list[str], known: Any) -> None:
-    for name in found:
+def _one_of(option: str, names: Iterable[str], known: Iterable[str]) -> None:
+    for name in names:
         if name not in known:
             raise UsageError(f"{option}: there is no {name!r}; known: {', '.join(known)}")
 
 
-def _check(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
+def _check(args: Namespace, fleet: Fleet, store: Store) -> int:
     from tui_router.core.example import GOAL
-    from tui_router.datasets.label_audit import check
+    from tui_router.datasets.label_audit import audit
     from tui_router.routing.learned.learned_router import LearnedRouter
 
     found = _examples(store, fleet)
     if not args.seeds:
         found = [example for example in found if example.source != "seed"]
-    made = check(found, fleet, LearnedRouter.as_shipped(fleet).projection)
-    verdicts = sum(example.source == "verdict" for example in found)
-    if given.get("json"):
+    made = audit(found, fleet, LearnedRouter.as_shipped(fleet).projection)
+    labels = sum(example.source == "verdict" for example in found)
+    if args.json:
         emit(
             {
-                "examples": len(found), "validated": verdicts, "goal": GOAL, "per_route": made.per_route,
+                "examples": len(found),
+                "validated": labels,
+                "goal": GOAL,
+                "per_route": made.per_route,
                 "starving": made.starving,
-                "findings": [{**to_builtins(f), "text": found[f.place].text, "origin": found[f.place].origin,
-                              "label": found[f.place].route} for f in made.findings],
+                "findings": [_issue(one, found[one.index]) for one in made.issues],
             }
-        )  # fmt: skip
-        return DONE
-    _show(made, found, verdicts, GOAL, args.limit)
+        )
+    else:
+        _show_audit(made, found, labels, GOAL, args.limit)
     return DONE
 
 
-def _show(made: AuditReport, found: list[Example], verdicts: int, goal: int, limit: int) -> None:
-    print(f"{len(found):,} examples, {verdicts:,} of {goal} validated by verdicts")
+def _issue(issue: LabelIssue, example: Example) -> dict[str, Any]:
+    return {**to_builtins(issue), "text": example.text, "origin": example.origin, "label": example.route}
+
+
+def _show_audit(made: AuditReport, found: list[Example], labels: int, goal: int, limit: int) -> None:
+    print(f"{len(found):,} examples, {labels:,} of {goal} labelled by verdicts")
     for route, count in made.per_route.items():
         missing = f"   {made.starving[route]} more would help" if route in made.starving else ""
         print(f"  {route:<14} {count:>6,}{missing}")
     titles = {
-        "conflict": "the same request, two routes", "suspect": "perhaps the wrong route",
-        "private": "private data", "duplicate": "repetitions",
-    }  # fmt: skip
+        "conflict": "the same request, two routes",
+        "suspect": "possibly mislabelled",
+        "private": "private data",
+        "duplicate": "duplicates",
+    }
     for kind, title in titles.items():
-        findings = made.of(kind)  # type: ignore[arg-type]
-        print(f"{title}: {len(findings):,}")
-        for one in findings[:limit]:
-            text = " ".join(cleaned(found[one.place].text).split())[:70]
-            print(f"  {found[one.place].origin or 'seed':>10}  {text}: {one.says}")
+        issues = made.of(kind)  # type: ignore[arg-type]
+        print(f"{title}: {len(issues):,}")
+        for one in issues[:limit]:
+            text = " ".join(cleaned(found[one.index].text).split())[:70]
+            print(f"  {found[one.index].origin or 'seed':>10}  {text}: {one.message}")

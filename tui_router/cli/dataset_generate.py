@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from argparse import Namespace
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,48 +18,39 @@ if TYPE_CHECKING:
 _NOUNS = {"routing": "requests", "tool-use": "conversations with tools"}
 
 
-def generate(given: dict[str, Any], args: argparse.Namespace) -> int:
+def generate(args: Namespace) -> int:
     """Have data written, or go on with an order that was stopped. Raises StoreError."""
-    from tui_router.app.generation_service import KINDS
-
-    if args.kind not in KINDS:
-        raise UsageError(f"--kind: there is no {args.kind!r}; known: {', '.join(KINDS)}")
-    if args.n < 0:
-        raise UsageError(f"--n is how many to keep, found {args.n}")
     if args.tools and args.kind != "tool-use":
         raise UsageError("--tools goes with --kind tool-use")
-    args.tools = str(Path(args.tools).resolve()) if args.tools else ""
-    return asyncio.run(_generate(given, args))
+    return asyncio.run(_generate(args))
 
 
-async def _generate(given: dict[str, Any], args: argparse.Namespace) -> int:
+async def _generate(args: Namespace) -> int:
     from tui_router.app.generation_service import GenerationOrder, OrderError, carry_out, open_order, writer_of
     from tui_router.backends.backend_errors import BackendError
 
-    as_json = bool(given.get("json"))
-
-    def tell(order: GenerationOrder, kept: int, tally: GenerationTally) -> bool:
-        if not as_json:
+    def progress(order: GenerationOrder, kept: int, tally: GenerationTally) -> bool:
+        if not args.json:
             print(f"{kept}/{order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens", file=sys.stderr)
         return True
 
-    engine = await open_engine(given)
+    engine = await open_engine(args)
     try:
         await engine.health.look()
         order = await engine.in_store(lambda: open_order(engine.folder))
         if args.n or order is None:
             model = args.model or writer_of(engine)
-            order = GenerationOrder(kind=args.kind, wanted=args.n or 100, model=model, tools=args.tools)
+            order = GenerationOrder(kind=args.kind, wanted=args.n or 100, model=model, tools=str(args.tools or ""))
         elif args.model:
             order = msgspec.structs.replace(order, model=args.model)
-        made = await carry_out(engine, order, tell)
+        made = await carry_out(engine, order, progress)
     except OrderError as error:
         raise UsageError(str(error)) from error
     except BackendError as error:
-        return complain(f"{error}; what was kept stays, and tui-router dataset generate goes on", FAILED)
+        return complain(f"{error}; what was kept stays; to go on: tui-router dataset generate", FAILED)
     finally:
         await engine.close()
-    if as_json:
+    if args.json:
         emit({**msgspec.to_builtins(made.tally), "model": made.order.model, "seconds": made.seconds})
         return DONE if made.done else FAILED
     print(

@@ -1,45 +1,53 @@
-"""`dataset import`: other people's and older data. It is read once to be shown, and only then kept.
+"""`dataset import`: requests from files of other programs. A first reading is shown; only then are they kept.
 
-On a terminal, what the files do not say by themselves is asked: which columns hold the request and its route, and which
-route a name stands for. `--columns` and `--map` say the same without a question.
+On a terminal, what the files leave open is asked: which columns hold the request and its route, and which route a name stands
+for. `--columns` and `--map` answer the same questions.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, emit
+from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, configuration, emit, folder, notice
 
 if TYPE_CHECKING:
     from tui_router.core.fleet import Fleet
-    from tui_router.datasets.importing import ImportSummary
+    from tui_router.datasets.importing.reader import ImportSummary
     from tui_router.store.store import Store
 
 Question = Callable[[str], str]
 _MOST_QUESTIONS = 30
+"""Names that are asked about; the rarer ones are left out. Chosen by hand, not measured."""
+_MOST_REASONS = 10
+"""Reasons that are printed; `--json` has all."""
 
 
-def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, store: Store) -> int:
-    """Read files, show what is in them, keep it. Raises StoreError."""
-    from tui_router.datasets.importing import ImportReader
+def import_files(args: Namespace) -> int:
+    """Read files and folders, show what is in them, keep it. Raises StoreError."""
+    from tui_router.store.store import Store
 
-    if not args.files:
-        raise UsageError("dataset import needs one or more FILES")
-    paths, names, columns = [Path(name) for name in args.files], _names(args.map, fleet), _columns(args.columns)
-    asks = sys.stdin.isatty() and sys.stderr.isatty() and not given.get("json") and not args.dry_run
+    with closing(Store(folder(args))) as store:
+        return _import(args, configuration(args).fleet, store)
+
+
+def _import(args: Namespace, fleet: Fleet, store: Store) -> int:
+    from tui_router.datasets.importing.reader import ImportReader
+
+    paths, names, columns = args.files, _names(args.map or (), fleet), _columns(args.columns)
+    asks = sys.stdin.isatty() and sys.stderr.isatty() and not args.json and not args.dry_run
 
     def seen() -> ImportSummary:
         reader = ImportReader(fleet, names, columns)
         try:
-            for _ in reader.examples(paths):
+            for _ in reader.requests(paths):
                 pass
         except OSError as error:
-            raise UsageError(f"{error.filename}: cannot be read: {error.strerror}") from error
-        return reader.reading()
+            raise UsageError(f"{error.filename or 'FILE'}: cannot be read: {error.strerror or error}") from error
+        return reader.summary()
 
     found = seen()
     if asks and found.columns and columns is None:
@@ -48,74 +56,82 @@ def import_files(given: dict[str, Any], args: argparse.Namespace, fleet: Fleet, 
     if asks and found.unknown:
         names |= _asked_names(found.unknown, names, fleet, _ask)
         found = seen()
-    stopped = bool(found.faults) and not args.skip_faults
-    if not given.get("json"):
+    stopped = bool(found.damaged) and not args.skip_faults
+    if not args.json:
         _show(found)
-    kept = 0
-    if not stopped and not args.dry_run and found.read and (not asks or _yes(f"Keep {found.read:,} examples?")):
-        kept = store.keep_examples(ImportReader(fleet, names, columns).examples(paths))
-    _told(given, args, found, kept, kept_any=not stopped and not args.dry_run)
-    for fault in found.faults[: args.limit]:
-        print(f"tui-router: {cleaned(fault.where)}: {cleaned(fault.says)}", file=sys.stderr)
+    keeps = not stopped and not args.dry_run
+    stored = keeps and found.read > 0 and (not asks or _yes(f"Keep {found.read:,} requests?"))
+    kept = store.training.keep_imported(ImportReader(fleet, names, columns).requests(paths)) if stored else (0, 0)
+    if args.json:
+        emit(_account(found, kept, dry_run=args.dry_run))
+    elif keeps:
+        print(_result(found, kept))
+    for one in found.left_out[: args.limit]:
+        notice(f"{one.where}: {one.why}")
     if stopped:
-        said = f"{len(found.faults):,} rows cannot be read"
+        message = f"{found.damaged:,} records cannot be read"
         hint = "--columns TEXT,ROUTE names the columns; " if found.columns and not columns else ""
-        return complain(f"{said}; nothing was kept. {hint}--skip-faults keeps the others", FAILED)
+        return complain(f"{message}; nothing was kept. {hint}--skip-faults keeps the others", FAILED)
     return DONE
 
 
-def _names(given: list[str], fleet: Fleet) -> dict[str, str]:
+def _names(pairs: Iterable[str], fleet: Fleet) -> dict[str, str]:
     names = {}
-    for one in given:
-        name, is_pair, route = one.partition("=")
+    for pair in pairs:
+        name, is_pair, route = pair.partition("=")
         if not is_pair or not name:
-            raise UsageError(f"--map is NAME=ROUTE, or NAME= to leave its rows out; found {one!r}")
+            raise UsageError(f"--map is NAME=ROUTE, or NAME= to leave its rows out; found {pair!r}")
         if route and route not in fleet.names:
             raise UsageError(f"--map: there is no route {route!r}; known: {', '.join(fleet.by_route)}")
         names[name] = route
     return names
 
 
-def _columns(given: str) -> tuple[str, str] | None:
-    if not given:
+def _columns(pair: str) -> tuple[str, str] | None:
+    if not pair:
         return None
-    text, is_pair, route = given.partition(",")
+    text, is_pair, route = pair.partition(",")
     if not is_pair or not text or not route:
-        raise UsageError(f"--columns is TEXT,ROUTE: the columns of the request and of its route; found {given!r}")
+        raise UsageError(f"--columns is TEXT,ROUTE: the columns of the request and of its route; found {pair!r}")
     return text, route
 
 
 def _show(found: ImportSummary) -> None:
-    from tui_router.datasets.importing import table
-
-    layouts = ", ".join(f"{name} {n:,}" for name, n in found.layouts.items()) or "no known layout"
-    print(f"{found.read:,} examples read: {layouts}")
-    for line in table(found.mapped):
-        print(f"  {cleaned(line)}")
+    print(f"{found.source}: {found.read:,} requests, {found.labelled:,} with a route, {found.pending:,} without")
+    for name, route in sorted(found.mapped.items()):
+        print(f"  {cleaned(name)} → {route}")
     for name, count in found.unknown.items():
         print(f"  no route for {cleaned(name)!r}: {count:,} left out; --map {cleaned(name)!r}=ROUTE takes them in")
-    if found.unlabelled:
-        print(f"  without a verdict: {found.unlabelled:,} left out")
+    for why, count in sorted(found.reasons.items(), key=lambda item: -item[1])[:_MOST_REASONS]:
+        print(f"  left out, {cleaned(why)}: {count:,}")
 
 
-def _told(given: dict[str, Any], args: argparse.Namespace, found: ImportSummary, kept: int, *, kept_any: bool) -> None:
-    if given.get("json"):
-        emit(
-            {
-                "read": found.read, "kept": kept, "dry_run": bool(args.dry_run), "layouts": found.layouts,
-                "mapped": found.mapped, "unlabelled": found.unlabelled, "unknown": found.unknown,
-                "faults": [{"where": f.where, "says": f.says} for f in found.faults],
-            }
-        )  # fmt: skip
-    elif kept_any:
-        print(
-            f"{kept:,} kept, {found.read - kept:,} were there already"
-            if kept or not found.read
-            else "nothing new was kept"
-        )
+def _result(found: ImportSummary, kept: tuple[int, int]) -> str:
+    examples, pending = kept
+    if not examples and not pending:
+        return "nothing new was kept"
+    waiting = f", {pending:,} wait for a label" if pending else ""
+    return f"{examples:,} kept as examples{waiting}; {found.read - examples - pending:,} were there already"
 
 
-# -- questions ---------------------------------------------------------------------------------------------------
+def _account(found: ImportSummary, kept: tuple[int, int], *, dry_run: bool) -> dict[str, Any]:
+    """Return what `--json` prints."""
+    return {
+        "source": found.source,
+        "read": found.read,
+        "labelled": found.labelled,
+        "pending": found.pending,
+        "left_out": [{"where": one.where, "why": one.why} for one in found.left_out],
+        "kept": sum(kept),
+        "dry_run": dry_run,
+        "layouts": found.shapes,
+        "mapped": found.mapped,
+        "unlabelled": found.pending,
+        "unknown": found.unknown,
+        "faults": [{"where": one.where, "says": one.why} for one in found.left_out if one.damaged],
+    }
+
+
 def _ask(question: str) -> str:
     print(question, end=" ", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip()
@@ -126,12 +142,12 @@ def _yes(question: str) -> bool:
 
 
 def _asked_columns(columns: tuple[str, ...], ask: Question) -> tuple[str, str] | None:
-    """Which columns hold the request and its route; None when it is not said."""
+    """Ask which columns hold the request and its route; None when the answer is no column."""
     print("Columns: " + ", ".join(f"{place} {cleaned(name)}" for place, name in enumerate(columns, 1)), file=sys.stderr)
     found = []
     for what in ("request", "route"):
-        said = ask(f"Which one holds the {what}? (number or name, enter: none)")
-        named = columns[int(said) - 1] if said.isdigit() and 0 < int(said) <= len(columns) else said
+        answer = ask(f"Which one holds the {what}? (number or name, enter: none)")
+        named = columns[int(answer) - 1] if answer.isdecimal() and 0 < int(answer) <= len(columns) else answer
         if named not in columns:
             return None
         found.append(named)
@@ -139,14 +155,14 @@ def _asked_columns(columns: tuple[str, ...], ask: Question) -> tuple[str, str] |
 
 
 def _asked_names(unknown: dict[str, int], known: dict[str, str], fleet: Fleet, ask: Question) -> dict[str, str]:
-    """Which route each name stands for; the most frequent names first."""
+    """Ask which route each name stands for, the most frequent names first."""
     routes = list(fleet.by_route)
     print("Routes: " + ", ".join(f"{place} {name}" for place, name in enumerate(routes, 1)), file=sys.stderr)
-    said: dict[str, str] = {}
+    answers: dict[str, str] = {}
     for name, count in sorted(unknown.items(), key=lambda item: -item[1])[:_MOST_QUESTIONS]:
         if name in known:
             continue
         answer = ask(f"{cleaned(name)} ({count:,} rows) is which route? (number or name, enter: leave them out)")
-        route = routes[int(answer) - 1] if answer.isdigit() and 0 < int(answer) <= len(routes) else answer
-        said[name] = route if route in fleet.names else ""
-    return said
+        route = routes[int(answer) - 1] if answer.isdecimal() and 0 < int(answer) <= len(routes) else answer
+        answers[name] = route if route in fleet.names else ""
+    return answers

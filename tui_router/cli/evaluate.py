@@ -1,12 +1,12 @@
-"""`eval`: routers on labelled requests, as shipped or after learning from others."""
+"""`eval`: how good routers are on labelled requests, as shipped or trained on others of them."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Sequence
+from argparse import Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tui_router.cli.shared import DONE, ROUTERS, UsageError, cleaned, configuration, emit, request_rows
+from tui_router.cli.shared import DONE, UsageError, cleaned, configuration, emit, known_router, request_rows
 
 if TYPE_CHECKING:
     from tui_router.core.fleet import Fleet
@@ -14,48 +14,44 @@ if TYPE_CHECKING:
     from tui_router.routing.router import Router
 
 _LEAST_GROUP = 20
-"""Rows of a source below which it is not left out by itself."""
+"""Rows below which a value of a field is not left out by itself but with the other rare ones. Chosen by hand, not measured."""
+_RARE = "the small ones"
+"""The group of the rare values; the name stands in the JSON."""
 
-Made = Callable[[str, "Sequence[LabelledRequest]"], "Router"]
 
-
-def evaluate(given: dict[str, Any], args: argparse.Namespace) -> int:
-    """Judge every router that was named on every line of the file."""
+def evaluate(args: Namespace) -> int:
+    """Measure every router that was named on every row of a file."""
     from tui_router.routing.evaluation.perturbation import flips
     from tui_router.routing.evaluation.scores import compare, summary
 
-    names = list(dict.fromkeys(args.router)) or ["learned"]
-    for name in names:
-        if name not in ROUTERS:
-            raise UsageError(f"there is no router {name!r}; known: {', '.join(ROUTERS)}")
+    names = [known_router(name) for name in dict.fromkeys(args.router or ["learned"])]
     if sum(map(bool, (args.fit, args.folds, args.leave_out))) > 1:
-        raise UsageError("--fit, --folds and --leave-out are three ways to learn first: one at a time")
-    fleet = configuration(given).fleet
+        raise UsageError("--fit, --folds and --leave-out are mutually exclusive")
+    fleet = configuration(args).fleet
     rows = labelled(args.file, fleet)
-    judged = _judged(fleet, names, rows, args)
-    report: dict[str, Any] = {"routers": {name: summary(found) for name, found in judged.items()}}
+    scored = _scored(fleet, names, rows, args)
+    report: dict[str, Any] = {"routers": {name: summary(decisions) for name, decisions in scored.items()}}
     if len(names) > 1:
         report["compared"] = {
-            f"{other} against {names[0]}": compare(judged[names[0]], judged[other]) for other in names[1:]
+            f"{other} against {names[0]}": compare(scored[names[0]], scored[other]) for other in names[1:]
         }
     if args.noise:
-        made = {name: router(fleet, name, ()) for name in names}
         requests = [row.request for row in rows]
-        report["flips"] = {name: flips(made[name], requests) for name in names}
+        report["flips"] = {name: flips(router(fleet, name, ()), requests) for name in names}
     if args.leave_out:
-        report["left_out"] = _by_group(judged, rows, args.leave_out)
-    if given.get("json"):
+        report["left_out"] = _by_group(scored, rows, args.leave_out)
+    if args.json:
         emit(report)
         return DONE
-    for name, found in judged.items():
+    for name, decisions in scored.items():
         _show(name, report["routers"][name])
-        _show_wrong(found, args.wrong)
+        _show_wrong(decisions, args.wrong)
     _show_rest(report)
     return DONE
 
 
 def router(fleet: Fleet, name: str, labels: Sequence[LabelledRequest]) -> Router:
-    """A router by its name, `learned` after it was taught these rows."""
+    """Return the router of that name; `learned` is first trained on these rows."""
     from tui_router.routing.labels import Label
     from tui_router.routing.learned.learned_router import LearnedRouter
     from tui_router.routing.learned.personal_training import with_labels
@@ -66,14 +62,14 @@ def router(fleet: Fleet, name: str, labels: Sequence[LabelledRequest]) -> Router
         return rules
     if not labels:
         return LearnedRouter(fleet, rules)
-    told = [Label(key=number, request=row.request, route=row.route) for number, row in enumerate(labels, 1)]
-    return with_labels(fleet, rules, told)
+    trained_on = [Label(key=number, request=row.request, route=row.route) for number, row in enumerate(labels, 1)]
+    return with_labels(fleet, rules, trained_on)
 
 
-def _judged(
-    fleet: Fleet, names: Sequence[str], rows: Sequence[LabelledRequest], args: argparse.Namespace
+def _scored(
+    fleet: Fleet, names: Sequence[str], rows: Sequence[LabelledRequest], args: Namespace
 ) -> dict[str, list[ScoredDecision]]:
-    """Router -> its rows in the order of the file, none of which it was taught."""
+    """Return, for each router, its decisions in the order of the file; no row is decided by a router trained on it."""
     from tui_router.routing.evaluation.scores import ScoredDecision
 
     parts: list[tuple[Sequence[LabelledRequest], list[int]]]
@@ -86,15 +82,14 @@ def _judged(
         parts = [(_without(rows, held), held) for held in _groups(rows, args.leave_out).values()]
     else:
         parts = [((), every)]
-    judged: dict[str, list[ScoredDecision]] = {}
+    scored: dict[str, list[ScoredDecision]] = {}
     for name in names:
         found: dict[int, ScoredDecision] = {}
         for labels, held in parts if name == "learned" else [((), every)]:
-            made = router(fleet, name, labels)
-            decisions = made.decide_many(rows[i].request for i in held)
+            decisions = router(fleet, name, labels).decide_many(rows[i].request for i in held)
             found.update({i: ScoredDecision(rows[i], d) for i, d in zip(held, decisions, strict=True)})
-        judged[name] = [found[i] for i in sorted(found)]
-    return judged
+        scored[name] = [found[i] for i in sorted(found)]
+    return scored
 
 
 def _without(rows: Sequence[LabelledRequest], held: Sequence[int]) -> list[LabelledRequest]:
@@ -103,7 +98,7 @@ def _without(rows: Sequence[LabelledRequest], held: Sequence[int]) -> list[Label
 
 
 def _folds(n: int, folds: int) -> list[list[int]]:
-    """A split into parts that is the same every time."""
+    """Split row indices into folds, the same way every time."""
     import random
 
     if not 2 <= folds <= n:
@@ -114,7 +109,7 @@ def _folds(n: int, folds: int) -> list[list[int]]:
 
 
 def _groups(rows: Sequence[LabelledRequest], field: str) -> dict[str, list[int]]:
-    """Value of a field -> its rows. A value `repository:file` counts as the repository; small ones go together."""
+    """Return value of a field -> indices of its rows. `repository:file` counts as the repository; rare values go together."""
     found: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         value = row.row.get(field)
@@ -123,29 +118,33 @@ def _groups(rows: Sequence[LabelledRequest], field: str) -> dict[str, list[int]]
         found.setdefault(value.partition(":")[0], []).append(i)
     small = [name for name, held in found.items() if len(held) < _LEAST_GROUP]
     rest = [i for name in small for i in found.pop(name)]
-    return {**found, **({"the small ones": rest} if rest else {})}
+    return {**found, **({_RARE: rest} if rest else {})}
 
 
-def _by_group(judged: dict[str, list[ScoredDecision]], rows: Sequence[LabelledRequest], field: str) -> dict[str, Any]:
-    """Value of the field -> rows, and each router's accuracy on them, not taught from it."""
+def _by_group(scored: dict[str, list[ScoredDecision]], rows: Sequence[LabelledRequest], field: str) -> dict[str, Any]:
+    """Return value of the field -> number of rows, and the accuracy on them of each router, trained on the other values."""
     return {
         value: {
             "n": len(held),
-            **{name: sum(found[i].right for i in held) / len(held) for name, found in judged.items()},
+            **{name: sum(found[i].right for i in held) / len(held) for name, found in scored.items()},
         }
         for value, held in _groups(rows, field).items()
     }
 
 
 def labelled(file: str, fleet: Fleet) -> list[LabelledRequest]:
-    """The rows of a file with a `route` or `task`. Raises UsageError, naming the line."""
+    """Read the rows of a file with a `route` or `task`.
+
+    Raises:
+        UsageError: a row is wrong; it names the line.
+    """
     from tui_router.routing.evaluation.scores import LabelledRequest
 
     found = []
     for where, row, request in request_rows(file, "FILE"):
         route = row.get("route") or row.get("task")
         if not isinstance(route, str):
-            raise UsageError(f'{where}: expected a "route" (or "task") beside the text')
+            raise UsageError(f'{where}: expected a "route" (or "task") and the text')
         now = fleet.names.get(route)
         if now is None:
             raise UsageError(f"{where}: the fleet has no route {route!r}; known: {', '.join(sorted(fleet.by_route))}")
@@ -168,7 +167,7 @@ def _show(name: str, figures: dict[str, Any]) -> None:
         most = ", ".join(f"{k} {v}" for k, v in sorted(wrong.items(), key=lambda item: -item[1])[:3])
         recall = f"recall {row['recall']:>4.0%} [{low * 100:.0f}-{high * 100:.0f}]"
         print(
-            f"  {route:<14} {recall:<22} precision {row['precision']:>4.0%}   n={row['n']:<6,} taken for: {most or 'nothing'}"
+            f"  {route:<14} {recall:<22} precision {row['precision']:>4.0%}   n={row['n']:<6,} confused with: {most or 'none'}"
         )
 
 
@@ -177,20 +176,20 @@ def _show_rest(report: dict[str, Any]) -> None:
         low, high = found["ci95"]
         print(
             f"{pair}: {found['difference'] * 100:+.1f} points [{low * 100:+.1f} to {high * 100:+.1f}], "
-            f"alone right {found['only_second']:,} : {found['only_first']:,}, p = {found['p']:.2g}"
+            f"only one right {found['only_second']:,} : {found['only_first']:,}, p = {found['p']:.2g}"
         )
     for name, rates in report.get("flips", {}).items():
-        print(f"{name}, routed differently with noise: " + ", ".join(f"{k} {v:.1%}" for k, v in rates.items()))
+        print(f"{name}, decisions changed by noise: " + ", ".join(f"{k} {v:.1%}" for k, v in rates.items()))
     for value, row in report.get("left_out", {}).items():
         print(
             f"  left out {value:<40} n={row['n']:<6,} " + "  ".join(f"{k} {v:.1%}" for k, v in row.items() if k != "n")
         )
 
 
-def _show_wrong(judged: Sequence[ScoredDecision], most: int) -> None:
-    for one in [j for j in judged if not j.right][:most]:
+def _show_wrong(scored: Sequence[ScoredDecision], most: int) -> None:
+    for one in [decision for decision in scored if not decision.right][:most]:
         decision = one.decision
         text = " ".join(cleaned(one.row.request.text).split())[:100]
-        print(f"  ✗ {one.row.route} taken for {decision.route} {decision.confidence:.0%}: {text}")
+        print(f"  ✗ {decision.route} {decision.confidence:.0%} instead of {one.row.route}: {text}")
         for reason in decision.reasons[:3]:
             print(f"      {reason.weight:+.1f} {reason.route}: {cleaned(reason.text)}")

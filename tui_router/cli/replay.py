@@ -1,67 +1,66 @@
-"""`replay`: stored turns under another router or other rules."""
+"""`replay`: stored turns decided again, by another router or other rules."""
 
 from __future__ import annotations
 
-import argparse
 import gc
+from argparse import Namespace
 from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tui_router.cli.shared import DONE, ROUTERS, UsageError, cleaned, configuration, emit, folder
+from tui_router.cli.shared import DONE, UsageError, cleaned, configuration, emit, folder, known_router
 from tui_router.core.text import plural
 
 if TYPE_CHECKING:
     from tui_router.core.types import Turn
+    from tui_router.insight.replay import Move
     from tui_router.store.store import Store
 
 
-def replay(given: dict[str, Any], args: argparse.Namespace) -> int:
-    """Decide the turns of a period again, and show what would go elsewhere. Raises StoreError."""
+def replay(args: Namespace) -> int:
+    """Decide the turns of a period again, and show what would change route. Raises StoreError."""
     from tui_router.config.settings import ConfigError, load_config
     from tui_router.insight.replay import replay as replayed
     from tui_router.learning.online_learner import as_taught
     from tui_router.routing.evaluation.parallel import by_rules
     from tui_router.store.store import STORE_FILE, Store
 
-    if args.router and args.router not in ROUTERS:
-        raise UsageError(f"there is no router {args.router!r}; known: {', '.join(ROUTERS)}")
-    config, place = configuration(given), folder(given)
+    known_router(args.router)
+    config, place = configuration(args), folder(args)
     if args.rules:
         try:
-            config = load_config(Path(args.rules))
+            config = load_config(args.rules)
         except ConfigError as error:
             raise UsageError(f"--rules: {error}") from error
     if not (place / STORE_FILE).exists():
         raise UsageError(f"there is no store in {place}; nothing to replay")
     rules = args.router == "rules" or (args.rules and not args.router)
     make = by_rules(config.fleet) if rules else partial(as_taught, config, place, args.router)
-    since, until = _period(given.get("days", 0), args)
-    gc.disable()  # hundreds of thousands of records and no circle among them; the process ends with them
+    since, until = _period(args)
+    gc.disable()  # hundreds of thousands of records without reference cycles; the process ends after them
     store = Store(place)
     try:
         found = replayed(_turns(store, since, until), make, config.fleet)
     finally:
         store.close()
-    if given.get("json"):
+    if args.json:
         emit(
             {
-                "turns": found.turns, "changed": len(found.moves), "labelled": found.labelled,
-                "right": {"before": found.right_before, "after": found.right_after}, "fixes": found.fixes,
-                "breaks": found.breaks, "unrated": found.unlabelled,
-                "moves": [
-                    {"turn": m.turn, "time": m.at, "text": m.text, "before": m.before, "after": m.after,
-                     "confidence": m.confidence, "right_route": m.label}
-                    for m in found.moves[: args.limit]
-                ],
+                "turns": found.turns,
+                "changed": len(found.moves),
+                "labelled": found.labelled,
+                "right": {"before": found.right_before, "after": found.right_after},
+                "fixes": found.fixes,
+                "breaks": found.breaks,
+                "unrated": found.unrated,
+                "moves": [_move(move) for move in found.moves[: args.limit]],
             }
-        )  # fmt: skip
+        )
         return DONE
     print(
-        f"{plural(found.turns, 'turn')}, {len(found.moves):,} would go elsewhere: fixes {found.fixes:,}, breaks {found.breaks:,}, "
-        f"without a verdict {found.unlabelled:,}"
+        f"{plural(found.turns, 'turn')}, {len(found.moves):,} would change route: fixes {found.fixes:,}, breaks {found.breaks:,}, "
+        f"unrated {found.unrated:,}"
     )
     if found.labelled:
         print(
@@ -76,20 +75,25 @@ def replay(given: dict[str, Any], args: argparse.Namespace) -> int:
     return DONE
 
 
-def _period(days: int, args: argparse.Namespace) -> tuple[str, str]:
-    """(first day, last day), both as `YYYY-MM-DD`; empty: no bound."""
-    if days and (args.since or args.until):
-        raise UsageError("--days and --since or --until are two ways to say when: one at a time")
-    if days:
-        return (date.today() - timedelta(days=days - 1)).isoformat(), ""
-    for name in ("since", "until"):
-        try:
-            day = getattr(args, name)
-            if day:
-                date.fromisoformat(day)
-        except ValueError:
-            raise UsageError(f"--{name}: expected a day such as 2026-11-24, found {day!r}") from None
-    return args.since, args.until
+def _move(move: Move) -> dict[str, Any]:
+    return {
+        "turn": move.turn,
+        "time": move.at,
+        "text": move.text,
+        "before": move.before,
+        "after": move.after,
+        "confidence": move.confidence,
+        "right_route": move.label,
+    }
+
+
+def _period(args: Namespace) -> tuple[str, str]:
+    """Return (first day, last day), both as `YYYY-MM-DD`; empty: no bound."""
+    if args.days is None:
+        return args.since or "", args.until or ""
+    if args.since or args.until:
+        raise UsageError("--days is mutually exclusive with --since and --until")
+    return (date.today() - timedelta(days=args.days - 1)).isoformat(), ""
 
 
 def _turns(store: Store, since: str, until: str) -> Iterator[Turn]:
@@ -99,7 +103,5 @@ def _turns(store: Store, since: str, until: str) -> Iterator[Turn]:
         if turn.state == "cancelled":
             continue
         day = local_day(turn.at) if since or until else ""
-        if until and day > until:
-            return
-        if day >= since:
+        if day >= since and (not until or day <= until):  # a clock that jumped back puts days out of order
             yield turn

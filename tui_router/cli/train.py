@@ -1,121 +1,123 @@
-"""`train`, `runs`, `export`, `promote`, `rollback`: a trained router from the command line."""
+"""`train`, `runs`, `export`, `promote`, `rollback`: fine-tuning a router without a screen."""
 
 from __future__ import annotations
 
-import argparse
-import sys
+import functools
 import time
+from argparse import Namespace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, configuration, emit, folder
+from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, configuration, emit, folder, notice
 
 if TYPE_CHECKING:
+    from tui_router.routing.ensemble.ensemble import RouterEnsemble
     from tui_router.training.preflight import Preflight
     from tui_router.training.run_events import Curve, RunEvent
-    from tui_router.training.runs import Run
+    from tui_router.training.runs import Run, StopMode
 
-_LOOK_S = 0.3
-ACTIONS = ("show", "gate", "resume", "pause", "keep", "drop", "note", "delete")
-
-
-def work(name: str, given: dict[str, Any], args: argparse.Namespace) -> int:
-    """One of the commands."""
-    from tui_router.datasets.export import DatasetExportError
-    from tui_router.training.recipe import RecipeError
-    from tui_router.training.runs import RunError
-    from tui_router.training.training_error import TrainingError
-
-    commands = {"train": train, "runs": runs, "export": export, "promote": promote, "rollback": rollback}
-    try:
-        return commands[name](given, args)
-    except (RecipeError, RunError) as error:
-        raise UsageError(str(error)) from error
-    except (TrainingError, DatasetExportError, OSError) as error:
-        return complain(str(error), FAILED)
+_POLL_S = 0.3
+"""Seconds between two looks at the events of a running training."""
+_START_S = 5
+"""Seconds that a process which has just ended is given to write its first event."""
 
 
-# -- train ---------------------------------------------------------------------------------------------------------
-def train(given: dict[str, Any], args: argparse.Namespace) -> int:
-    """Begin a run, and follow it to its gate."""
+def _with_sentences(work: Callable[[Namespace], int]) -> Callable[[Namespace], int]:
+    """Turn the errors of training into a sentence and an exit code."""
+
+    @functools.wraps(work)
+    def command(args: Namespace) -> int:
+        from tui_router.datasets.exported_dataset import DatasetExportError
+        from tui_router.training.recipe import RecipeError
+        from tui_router.training.runs import RunError
+        from tui_router.training.training_error import TrainingError
+
+        try:
+            return work(args)
+        except (RecipeError, RunError) as error:
+            raise UsageError(str(error)) from error
+        except (TrainingError, DatasetExportError) as error:
+            return complain(str(error), FAILED)
+
+    return command
+
+
+@_with_sentences
+def train(args: Namespace) -> int:
+    """Start a run, and follow it to its gate."""
     from tui_router.core.example import SOURCES
     from tui_router.training import recipe
     from tui_router.training.preflight import preflight
     from tui_router.training.start import create, own_dataset
 
-    config, home = configuration(given), folder(given)
+    config, home = configuration(args), folder(args)
     chosen = recipe.load(args.recipe)
     data = args.data or own_dataset(config, home, chosen, args.source or SOURCES)
     found = preflight(chosen, data, home)
-    _tell_preflight(found)
+    _show_preflight(found)
     if not found.ready:
         return FAILED
-    run = create(home, chosen, data, found.data_hash, _race(given))
+    run = create(home, chosen, data, found.data_hash, _ensemble(args))
     run.start()
     if args.detach:
-        if given.get("json"):
+        if args.json:
             emit({"run": run.id, "state": "running"})
         else:
-            print(f"run {run.id} goes on by itself: tui-router runs show {run.id}")
+            print(f"run {run.id} trains in the background: tui-router runs show {run.id}")
         return DONE
-    return _follow(run, given)
+    return _follow(run, args)
 
 
-def _tell_preflight(found: Preflight) -> None:
-    for note in found.notes:
-        print(f"tui-router: {note.level}: {cleaned(note.message)}", file=sys.stderr)
+def _show_preflight(found: Preflight) -> None:
+    for one in found.notes:
+        notice(f"{one.level}: {one.message}")
     if found.ready and found.seconds:
-        print(
-            f"tui-router: {found.examples:,} examples, {found.steps:,} steps, about {found.memory_bytes / 1e9:.1f} GB and "
-            f"{found.seconds / 60:.0f} minutes",
-            file=sys.stderr,
-        )
+        size = f"{found.examples:,} examples, {found.steps:,} steps"
+        notice(f"{size}, about {found.memory_bytes / 1e9:.1f} GB and {found.seconds / 60:.0f} minutes")
 
 
-def _follow(run: Run, given: dict[str, Any]) -> int:
-    """Tell what a run tells, until its process ends, then put it to the gate. Ctrl-C pauses it."""
+def _follow(run: Run, args: Namespace) -> int:
+    """Print the events of a run until its process ends, then evaluate it at its gate. Ctrl-C pauses the run."""
     from tui_router.training.run_events import Done, Failed
 
     offset, asked = 0, False
-    as_json = bool(given.get("json"))
     last: RunEvent | None = None
     while True:
         lives = run.is_running()
         try:
             for event, place in run.events_from(offset):
                 offset, last = place, event
-                _tell(event, run, as_json=as_json)
+                _show_event(event, run, as_json=args.json)
             if not lives and offset:
                 break
             if not lives and not (run.folder / "events.jsonl").exists() and _ended_at_once(run):
                 break
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
         except KeyboardInterrupt:
             if asked:
                 raise
             asked = True
             run.request_stop("pause")
-            print(f"tui-router: pausing after this step; tui-router runs resume {run.id} goes on", file=sys.stderr)
+            notice(f"pausing after this step; to go on: tui-router runs resume {run.id}")
     if isinstance(last, Failed):
         return complain(f"{last.message}; {last.next}", FAILED)
     if not isinstance(last, Done):
         state = run.state()
-        return (
-            DONE
-            if state in ("paused", "dropped")
-            else complain(f"run {run.id} is {state}; {run.folder / 'log.txt'}", FAILED)
-        )
-    return _gate(run, given)
+        if state in ("paused", "dropped"):
+            return DONE
+        return complain(f"run {run.id} is {state}; its log: {run.folder / 'log.txt'}", FAILED)
+    return _gate(run, args)
 
 
 def _ended_at_once(run: Run) -> bool:
-    """Whether the process of a run ended before it could tell anything."""
-    time.sleep(5)
+    """Whether the process of a run ended before it wrote an event."""
+    time.sleep(_START_S)
     return not run.is_running() and not (run.folder / "events.jsonl").exists()
 
 
-def _tell(event: RunEvent, run: Run, *, as_json: bool) -> None:
+def _show_event(event: RunEvent, run: Run, *, as_json: bool) -> None:
     from tui_router.training.run_events import Evaluation, RunStage, RunStarted, RunWarning, Step
 
     if as_json:
@@ -126,92 +128,45 @@ def _tell(event: RunEvent, run: Run, *, as_json: bool) -> None:
             print(f"… {cleaned(event.message)}")
         case RunStarted():
             share = event.trainable / max(1, event.parameters)
-            print(
-                f"{event.backend} on {event.device} ({event.why}): {event.trainable:,} of {event.parameters:,} weights ({share:.1%})"
-            )
+            weights = f"{event.trainable:,} of {event.parameters:,} weights ({share:.1%})"
+            print(f"{event.backend} on {event.device} ({event.why}): {weights}")
         case Step() if event.step % 10 == 0 or event.step in (1, event.of):
-            print(
-                f"{event.step:>6}/{event.of}  loss {event.loss:.4f}  {event.tokens_per_second:,.0f} tok/s  "
-                f"{event.memory_bytes / 1e9:.1f} GB  {event.seconds_left:.0f} s left"
-            )
+            cost = f"{event.tokens_per_second:,.0f} tok/s  {event.memory_bytes / 1e9:.1f} GB"
+            print(f"{event.step:>6}/{event.of}  loss {event.loss:.4f}  {cost}  {event.seconds_left:.0f} s left")
         case Evaluation():
-            low, high = event.ci95
-            print(
-                f"        held out {event.accuracy:.1%} [{low:.0%}-{high:.0%}] n={event.n}, loss {event.loss:.3f}, ECE {event.ece:.3f}"
-            )
+            accuracy = f"{event.accuracy:.1%} [{event.ci95[0]:.0%}-{event.ci95[1]:.0%}] n={event.n}"
+            print(f"        held out {accuracy}, loss {event.loss:.3f}, ECE {event.ece:.3f}")
         case RunWarning():
-            print(f"tui-router: {cleaned(event.message)}", file=sys.stderr)
+            notice(event.message)
 
 
-# -- runs ----------------------------------------------------------------------------------------------------------
-def runs(given: dict[str, Any], args: argparse.Namespace) -> int:
-    """List the runs, or do something with one of them."""
-    from tui_router.training.runs import STOP_WORDS, all_runs, find_run
+@_with_sentences
+def runs(args: Namespace) -> int:
+    """List the runs, newest first."""
+    from tui_router.training.runs import all_runs
 
-    home = folder(given)
-    if not args.action:
-        return _list(all_runs(home), given)
-    if args.action not in ACTIONS or not args.run:
-        raise UsageError(f"runs takes nothing, or {', '.join(ACTIONS)} and a run, found {args.action!r}")
-    run = find_run(home, args.run)
-    match args.action:
-        case "show":
-            return _show(run, given)
-        case "gate":
-            return _gate(run, given)
-        case "resume":
-            run.start(resume=True)
-            return _follow(run, given)
-        case "note":
-            run.set_note(" ".join(args.text))
-        case "delete":
-            run.delete()
-        case _:
-            if not run.is_running():
-                return complain(f"run {run.id} is not running", FAILED)
-            modes = {word: mode for mode, word in STOP_WORDS.items()}
-            run.request_stop(modes[args.action])
-    return DONE
-
-
-def _list(found: list[Run], given: dict[str, Any]) -> int:
-    rows = [_summary(run)[0] for run in found]
-    if given.get("json"):
+    rows = [_summary(run)[0] for run in all_runs(folder(args))]
+    if args.json:
         emit({"runs": rows})
         return DONE
     for row in rows:
         score = f"{row['accuracy']:.1%} n={row['n']}" if row["n"] else "no score yet"
         gate = {True: "passed", False: "refused", None: ""}[row["passed"]]
-        print(
-            f"{row['id']}  {row['state']:<8} {row['step']:>6}/{row['steps']:<6} {score:<16} {gate:<8} {cleaned(row['base'])}"
-        )
+        steps = f"{row['step']:>6}/{row['steps']:<6}"
+        print(f"{row['id']}  {row['state']:<8} {steps} {score:<16} {gate:<8} {cleaned(row['base'])}")
     if not rows:
         print("no runs yet: tui-router train --recipe gemma-3-1b")
     return DONE
 
 
-def _summary(run: Run) -> tuple[dict[str, Any], Curve]:
-    """A run as a row, and its curve."""
-    from tui_router.training.gate.run_gate import last_result
-    from tui_router.training.run_events import Curve
-
-    curve = Curve()
-    state, _ = run.read_new_events(curve)
-    last, verdict = (curve.evals[-1] if curve.evals else None), last_result(run)
-    row = {
-        "id": run.id, "made": run.record.made, "state": state, "base": run.record.recipe.base,
-        "step": curve.steps[-1].step if curve.steps else 0, "steps": curve.start.steps if curve.start else 0,
-        "accuracy": last.accuracy if last else None, "n": last.n if last else 0,
-        "passed": verdict.passed if verdict else None, "size_bytes": run.size_bytes(), "notes": run.record.notes,
-    }  # fmt: skip
-    return row, curve
-
-
-def _show(run: Run, given: dict[str, Any]) -> int:
+@_with_sentences
+def show(args: Namespace) -> int:
+    """Show one run: its state, its newest figures, its gate."""
     from tui_router.training.run_events import Failed
 
+    run = _run(args)
     row, curve = _summary(run)
-    if given.get("json"):
+    if args.json:
         emit({**row, "record": msgspec.to_builtins(run.record), "curve": msgspec.to_builtins(curve)})
         return DONE
     print(f"run {run.id}: {row['state']}, {run.folder}")
@@ -219,7 +174,7 @@ def _show(run: Run, given: dict[str, Any]) -> int:
         print(cleaned(run.record.notes))
     for event in (curve.start, *curve.steps[-1:], *curve.evals[-1:]):
         if event is not None:
-            _tell(event, run, as_json=False)
+            _show_event(event, run, as_json=False)
     end = curve.end
     if isinstance(end, Failed):
         print(f"{cleaned(end.message)}; {cleaned(end.next)}")
@@ -229,45 +184,133 @@ def _show(run: Run, given: dict[str, Any]) -> int:
     return DONE
 
 
-def _gate(run: Run, given: dict[str, Any]) -> int:
-    from tui_router.training.gate.gate import to_markdown
-    from tui_router.training.gate.run_gate import evaluate_run
+@_with_sentences
+def gate(args: Namespace) -> int:
+    """Evaluate a run at its gate."""
+    return _gate(_run(args), args)
 
-    ensemble = _race(given)
-    verdict = evaluate_run(run, configuration(given), folder(given), ensemble.champion, ensemble.champion_run)
-    if given.get("json"):
-        emit({"run": run.id, "event": "gate", **msgspec.to_builtins(verdict)})
-    else:
-        print(cleaned(to_markdown(verdict, run.id)))
-        print(f"tui-router promote {run.id}" if verdict.passed else "not promoted: what it must show stands above")
+
+@_with_sentences
+def resume(args: Namespace) -> int:
+    """Go on with a run that was paused or that ended early."""
+    run = _run(args)
+    run.start(resume=True)
+    return _follow(run, args)
+
+
+@_with_sentences
+def pause(args: Namespace) -> int:
+    """Have a run pause after its current step."""
+    return _stop(args, "pause")
+
+
+@_with_sentences
+def keep(args: Namespace) -> int:
+    """Have a run stop after its current step and keep what it has learned."""
+    return _stop(args, "stop_and_keep")
+
+
+@_with_sentences
+def drop(args: Namespace) -> int:
+    """Have a run stop after its current step and discard what it has learned."""
+    return _stop(args, "discard")
+
+
+@_with_sentences
+def note(args: Namespace) -> int:
+    """Set the note of a run."""
+    _run(args).set_note(" ".join(args.text))
     return DONE
 
 
-# -- export, promote, rollback -------------------------------------------------------------------------------------
-def export(given: dict[str, Any], args: argparse.Namespace) -> int:
-    """Write a run in a form that servers take."""
-    from tui_router.training.export import forms
+@_with_sentences
+def delete(args: Namespace) -> int:
+    """Delete a run."""
+    _run(args).delete()
+    return DONE
+
+
+def _run(args: Namespace) -> Run:
+    """Return the run that was named. Raises RunError."""
     from tui_router.training.runs import find_run
 
+    return find_run(folder(args), args.run)
+
+
+def _stop(args: Namespace, mode: StopMode) -> int:
+    run = _run(args)
+    if not run.is_running():
+        return complain(f"run {run.id} is not running", FAILED)
+    run.request_stop(mode)
+    return DONE
+
+
+def _summary(run: Run) -> tuple[dict[str, Any], Curve]:
+    """Return a run as a row of the list, and its curve."""
+    from tui_router.training.gate.run_gate import last_result
+    from tui_router.training.run_events import Curve
+
+    curve = Curve()
+    state, _ = run.read_new_events(curve)
+    last, verdict = (curve.evals[-1] if curve.evals else None), last_result(run)
+    row = {
+        "id": run.id,
+        "made": run.record.made,
+        "state": state,
+        "base": run.record.recipe.base,
+        "step": curve.steps[-1].step if curve.steps else 0,
+        "steps": curve.start.steps if curve.start else 0,
+        "accuracy": last.accuracy if last else None,
+        "n": last.n if last else 0,
+        "passed": verdict.passed if verdict else None,
+        "size_bytes": run.size_bytes(),
+        "notes": run.record.notes,
+    }
+    return row, curve
+
+
+def _gate(run: Run, args: Namespace) -> int:
+    from tui_router.training.gate.gate import to_markdown
+    from tui_router.training.gate.run_gate import evaluate_run
+
+    ensemble = _ensemble(args)
+    verdict = evaluate_run(run, configuration(args), folder(args), ensemble.champion, ensemble.champion_run)
+    if args.json:
+        emit({"run": run.id, "event": "gate", **msgspec.to_builtins(verdict)})
+    else:
+        print(cleaned(to_markdown(verdict, run.id)))
+        print(
+            f"tui-router promote {run.id}" if verdict.passed else "not promoted: the failed conditions are listed above"
+        )
+    return DONE
+
+
+@_with_sentences
+def export(args: Namespace) -> int:
+    """Write a run in a format that model servers load."""
+    from tui_router.training.export import forms
+
     if args.format not in forms.FORMS:
-        raise UsageError(f"--format is one of {', '.join(forms.FORMS)}, found {args.format!r}")
+        raise UsageError(f"--format: there is no {args.format!r}; known: {', '.join(forms.FORMS)}")
     if args.quant not in forms.QUANTS:
-        raise UsageError(f"--quant is one of {', '.join(forms.QUANTS)}, found {args.quant!r}")
-    config, run = configuration(given), find_run(folder(given), args.run)
-    out = args.out or run.folder / "exports" / f"{args.format}-{args.quant}"
+        raise UsageError(f"--quant: there is no {args.quant!r}; known: {', '.join(forms.QUANTS)}")
+    config, run = configuration(args), _run(args)
     made = forms.export(
-        run, args.format, args.quant, out.resolve(), llama_cpp=config.settings.llama_cpp_dir, base_gguf=args.base_gguf,
-        on_progress=lambda message: print(f"tui-router: {message}", file=sys.stderr),
-    )  # fmt: skip
-    if given.get("json"):
+        run,
+        args.format,
+        args.quant,
+        args.out or run.folder.absolute() / "exports" / f"{args.format}-{args.quant}",
+        llama_cpp=config.settings.llama_cpp_dir,
+        base_gguf=args.base_gguf,
+        on_progress=notice,
+    )
+    if args.json:
         emit(msgspec.to_builtins(made))
         return DONE
     print(f"{made.folder}: {made.size_bytes / 1e6:.1f} MB")
     if made.parity is not None:
-        c = made.parity
-        print(
-            f"{c.same_route} of {c.n} held-out requests get the same route; probabilities differ by at most {c.max_difference:.4f}"
-        )
+        same = f"{made.parity.same_route} of {made.parity.n} held-out requests get the same route"
+        print(f"{same}; probabilities differ by at most {made.parity.max_difference:.4f}")
     else:
         print(f"not compared: {cleaned(made.unchecked)}")
     for command in made.commands:
@@ -275,42 +318,43 @@ def export(given: dict[str, Any], args: argparse.Namespace) -> int:
     return DONE
 
 
-def promote(given: dict[str, Any], args: argparse.Namespace) -> int:
-    """Give a run the lead, if it passes its gate."""
+@_with_sentences
+def promote(args: Namespace) -> int:
+    """Make a run the champion, if it passes its gate."""
     from tui_router.app import tuned_router
     from tui_router.routing.ensemble.champion import TUNED
-    from tui_router.training.runs import find_run
 
-    config, home = configuration(given), folder(given)
-    run, ensemble = find_run(home, args.run), _race(given)
+    config, home = configuration(args), folder(args)
+    run, ensemble = _run(args), _ensemble(args)
     reason = tuned_router.passes(ensemble, run, config, home)
-    return _give_lead(given, TUNED, reason, run.id)
+    return _make_champion(args, TUNED, reason, run.id)
 
 
-def rollback(given: dict[str, Any], args: argparse.Namespace) -> int:
-    """Take the lead back."""
+@_with_sentences
+def rollback(args: Namespace) -> int:
+    """Make the champion before this one the champion again."""
     from tui_router.app import tuned_router
 
-    return _give_lead(given, tuned_router.before(_race(given)), tuned_router.ROLLED_BACK)
+    return _make_champion(args, tuned_router.before(_ensemble(args)), tuned_router.ROLLED_BACK)
 
 
-def _give_lead(given: dict[str, Any], router: str, reason: str, run: str = "") -> int:
+def _make_champion(args: Namespace, router: str, reason: str, run: str = "") -> int:
     from tui_router.store.store import Store
 
-    store = Store(folder(given))
+    store = Store(folder(args))
     try:
         store.record_promotion(router, reason, run)
     finally:
         store.close()
-    if given.get("json"):
+    if args.json:
         emit({"leader": router, "reason": reason})
     else:
-        print(f"{router} leads now: {reason}")
+        print(f"{router} is the champion now: {reason}")
     return DONE
 
 
-def _race(given: dict[str, Any]) -> Any:
-    """The race as the data folder's verdicts have made it."""
+def _ensemble(args: Namespace) -> RouterEnsemble:
+    """Return the routers as the verdicts of the data folder have taught them."""
     from tui_router.learning.online_learner import taught_by
 
-    return taught_by(configuration(given), folder(given)).ensemble
+    return taught_by(configuration(args), folder(args)).ensemble

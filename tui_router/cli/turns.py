@@ -2,27 +2,55 @@
 
 from __future__ import annotations
 
-import argparse
+import asyncio
 import sys
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from tui_router.cli.shared import DONE, FAILED, UsageError, cleaned, complain, emit, open_engine, typed_request
+from tui_router.cli.shared import (
+    DONE,
+    FAILED,
+    UsageError,
+    cleaned,
+    complain,
+    emit,
+    known_route,
+    notice,
+    open_engine,
+    typed_request,
+)
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
     from tui_router.app.events import EngineEvent
-    from tui_router.core.types import Turn
+    from tui_router.config.settings import Config
+    from tui_router.core.types import Turn, Verdict
 
 
-async def ask(given: dict[str, Any], args: argparse.Namespace) -> int:
-    request, notes = typed_request(" ".join(args.text), args.image)
-    for note in notes:
-        print(f"tui-router: {cleaned(note)}", file=sys.stderr)
-    engine = await open_engine(given, learn=True)
+def ask(args: Namespace) -> int:
+    """Decide, dispatch, answer and record one request. It never prompts."""
+    if args.observer_active and args.observer_passive:
+        raise UsageError("--observer-active and --observer-passive are mutually exclusive")
+    return asyncio.run(_ask(args))
+
+
+def rate(args: Namespace) -> int:
+    """Rate a turn, or undo its latest rating."""
+    return asyncio.run(_rate(args))
+
+
+def turns(args: Namespace) -> int:
+    """List the newest turns."""
+    return asyncio.run(_turns(args))
+
+
+async def _ask(args: Namespace) -> int:
+    request, notes = typed_request(" ".join(args.text), args.image or ())
+    for remark in notes:
+        notice(remark)
+    engine = await open_engine(args, learn=True)
     try:
-        if args.route and args.route not in engine.config.fleet.by_route:
-            known = ", ".join(engine.config.fleet.by_route)
-            raise UsageError(f"--route: there is no route {args.route!r}; known: {known}")
+        known_route(args.route, engine.config)
         store = engine.store
         session = ""
         if args.session and store is not None:
@@ -32,13 +60,13 @@ async def ask(given: dict[str, Any], args: argparse.Namespace) -> int:
             session = found.id
         turn = await engine.begin(request, session=session, source="command line", route=args.route, ask=False)
         if turn.decision.confidence < engine.threshold and not args.route:
-            unsure = f"not sure: {turn.decision.route} {turn.decision.confidence:.0%}, below {engine.threshold:.0%}"
-            print(f"tui-router: {unsure}; going on", file=sys.stderr)
+            decided = f"{turn.decision.route} {turn.decision.confidence:.0%}"
+            notice(f"not sure: {decided}, below {engine.threshold:.0%}; going on")
         if args.no_answer:
             turn = await engine.leave_unanswered(turn.id)
         else:
-            turn = await _answered(engine, turn, quiet=bool(given.get("json")))
-        if given.get("json"):
+            turn = await _answered(engine, turn, quiet=args.json)
+        if args.json:
             emit(_asked(turn))
         elif args.no_answer:
             print(f"{turn.id}: {turn.route} {turn.decision.confidence:.0%} → {turn.decision.model}")
@@ -50,7 +78,7 @@ async def ask(given: dict[str, Any], args: argparse.Namespace) -> int:
 
 
 async def _answered(engine: Engine, turn: Turn, quiet: bool) -> Turn:
-    """Have a turn answered, the text going to stdout as it comes and what happens on the way to stderr."""
+    """Send a turn: its answer goes to stdout as it comes, what happens on the way to stderr."""
     from tui_router.app.events import PhaseEvent, TextEvent
     from tui_router.core.text import StreamCleaner
 
@@ -60,7 +88,7 @@ async def _answered(engine: Engine, turn: Turn, quiet: bool) -> Turn:
         if isinstance(event, TextEvent) and event.turn_id == turn.id and event.text:
             print(cleaner.feed(event.text), end="", flush=True)
         elif isinstance(event, PhaseEvent) and ": " in event.phase:
-            print(f"tui-router: {cleaned(event.phase)}", file=sys.stderr)
+            notice(event.phase)
 
     if engine.health.checked:
         await engine.health.look()
@@ -72,9 +100,9 @@ async def _answered(engine: Engine, turn: Turn, quiet: bool) -> Turn:
     if not quiet:
         print(cleaner.close())
         if done.answer is not None and done.answer.error:
-            print(f"tui-router: {cleaned(done.answer.error)}", file=sys.stderr)
+            notice(done.answer.error)
         served = done.dispatch.served if done.dispatch else None
-        print(f"tui-router: turn {done.id}: {done.route} → {cleaned(served or 'nobody')}", file=sys.stderr)
+        notice(f"turn {done.id}: {done.route} → {served or 'no model'}")
     return done
 
 
@@ -95,70 +123,60 @@ def _asked(turn: Turn) -> dict[str, Any]:
     }
 
 
-async def rate(given: dict[str, Any], args: argparse.Namespace) -> int:
-    from tui_router.core.clock import now
-    from tui_router.core.types import Verdict
-
-    if given.get("no_feedback"):
-        raise UsageError("--no-feedback turns rating off")
-    engine = await open_engine(given)
+async def _rate(args: Namespace) -> int:
+    engine = await open_engine(args)
     try:
         store = engine.store
         turn = await engine.in_store(lambda: store.find(args.turn)) if store else None
         if turn is None:
             return complain(f"there is no turn {args.turn!r}; `tui-router turns` lists them", FAILED)
-        verdict = _verdict(turn, args, engine)
-        made = None
-        if verdict is not None:
-            made = Verdict(at=now(), source="command line", **verdict)
-        if not await engine.rate(turn.id, made):
+        verdict = _verdict(turn, args, engine.config)
+        if not await engine.rate(turn.id, verdict):
             return complain(engine.unsaved or "the verdict was not saved", FAILED)
         after = await engine.in_store(lambda: store.find(turn.id)) if store else None
-        if given.get("json"):
+        if args.json:
             emit(_listed(after or turn))
         else:
-            said = _spoken(after.verdict) if after else ""
-            print(f"turn {turn.id}: {said or 'unrated'}, saved")
+            print(f"turn {turn.id}: {_in_words(after.verdict if after else None)}, saved")
         return DONE
     finally:
         await engine.close()
 
 
-def _verdict(turn: Turn, args: argparse.Namespace, engine: Engine) -> dict[str, Any] | None:
-    """The fields of the verdict that the arguments mean; None for an undo."""
-    route, comment = args.route, args.comment
-    if route and route not in engine.config.fleet.by_route:
-        raise UsageError(f"--route: there is no route {route!r}; known: {', '.join(engine.config.fleet.by_route)}")
-    decided = turn.decision.route
+def _verdict(turn: Turn, args: Namespace, config: Config) -> Verdict | None:
+    """Return the verdict that the arguments mean, on the route that was acted on; None for an undo."""
+    from tui_router.core.clock import now
+    from tui_router.core.types import Verdict
+    from tui_router.core.verdicts import confirm, correct
+
+    route, comment, source = known_route(args.route, config), args.comment, "command line"
     if args.verdict == "u":
         return None
     if args.verdict == "y":
-        if route and route != decided:
-            raise UsageError(f"y says that {decided!r} was right; to say {route!r} instead: n --route {route}")
-        return {"kind": "route", "rating": "right", "route": decided, "comment": comment}
+        if route and route != turn.route:
+            raise UsageError(f"y says that {turn.route!r} was right; to say {route!r} instead: n --route {route}")
+        return confirm(turn, comment=comment, source=source)
     if args.bad_answer:
-        return {"kind": "answer", "rating": "wrong", "route": None, "comment": comment}
-    if route == decided and route:
-        raise UsageError(f"n --route {route}: that is the route that was decided; say y, or name another route")
+        return Verdict(kind="answer", at=now(), rating="wrong", comment=comment, source=source)
+    if route and route == turn.route:
+        raise UsageError(f"n --route {route}: the turn went there; say y, or name another route")
     if args.verdict == "n" or route:
-        return {"kind": "route", "rating": "wrong", "route": route or None, "comment": comment}
+        return correct(turn, route or None, comment=comment, source=source)
     if not comment:
         raise UsageError("c needs --comment TEXT, --bad-answer or --route R")
-    return {"kind": "note", "rating": None, "route": None, "comment": comment}
+    return Verdict(kind="note", at=now(), comment=comment, source=source)
 
 
-def _spoken(verdict: Any) -> str:
+def _in_words(verdict: Verdict | None) -> str:
     if verdict is None:
-        return ""
+        return "unrated"
     words = {"answer": "bad answer", "note": "note", "accepted": "accepted"}
     word = words.get(verdict.kind) or str(verdict.rating)
     return f"{word}, should be {verdict.route}" if verdict.rating == "wrong" and verdict.route else word
 
 
-async def turns(given: dict[str, Any], args: argparse.Namespace) -> int:
-    if args.limit < 0:
-        raise UsageError(f"--limit: expected a number from 0, found {args.limit}")
-    engine = await open_engine(given)
+async def _turns(args: Namespace) -> int:
+    engine = await open_engine(args)
     try:
         store = engine.store
         turns = await engine.in_store(lambda: store.recent(args.limit)) if store and args.limit else []
@@ -167,16 +185,14 @@ async def turns(given: dict[str, Any], args: argparse.Namespace) -> int:
 
             fleet, folder = engine.config.fleet, engine.folder / "logs"
             for path in await engine.in_store(lambda: routing_log.write_all(store, fleet, folder)):
-                print(path, file=sys.stderr if given.get("json") else sys.stdout)
-        if given.get("json"):
+                print(path, file=sys.stderr if args.json else sys.stdout)
+        if args.json:
             emit({"turns": [_listed(turn) for turn in turns]})
             return DONE
         for turn in turns:
-            said = _spoken(turn.verdict) or "unrated"
+            time, confidence = turn.at[:16].replace("T", " "), f"{turn.decision.confidence:.0%}"
             text = cleaned(" ".join(turn.request.text.split()))[:60]
-            print(
-                f"{turn.id:<14} {turn.at[:16].replace('T', ' ')}  {turn.route:<13} {turn.decision.confidence:>4.0%}  {said:<22} {text}"
-            )
+            print(f"{turn.id:<14} {time}  {turn.route:<13} {confidence:>4}  {_in_words(turn.verdict):<22} {text}")
         if not turns and not args.logs:
             print("no turns yet")
         return DONE

@@ -1,7 +1,7 @@
-"""Changing the person's own fleet.toml: their comments and their order stay, and every change can be taken back.
+"""Changes the person's own fleet.toml: comments and order stay, and every change can be undone.
 
-The file is edited with tomlkit, which keeps what it does not touch. A change is written only when the file is right with it;
-what the file said before lies in `fleet-edits.jsonl` of the data folder.
+tomlkit edits the file and keeps what it does not touch. A change is written only when the file is valid with it; the text
+before it is kept in `fleet-edits.jsonl` of the data folder.
 """
 
 from __future__ import annotations
@@ -15,39 +15,46 @@ import msgspec
 from msgspec import Struct
 
 from tui_router.config.settings import ConfigError, parse_config
+from tui_router.config.text_files import NotTextError, encoding_of, read_text
 from tui_router.core.clock import now
 
 FILE = "fleet-edits.jsonl"
+"""Name of the list of changes, in the data folder."""
 
 
 class EditError(ValueError):
-    """The file cannot be changed, or not be changed back; the message says why and what to do."""
+    """The file cannot be changed, or the change cannot be undone; the message says why and what to do."""
 
 
 class Edit(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One change of a file."""
 
-    at: str
+    time: str = msgspec.field(name="at")
+    """When it was made: UTC, ISO 8601."""
     path: str
-    says: str
+    """The file."""
+    summary: str = msgspec.field(name="says")
+    """What was changed, in a few words."""
     before: str | None
-    """What the file said; None when there was none."""
+    """The text before the change; null when there was no file."""
     after: str
+    """The text after the change."""
     undone: bool = False
+    """Whether it was undone."""
 
 
 class FleetEdits:
-    """The changes that were made for a person.
+    """Applies changes to fleet.toml and undoes them.
 
     Args:
-        folder: The data folder.
+        folder: The data folder, which holds the list of changes.
     """
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / FILE
 
     def all(self) -> list[Edit]:
-        """Every change, oldest first; lines that cannot be read are left out."""
+        """Return every change, oldest first; lines that cannot be read are left out."""
         try:
             lines = self._file.read_bytes().splitlines()
         except OSError:
@@ -58,35 +65,35 @@ class FleetEdits:
                 edit = msgspec.json.decode(line, type=Edit)
             except msgspec.DecodeError:
                 continue
-            found[edit.at] = edit
+            found[edit.time] = edit
         return list(found.values())
 
     def last(self) -> Edit | None:
-        """The newest change that is not undone."""
+        """Return the newest change that is not undone."""
         return next((edit for edit in reversed(self.all()) if not edit.undone), None)
 
-    def apply(self, path: Path, toml: str, says: str) -> Edit:
-        """Add lines of TOML to a file, over what it says of the same keys; a file that is not there is made.
+    def apply(self, path: Path, toml: str, summary: str) -> Edit:
+        """Merge TOML into a file: it replaces the values of the same keys. A missing file is created.
 
         Raises:
-            EditError: the file is wrong already or would be, or it cannot be written.
+            EditError: the file is or would be invalid, or it cannot be written.
         """
         try:
-            before = path.read_text(encoding="utf-8") if path.exists() else None
+            before = read_text(path) if path.exists() else None
             after = _merged(before or "", toml)
             parse_config(after, path, os.environ)
             path.parent.mkdir(parents=True, exist_ok=True)
         except ConfigError as error:
             raise EditError(f"{path} is not changed: {str(error).splitlines()[0]}") from error
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, NotTextError) as error:
             raise EditError(f"{path} cannot be changed: {error}") from error
-        edit = Edit(at=now(), path=str(path), says=says, before=before, after=after)
-        self._keep(edit)
+        edit = Edit(time=now(), path=str(path), summary=summary, before=before, after=after)
+        self._record(edit)
         _write(path, after)
         return edit
 
     def undo(self) -> Edit:
-        """Take the newest change back.
+        """Undo the newest change.
 
         Raises:
             EditError: there is none, or the file was changed by hand since.
@@ -96,11 +103,11 @@ class FleetEdits:
             raise EditError("no change was made that could be undone")
         path = Path(edit.path)
         try:
-            there = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise EditError(f"{path} cannot be read: {error.strerror}") from error
-        if there != edit.after:
-            raise EditError(f"{path} was changed by hand since; take ‘{edit.says}’ back there")
+            current = read_text(path)
+        except (OSError, NotTextError) as error:
+            raise EditError(f"{path} cannot be read: {error}") from error
+        if current != edit.after:
+            raise EditError(f"{path} was changed by hand since; undo ‘{edit.summary}’ in the file")
         if edit.before is not None:
             _write(path, edit.before)
         else:
@@ -108,12 +115,12 @@ class FleetEdits:
                 path.unlink()
             except OSError as error:
                 raise EditError(f"{path} cannot be removed: {error.strerror}") from error
-        self._keep(msgspec.structs.replace(edit, undone=True))
+        self._record(msgspec.structs.replace(edit, undone=True))
         return edit
 
-    def _keep(self, edit: Edit) -> None:
+    def _record(self, edit: Edit) -> None:
         try:
-            self._file.touch(0o600)  # what it holds may hold an API key
+            self._file.touch(0o600)  # fleet.toml may hold an API key
             with self._file.open("ab") as lines:
                 lines.write(msgspec.json.encode(edit) + b"\n")
         except OSError as error:
@@ -121,33 +128,35 @@ class FleetEdits:
 
 
 def _write(path: Path, text: str) -> None:
+    """Write a file in its own encoding, all of it or nothing."""
     part = path.with_name(f".{path.name}.part")
     try:
         part.touch(0o600)
         if path.exists():
             part.chmod(path.stat().st_mode & 0o777)
-        part.write_text(text, encoding="utf-8")
+        encoding = encoding_of(path.read_bytes()) if path.exists() else "utf-8"
+        part.write_bytes(text.encode(encoding))
         part.replace(path.resolve())
     except OSError as error:
         raise EditError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _merged(text: str, toml: str) -> str:
-    """A text of TOML with another one laid over it. Raises EditError."""
+    """Return a TOML text with another one merged into it. Raises EditError."""
     import tomlkit
     from tomlkit.exceptions import TOMLKitError
 
     try:
         whole, change = tomlkit.parse(text), tomlkit.parse(toml)
-        _lay(whole, change)
+        _merge_into(whole, change)
         return tomlkit.dumps(whole)
     except TOMLKitError as error:
-        raise EditError(f"fleet.toml is not TOML: {error}; mend it first") from error
+        raise EditError(f"fleet.toml is not TOML: {error}; correct it first") from error
 
 
-def _lay(whole: MutableMapping[str, Any], change: Mapping[str, Any]) -> None:
+def _merge_into(whole: MutableMapping[str, Any], change: Mapping[str, Any]) -> None:
     for name, value in change.items():
         if isinstance(value, Mapping) and isinstance(whole.get(name), MutableMapping):
-            _lay(whole[name], value)
+            _merge_into(whole[name], value)
         else:
             whole[name] = value

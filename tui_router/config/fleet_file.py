@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from tui_router.config.validation import Checker, Key, read_struct
+from tui_router.config.server_urls import normal_url, url_fault, without_login
+from tui_router.config.validation import Checker, Key, hidden_in, read_struct
 from tui_router.core.fleet import Fleet, Model, Needs, Route, Trigger
 from tui_router.routing.rules.regex_analysis import dangerous
 from tui_router.routing.rules.text_features import SHAPES
@@ -26,7 +27,7 @@ def overlay(base: TomlTable, own: Mapping[str, Any], check: Checker) -> TomlTabl
     merged = deepcopy(base)
     for kind in ("models", "routes"):
         tables = merged.setdefault(kind, {})
-        for name, changes in check.table(own, (kind,)).items():
+        for name, changes in check.named_tables(own, (kind,)).items():
             if not isinstance(changes, dict):
                 check.wrong((kind, name), "a table", changes)
                 continue
@@ -58,7 +59,7 @@ def is_removed(table: Mapping[str, Any], at: Key, check: Checker) -> bool:
 def _former_names(changes: Mapping[str, Any]) -> list[Any]:
     """The names that a route had before, newest first: one text or a list."""
     former = changes.get("was", [])
-    return former if isinstance(former, list) else [former]
+    return [name for name in (former if isinstance(former, list) else [former]) if isinstance(name, str)]
 
 
 def _merge(old: TomlTable, changes: Mapping[str, Any], at: Key, check: Checker) -> TomlTable:
@@ -86,7 +87,7 @@ def _merge(old: TomlTable, changes: Mapping[str, Any], at: Key, check: Checker) 
 def build(data: TomlTable, check: Checker) -> Fleet:
     """Make the fleet that a merged table describes; faults go to the checker and what is sound is kept."""
     models = {
-        name: read_struct(table, ("models", name), Model, check, name=name)
+        name: _model(name, table, check)
         for name, table in check.table(data, ("models",)).items()
         if isinstance(table, dict)
     }
@@ -105,6 +106,18 @@ def build(data: TomlTable, check: Checker) -> Fleet:
         routes=tuple(route for _, route in ordered),
         temperature=read_struct(rules, ("rules",), RuleSettings, check).temperature,
     )
+
+
+def _model(name: str, table: TomlTable, check: Checker) -> Model:
+    at: Key = ("models", name)
+    model = read_struct(table, at, Model, check, name=name)
+    url = model.backend.strip()
+    if not url:
+        return model
+    if fault := url_fault(url, "http://127.0.0.1:1234"):
+        check.fault((*at, "backend"), fault)
+        return model
+    return replace(model, backend=without_login(normal_url(url)))
 
 
 class RuleSettings(Struct, frozen=True, kw_only=True):
@@ -175,8 +188,13 @@ def _trigger(name: str, fields: object, at: Key, check: Checker) -> Trigger | No
 
 def _pattern_fault(pattern: str) -> str:
     """Say what is wrong with a pattern; empty: nothing."""
+    if hidden := re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", pattern):
+        return (
+            f"holds the control character {hidden_in(hidden[0])}: in double quotes, \\b is a backspace and \\f a form feed; "
+            "write the pattern in single quotes"
+        )
     try:
         re.compile(pattern, re.IGNORECASE | re.MULTILINE)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         return f"expected a regular expression; {error}"
     return dangerous(pattern)

@@ -1,7 +1,7 @@
-"""Settings and the fleet: where they are read from, and what happens when they are wrong.
+"""Reads the settings and the fleet.
 
 One file holds all that a person changes: `fleet.toml` in the platform's config folder, or `--config FILE`. It overlays
-the shipped `data/fleet.toml`. A wrong file gets every fault at once; the dashboard then starts on the last good copy
+the shipped `data/fleet.toml`. Every fault of a wrong file is reported at once; the dashboard then starts on the last good copy
 of it and says so.
 """
 
@@ -18,6 +18,8 @@ from msgspec import Meta, Struct
 from msgspec.structs import asdict, replace
 
 from tui_router.config import fleet_file, toml_locations
+from tui_router.config.server_urls import normal_url, url_fault, without_login
+from tui_router.config.text_files import NotTextError, read_text
 from tui_router.config.validation import SECRET, Checker, Key, Problem, read_struct
 from tui_router.core import assets
 from tui_router.core.fleet import Fleet
@@ -30,11 +32,11 @@ BackendKind = Literal["auto", "lmstudio", "ollama", "llama-server", "vllm", "ope
 
 
 class BackendSetting(Struct, frozen=True, kw_only=True):
-    """A server to talk to."""
+    """A model server."""
 
     name: str
-    url: str
-    """Base URL, with or without `/v1`."""
+    url: Annotated[str, SECRET]
+    """Base URL, with or without `/v1`. A user name and a password in it (`http://user:password@host`) are sent and never shown."""
     kind: BackendKind = "auto"
     """What the server is; `auto` finds out from its replies."""
     api_key: Annotated[str, SECRET] = ""
@@ -45,7 +47,8 @@ class BackendSetting(Struct, frozen=True, kw_only=True):
     """Requests in flight per model; 0: what the server reports, else 1."""
 
     def __repr__(self) -> str:
-        return f"BackendSetting(name={self.name!r}, url={self.url!r}, kind={self.kind!r})"  # never the key
+        url = without_login(self.url)
+        return f"BackendSetting(name={self.name!r}, url={url!r}, kind={self.kind!r})"  # neither key nor password
 
 
 class ToolSetting(Struct, frozen=True, kw_only=True):
@@ -57,7 +60,7 @@ class ToolSetting(Struct, frozen=True, kw_only=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """Everything that is not the fleet. The docstring under each field is its manual."""
+    """What is not the fleet: when to ask, how long to wait, how it looks."""
 
     confidence_threshold: Annotated[float, Meta(ge=0, le=1)] = 0.70
     """Below this confidence you are asked for the route before anything is sent."""
@@ -102,7 +105,7 @@ DEFAULT_TOOLS = (ToolSetting(name="playwright", url="http://127.0.0.1:8931"),)
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """All that was read, and what was wrong with it."""
+    """What was read, and what was wrong with it."""
 
     settings: Settings
     fleet: Fleet
@@ -115,7 +118,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """The file is wrong; this is the last good copy of it, or the shipped fleet."""
 
     def with_only_backend(self, backend: BackendSetting) -> Config:
-        """The same configuration with this one server."""
+        """Return the same configuration with this server alone."""
         return replace(self, backends=(backend,))
 
 
@@ -127,48 +130,64 @@ class ConfigError(ValueError):
         self.problems = problems
 
 
+class NoHomeError(OSError):
+    """The person has no home folder; the message says what to do."""
+
+    def __str__(self) -> str:
+        return "there is no home folder to keep files in; set HOME, or name a folder with --data-dir"
+
+
 def config_dir() -> Path:
-    """The platform's folder for the person's own settings."""
+    """Return the platform's folder for the person's own settings. Raises NoHomeError."""
     import platformdirs
 
-    return Path(platformdirs.user_config_dir("tui-router", appauthor=False))
+    return _below_home(platformdirs.user_config_dir("tui-router", appauthor=False))
 
 
 def data_dir() -> Path:
-    """The platform's folder for the store."""
+    """Return the platform's folder for the store. Raises NoHomeError."""
     import platformdirs
 
-    return Path(platformdirs.user_data_dir("tui-router", appauthor=False))
+    return _below_home(platformdirs.user_data_dir("tui-router", appauthor=False))
+
+
+def _below_home(folder: str) -> Path:
+    if folder.startswith("~"):  # HOME is not set and the user is in no list of users, as in some containers
+        raise NoHomeError
+    return Path(folder).absolute()
 
 
 def load_config(file: Path | None = None, *, environ: Mapping[str, str] = os.environ) -> Config:
-    """The configuration of a file (default: `fleet.toml` in the config folder, if it is there).
+    """Read the configuration from a file (default: `fleet.toml` in the config folder, if there is one).
 
     Raises:
         ConfigError: the file is wrong, or was named and cannot be read.
     """
-    named = file is not None
-    path = file or config_dir() / "fleet.toml"
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if named:
-            raise ConfigError((Problem(str(path), None, "", "there is no such file"),)) from None
+        path = file or config_dir() / "fleet.toml"
+        text = read_text(path)
+    except (FileNotFoundError, NoHomeError):
+        if file is not None:
+            raise ConfigError((Problem(str(file), None, "", "there is no such file"),)) from None
         return parse_config("", None, environ)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError((Problem(str(path), None, "", f"cannot be read: {error}"),)) from error
+    except NotTextError as error:
+        raise ConfigError((Problem(str(path), None, "", str(error)),)) from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError((Problem(str(path), None, "", f"cannot be read: {reason}"),)) from error
     return parse_config(text, path, environ)
 
 
 def load_or_last_good(file: Path | None, state: Path) -> Config:
-    """Like `load_config`, but never raises: a wrong file gives the last good copy (kept in `state`), else the shipped fleet."""
+    """Read the configuration like `load_config`, but never raise: a wrong file gives the last good copy of it, which is kept
+    in the folder `state`, or else the shipped fleet."""
     kept = state / "last-good-fleet.toml"
     try:
         config = load_config(file)
     except ConfigError as error:
         try:
-            last = parse_config(kept.read_text(encoding="utf-8"), kept, os.environ)
-        except (OSError, ConfigError):
+            last = parse_config(read_text(kept), kept, os.environ)
+        except (OSError, NotTextError, ConfigError):
             last = parse_config("", None, os.environ)
         return replace(last, problems=error.problems, stale=True)
     if config.file is not None:
@@ -185,7 +204,7 @@ def _keep(source: Path, kept: Path) -> None:
             kept.touch(0o600)
             kept.write_bytes(text)
     except OSError:
-        return  # a copy for a rainy day; the start must not fail for it
+        return  # without the copy, a later wrong file falls back to the shipped fleet; the start must not fail for it
 
 
 @lru_cache
@@ -194,12 +213,18 @@ def _shipped() -> dict[str, Any]:
 
 
 def parse_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Config:
-    """The configuration that a text describes over the shipped fleet; ConfigError lists every fault."""
+    """Read the configuration from the text of a file, over the shipped fleet.
+
+    Raises:
+        ConfigError: the text is wrong; it lists every fault.
+    """
     name = str(path) if path else "fleet.toml"
     try:
         own = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError((_syntax(name, error),)) from error
+        raise ConfigError((_syntax(name, error, text),)) from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a thousand brackets
+        raise ConfigError((Problem(name, None, "", f"cannot be read: {error}"),)) from error
     check = Checker(name, toml_locations.locate(text))
     check.known(own, (), _TABLES)
     fleet = fleet_file.build(fleet_file.overlay(_shipped(), own, check), check)
@@ -222,12 +247,20 @@ def parse_config(text: str, path: Path | None, environ: Mapping[str, str]) -> Co
     return config
 
 
-def _syntax(name: str, error: tomllib.TOMLDecodeError) -> Problem:
+def _syntax(name: str, error: tomllib.TOMLDecodeError, text: str) -> Problem:
     import re
 
     found = re.search(r"\(at line (\d+), column \d+\)", str(error))
+    line = int(found[1]) if found else None
     reason = re.sub(r" \(at [^)]*\)$", "", str(error))
-    return Problem(name, int(found[1]) if found else None, "", f"is not TOML: {reason}")
+    header = re.match(
+        r"\s*\[+\s*(?:(models|routes|backends|tools)\.)?([^\"'\]]*[^\"'\]\w.\s-][^\"'\]]*)]",
+        text.split("\n")[(line or 1) - 1],
+    )
+    if header:
+        whole = f'{header[1]}."{header[2]}"' if header[1] else f'"{header[2]}"'
+        reason = f"{reason}; a name with other characters than letters, digits, _ and - needs quotes: [{whole}]"
+    return Problem(name, line, "", f"is not TOML: {reason}")
 
 
 Server = TypeVar("Server", BackendSetting, ToolSetting)
@@ -236,7 +269,7 @@ Server = TypeVar("Server", BackendSetting, ToolSetting)
 def _servers(own: Mapping[str, Any], at: Key, shipped: tuple[Server, ...], check: Checker) -> list[Server]:
     """Read `[backends.NAME]` or `[tools.NAME]` over the shipped ones; `remove = true` takes one out."""
     found = {server.name: server for server in shipped}
-    for name, table in check.table(own, at).items():
+    for name, table in check.named_tables(own, at).items():
         here: Key = (*at, name)
         if not isinstance(table, dict):
             check.wrong(here, "a table with a url", table)
@@ -245,9 +278,13 @@ def _servers(own: Mapping[str, Any], at: Key, shipped: tuple[Server, ...], check
         else:
             defaults = {"url": "", **(asdict(found[name]) if name in found else {}), "name": name}
             server = read_struct(table, here, type(shipped[0]), check, also=("remove",), defaults=defaults, name=name)
-            if not server.url.startswith(("http://", "https://")):
-                check.fault((*here, "url"), f'expected a URL such as "http://127.0.0.1:1234", found {server.url!r}')
-            found[name] = replace(server, url=normal_url(server.url))
+            url = server.url.strip()
+            if not url and not table.get("url"):
+                check.fault((*here, "url"), f'is missing: the server\'s address, such as "{shipped[0].url}"')
+            elif fault := url_fault(url, shipped[0].url):
+                check.fault((*here, "url"), fault)
+            else:
+                found[name] = replace(server, url=normal_url(url))
     return list(found.values())
 
 
@@ -255,14 +292,8 @@ def _with_key(backend: BackendSetting, check: Checker, environ: Mapping[str, str
     """Return the server with the key that its environment variable holds."""
     variable = backend.api_key_env
     if not variable:
-        return backend
+        return replace(backend, api_key=backend.api_key.strip())
     if variable not in environ:
         at = ("backends", backend.name, "api_key_env")
         check.fault(at, f"names the environment variable {variable!r}, which is not set")
-    return replace(backend, api_key=environ.get(variable, ""))
-
-
-def normal_url(url: str) -> str:
-    """A base URL: without `/v1` or `/api`, and with 127.0.0.1 for localhost, which may resolve to ::1 first."""
-    url = url.rstrip("/").removesuffix("/v1").removesuffix("/api")
-    return url.replace("://localhost", "://127.0.0.1", 1)
+    return replace(backend, api_key=environ.get(variable, "").strip())  # a file's line break is no part of the key

@@ -1,4 +1,4 @@
-"""On which line of a TOML file a key stands, so that a complaint can say where.
+"""Finds the line of each key of a TOML file, so that a message can name it.
 
 `tomllib` gives values without places. This reads only the skeleton (headers, keys, where multi-line values end) of a
 text that `tomllib` has already accepted, so it never has to judge what is valid.
@@ -7,6 +7,7 @@ text that `tomllib` has already accepted, so it never has to judge what is valid
 from __future__ import annotations
 
 import re
+import tomllib
 
 Key = tuple[str, ...]
 
@@ -18,12 +19,16 @@ _OPENERS = ('"""', "'''")
 
 
 def locate(text: str) -> dict[Key, int]:
-    """Line numbers (from 1) of every table header and key; an array of tables counts its entries from "0"."""
+    """Return the line (from 1) of every table header and key; the entries of an array of tables are counted from "0".
+
+    A table without a header of its own has the line of the first table in it.
+    """
     lines: dict[Key, int] = {}
+    implied: dict[Key, int] = {}
     counts: dict[Key, int] = {}
     table: Key = ()
     waiting, depth = "", 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if waiting:
             if waiting in line:
                 waiting = ""
@@ -38,6 +43,8 @@ def locate(text: str) -> dict[Key, int]:
                 counts[table] = index + 1
                 table = (*table, str(index))
             lines.setdefault(table, number)
+            for end in range(1, len(table)):
+                implied.setdefault(table[:end], number)
         elif assign := _ASSIGN.match(line):
             lines.setdefault((*table, *_split(assign[1])), number)
             value = assign[2]
@@ -46,11 +53,11 @@ def locate(text: str) -> dict[Key, int]:
                 waiting = "" if opener in value[3:] else opener
             elif value.startswith(("[", "{")):
                 depth = max(0, _brackets(value))
-    return lines
+    return {**implied, **lines}
 
 
 def find(lines: dict[Key, int], key: Key) -> int | None:
-    """The line of a key, or of the nearest table around it; None when the file names neither."""
+    """Return the line of a key, or of the nearest table around it; None when the file names neither."""
     for end in range(len(key), 0, -1):
         if (number := lines.get(key[:end])) is not None:
             return number
@@ -58,10 +65,17 @@ def find(lines: dict[Key, int], key: Key) -> int | None:
 
 
 def _split(dotted: str) -> Key:
-    return tuple(part[1:-1] if part[0] in "\"'" else part for part in re.findall(_PART, dotted))
+    return tuple(map(_unquoted, re.findall(_PART, dotted)))
+
+
+def _unquoted(part: str) -> str:
+    if part[0] == '"' and "\\" in part:
+        name: str = tomllib.loads(f"name = {part}")["name"]
+        return name
+    return part[1:-1] if part[0] in "\"'" else part
 
 
 def _brackets(line: str) -> int:
-    """Brackets opened less brackets closed, outside strings and comments."""
+    """Count opened less closed brackets, outside of strings and comments."""
     bare = re.sub(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'", "", line).partition("#")[0]
     return sum(bare.count(c) for c in "[{") - sum(bare.count(c) for c in "]}")

@@ -16,9 +16,11 @@ A struct whose fields lie in several tables is read with `read_fields`, once for
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -27,6 +29,9 @@ from tui_router.config import toml_locations
 
 Key = tuple[str, ...]
 """The path of a value in a TOML file: its tables, then its name."""
+
+_JOINERS = "\u200c\u200d"
+"""Zero-width non-joiner and joiner: parts of words and of emoji."""
 
 SECRET = Meta(extra={"secret": True})
 """Marks a field whose value must never stand in a message."""
@@ -67,6 +72,16 @@ class Checker:
         """Report a value that is not what was expected."""
         self.fault(key, f"expected {expected}, found {_shown(found)}")
 
+    def named_tables(self, data: Mapping[str, Any], key: Key) -> dict[str, Any]:
+        """Return the tables below a table, such as each `[models.NAME]`; report names that cannot be shown."""
+        found = self.table(data, key)
+        for name in found:
+            if not name.strip():
+                self.fault((*key, name), "is an empty name")
+            elif any(not c.isprintable() and c not in _JOINERS for c in name):
+                self.fault((*key, name), f"is a name with a character that is not shown, {hidden_in(name)}")
+        return found
+
     def table(self, data: Mapping[str, Any], key: Key) -> dict[str, Any]:
         """Return the table named by the last part of `key`; report anything else, and return an empty one."""
         value = data.get(key[-1], {})
@@ -82,58 +97,16 @@ class Checker:
         names = tuple(names)
         for name in data:
             if name not in names:
-                near = get_close_matches(name, names, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(names)}"
-                self.fault((*at, name), f"is not a setting{hint}")
-
-    # The next six serve callers that do not read a whole struct yet.
-    def text(self, data: Mapping[str, Any], at: Key, name: str, default: str = "") -> str:
-        """A string."""
-        value = data.get(name, default)
-        if isinstance(value, str):
-            return value
-        self.wrong((*at, name), "a text in quotes", value)
-        return default
-
-    def choice(self, data: Mapping[str, Any], at: Key, name: str, allowed: tuple[str, ...], default: str) -> str:
-        """One of a few words."""
-        value = data.get(name, default)
-        if isinstance(value, str) and value in allowed:
-            return value
-        self.wrong((*at, name), f"one of {', '.join(repr(a) for a in allowed)}", value)
-        return default
-
-    def flag(self, data: Mapping[str, Any], at: Key, name: str, default: bool = False) -> bool:
-        """true or false."""
-        value = data.get(name, default)
-        if isinstance(value, bool):
-            return value
-        self.wrong((*at, name), "true or false", value)
-        return default
-
-    def number(self, data: Mapping[str, Any], at: Key, name: str, default: float, low: float, high: float) -> float:
-        """A number from low to high."""
-        value = data.get(name, default)
-        if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
-            return float(value)
-        self.wrong((*at, name), f"a number from {low:g} to {high:g}", value)
-        return default
-
-    def whole(self, data: Mapping[str, Any], at: Key, name: str, default: int, low: int, high: int) -> int:
-        """A whole number from low to high."""
-        value = data.get(name, default)
-        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-            return value
-        self.wrong((*at, name), f"a whole number from {low} to {high}", value)
-        return default
-
-    def texts(self, data: Mapping[str, Any], at: Key, name: str) -> tuple[str, ...]:
-        """A list of strings, none of them empty."""
-        value = data.get(name, ())
-        if isinstance(value, list | tuple) and all(isinstance(v, str) and v.strip() for v in value):
-            return tuple(value)
-        self.wrong((*at, name), 'a list of texts such as ["a", "b"]', value)
-        return ()
+                if near := get_close_matches(name, names, 1):
+                    hint = f"did you mean {near[0]!r}?"
+                elif len(at) > 1 and isinstance(
+                    data[name], dict
+                ):  # [models.qwen2.5-7b] is a table 5-7b in a table qwen2
+                    whole = ".".join((*at[1:], *_path_to_values(name, data[name])))
+                    hint = f'a name with a dot needs quotes: [{at[0]}."{whole}"]'
+                else:
+                    hint = f"known here: {', '.join(names)}"
+                self.fault((*at, name), f"is not a setting; {hint}")
 
 
 def read_struct(
@@ -188,7 +161,7 @@ def expected(kind: Any) -> str:
 
     match info := _bare(kind):
         case inspect.LiteralType():
-            return f"one of {', '.join(map(repr, info.values))}"
+            return f"one of {', '.join(map(repr, literal_values(kind)))}"
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType() | inspect.FloatType():
@@ -204,15 +177,21 @@ def expected(kind: Any) -> str:
     return "a table"
 
 
+def literal_values(kind: Any) -> tuple[Any, ...]:
+    """Return the values of a Literal in the order in which they are declared, which msgspec does not keep."""
+    inner = get_args(kind)
+    return literal_values(inner[0]) if get_origin(kind) is Annotated else inner
+
+
 @cache
 def field_docs(kind: type[Struct]) -> dict[str, str]:
-    """Return the docstring under each field of a struct, on one line; fields without one are left out."""
+    """Return the docstring under each field of a struct and of its bases, on one line; fields without one are left out."""
     import ast
     import inspect
 
+    found = {name: doc for base in kind.__bases__ if base is not Struct for name, doc in field_docs(base).items()}
     body = ast.parse(inspect.getsource(kind)).body[0]
     assert isinstance(body, ast.ClassDef)
-    found = {}
     for field, doc in zip(body.body, body.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):
             assert isinstance(field.target, ast.Name)
@@ -220,9 +199,25 @@ def field_docs(kind: type[Struct]) -> dict[str, str]:
     return found
 
 
+def hidden_in(text: str) -> str:
+    """Name the first character of a text that is not shown, as `U+0008`; empty: there is none."""
+    return next((f"U+{ord(c):04X}" for c in text if not c.isprintable()), "")
+
+
 def dotted(key: Key) -> str:
     """Write a key as TOML writes it: parts that are not bare words stand in quotes."""
-    return ".".join(part if part.replace("-", "").replace("_", "").isalnum() else f'"{part}"' for part in key)
+    return ".".join(
+        part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part, ensure_ascii=not part.isprintable())
+        for part in key
+    )
+
+
+def _path_to_values(name: str, table: Mapping[str, Any]) -> Key:
+    """The names of the tables down to the first that holds more than one table."""
+    path: Key = (name,)
+    while len(table) == 1 and isinstance(inner := next(iter(table.values())), dict):
+        path, table = (*path, *table), inner
+    return path
 
 
 @cache

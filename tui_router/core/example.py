@@ -41,11 +41,16 @@ class Example(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def key(self) -> str:
         """Sixteen hex digits of the request, its route left out: the same for any spelling of its spaces and case."""
-        made = hashlib.blake2b(digest_size=8)
-        for part in (*(m.content for m in self.history if m.role == "user"), self.text):
-            made.update(normal(part).encode("utf-8", "surrogatepass") + b"\0")
-        made.update(bytes([self.has_image, self.has_code]))
-        return made.hexdigest()
+        return request_key(self.request)
+
+
+def request_key(request: Request) -> str:
+    """Return sixteen hex digits that are the same for any spelling of a request's spaces and case."""
+    made = hashlib.blake2b(digest_size=8)
+    for part in (*(m.content for m in request.history if m.role == "user"), request.text):
+        made.update(normal(part).encode("utf-8", "surrogatepass") + b"\0")
+    made.update(bytes([request.has_image, request.has_code]))
+    return made.hexdigest()
 
 
 def normal(text: str) -> str:

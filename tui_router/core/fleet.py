@@ -18,7 +18,7 @@ class Model(Struct, frozen=True, kw_only=True):
 
     name: str
     aliases: Texts = ()
-    """What servers call it, when the careful match of `backends.matching` would not find it."""
+    """What servers call it, where its name alone does not match; `--health` lists what is served."""
     backend: str = ""
     """Base URL of the only server that may serve it; empty: any."""
     size_bytes: Annotated[int, Meta(ge=0, le=10**15)] = 0
@@ -32,7 +32,7 @@ class Model(Struct, frozen=True, kw_only=True):
     max_tokens: Annotated[int, Meta(ge=1, le=10**7)] = 4096
     """The most tokens of one answer."""
     system: str = ""
-    """A system prompt of the person's own for this model."""
+    """A system prompt for this model alone."""
 
 
 class Trigger(Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class Trigger(Struct, frozen=True, kw_only=True):
     pattern: str = ""
     """A Python regular expression, any case unless it says `(?-i:...)`; `^` and `$` match at line ends."""
     shape: str = ""
-    """A form of the text that `routing.rules.text_features` knows, such as `url` or `code_fence`."""
+    """A form of the text, such as `stack_trace` or `code_fence`; the known ones are in `routing.rules.text_features`."""
     says: str = ""
     """What the evidence means, in a person's words; empty: the trigger's name."""
 
@@ -66,11 +66,11 @@ class Needs(Struct, frozen=True, kw_only=True):
 
 
 class Route(Struct, frozen=True, kw_only=True):
-    """A lane of work."""
+    """A kind of work, and the models that do it."""
 
     name: str
     description: str
-    """What belongs here; routers that ask a model show it this sentence. Default: the name."""
+    """What belongs here; routers that ask a model show it this sentence."""
     model: str
     """The model that serves it."""
     fallbacks: Texts = ()

@@ -7,8 +7,11 @@ import math
 Z95 = 1.959963984540054
 
 
-def wilson(hits: int, n: int, z: float = Z95) -> tuple[float, float]:
-    """The Wilson score interval of hits out of n (Wilson 1927, JASA 22), as fractions; (0, 1) when n is 0."""
+def wilson(hits: float, n: float, z: float = Z95) -> tuple[float, float]:
+    """The Wilson score interval of hits out of n (Wilson 1927, JASA 22), as fractions; (0, 1) when n is 0.
+
+    Both may be fractions: n is then an effective sample size.
+    """
     if n == 0:
         return (0.0, 1.0)
     p = hits / n

@@ -13,23 +13,24 @@ from msgspec import Struct
 Role = Literal["system", "user", "assistant"]
 Rating = Literal["right", "wrong"]
 
-VerdictKind = Literal["route", "answer", "note", "accepted", "chosen"]
-"""What a verdict speaks of.
+VerdictKind = Literal["route", "answer", "note", "accepted", "chosen", "audit"]
+"""What a verdict is about; `core.verdicts` says what follows from it.
 
-`route`: the route was right or wrong. `answer`: the route was fine, the answer was not (never a route label).
-`note`: a comment alone. `accepted`: the person pressed enter when asked (a weak label, outside the accuracy).
-`chosen`: asked before sending, the person picked another route.
+`route`: the route acted on was right or wrong. `accepted`, `chosen`: the person was asked before sending, and kept the
+decided route or chose another. `audit`: an answer to a random check. `answer`: the answer was bad; never a route label.
+`note`: a comment alone.
 """
 
 TurnState = Literal[
     "asking", "routed", "answering", "done", "stopped", "interrupted", "failed", "unanswered", "cancelled"
 ]
 """`asking` waits for the person; `stopped` was stopped by the person; `interrupted` broke after text was shown;
-`failed` broke before; `unanswered` was never sent on purpose; `cancelled` was called off before it was sent."""
+`failed` broke before; `unanswered` was never sent on purpose; `cancelled` by the person before it was sent."""
 
 
 AskReason = Literal["", "unsure", "worth"]
-"""Why the person was asked before sending: not at all; the decision was `unsure`; the label is `worth` most."""
+"""Why the person was asked: not at all; before sending, because the decision was `unsure`; after the answer had begun, because
+the label would be `worth` much to the router."""
 
 
 class Attachment(Struct, frozen=True, kw_only=True):
@@ -101,7 +102,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     version: str
     elapsed_ms: float
     classified: str = ""
-    """The text that was looked at, when it is not the whole request."""
+    """The text that was classified, when it is not the whole request."""
     temperature: float = 1.0
     """By which the router's own probabilities were flattened (above 1) or sharpened, to be calibrated."""
 
@@ -121,14 +122,14 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 
 class Promotion(Struct, frozen=True, kw_only=True):
-    """A router was given the lead, or lost it, by more than the verdicts' own comparison."""
+    """A router became champion, or ceased to be, by a gate, a rollback or missing answers: not by comparing verdicts."""
 
     at: str
     router: str
-    """Who leads from here on."""
+    """The champion from here on."""
     reason: str
     after: int
-    """Number of the newest turn then: later turns were decided under this lead."""
+    """Number of the newest turn then: later turns were decided by this champion."""
     run: str = ""
     """The training that made the router; empty for those that come with the program."""
 
@@ -189,11 +190,6 @@ class Verdict(Struct, frozen=True, kw_only=True):
     source: str = "key"
     """`key`, `ask` (chosen or accepted before sending) or `command line`."""
 
-    @property
-    def counts(self) -> bool:
-        """Whether this verdict belongs to the accuracy of the router."""
-        return self.rating is not None and self.kind in ("route", "chosen")
-
 
 class Turn(Struct, frozen=True, kw_only=True):
     """One Request, its Decision, Dispatch, Answer and Verdict, under one id that everything joins on."""
@@ -212,6 +208,8 @@ class Turn(Struct, frozen=True, kw_only=True):
     pinned_model: str = ""
     pinned_route: bool = False
     asked: AskReason = ""
+    audit: float = 0.0
+    """Probability, above 0 and at most 1, with which the turn was drawn at random for an audit; 0 when it was not drawn."""
     shadows: tuple[Decision, ...] = ()
     dispatch: Dispatch | None = None
     answer: Answer | None = None
@@ -234,13 +232,17 @@ class Session(Struct, frozen=True, kw_only=True):
     last: str = ""
 
 
+NoticeLevel = Literal["info", "good", "caution", "wrong"]
+"""How much something matters to the person, from news to trouble."""
+
+
 class Observation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something that happened beside the turns: a fallback, a repair, a server that came or went."""
 
     at: str
     tag: str
     text: str
-    level: Literal["info", "good", "caution", "wrong"] = "info"
+    level: NoticeLevel = "info"
     turns: tuple[str, ...] = ()
     by: str = ""
     """Who says it: empty for the program itself, `counts` for what was counted, else the model that observes."""

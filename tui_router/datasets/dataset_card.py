@@ -1,87 +1,92 @@
-"""The card of a dataset: what is in it, how it was chosen, and how it is read."""
+"""The card (README.md) of an exported dataset: contents, origin, limits and how to load it."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from tui_router.core.clock import now
 from tui_router.core.fleet import Fleet
+from tui_router.datasets.exported_dataset import ExportedDataset, PiiPolicy
 from tui_router.datasets.formats import Target, system_prompt
 from tui_router.datasets.splits import PARTS
 from tui_router.routing.rules.rules_router import RulesRouter
 
-if TYPE_CHECKING:
-    from tui_router.datasets.export import ExportedDataset
-
-_READ = {
+_LOAD = {
     "csv": 'load_dataset("csv", data_files={{{files}}})',
     "hf": 'load_dataset("{folder}")',
 }
-_JSON = 'load_dataset("json", data_files={{{files}}})'
-_PRIVATE = {
+_LOAD_JSON = 'load_dataset("json", data_files={{{files}}})'
+_PII_POLICY = {
     "mask": "replaced by its kind in brackets",
-    "drop": "left out with its whole example",
-    "keep": "kept as it is: look at it before this leaves your machine",
+    "drop": "left out together with its example",
+    "keep": "kept unchanged: check it before you share this folder",
 }
+_SEEDS = (
+    "Seeds are the requests that ship with tui-router. A language model wrote them, each for a stated route; 1,470 of the "
+    "8,911 were filled into templates. They are no requests of real users. In how many passes they were written, and how "
+    "they were checked, was not recorded."
+)
 
 
-def card(made: ExportedDataset, fleet: Fleet, target: Target, private: str, version: str) -> str:
-    """The README.md of an export: YAML for the hub's readers, then Markdown for people."""
-    rows = [f"| {route} | " + " | ".join(str(n[p]) for p in PARTS) + " |" for route, n in made.per_route.items()]
-    sources = ", ".join(f"{source} {n:,}" for source, n in made.per_source.items())
-    left_out = "; ".join(f"{why}: {n:,}" for why, n in made.left_out.items()) or "nothing"
+def to_markdown(dataset: ExportedDataset, fleet: Fleet, target: Target, private: PiiPolicy, version: str) -> str:
+    """Write the card of a routing dataset: YAML for the Hugging Face hub, then Markdown for people."""
+    rows = [f"| {route} | " + " | ".join(str(n[p]) for p in PARTS) + " |" for route, n in dataset.per_route.items()]
+    sources = ", ".join(f"{source} {n:,}" for source, n in dataset.per_source.items())
+    left_out = "; ".join(f"{reason}: {n:,}" for reason, n in dataset.left_out.items()) or "nothing"
     return "\n".join(
         [
-            *head(made, "text-classification"),
-            "# Requests and the routes they belong to",
+            *header(dataset, "text-classification"),
+            "# Requests and their routes",
             "",
-            f"{sum(made.parts.values()):,} examples, format `{made.form}`, target `{made.target}`, written by tui-router {version}",
-            f"at {now()}. Hash of all rows: `{made.hash}`.",
+            f"{sum(dataset.parts.values()):,} examples, format `{dataset.form}`, target `{dataset.target}`, written by "
+            f"tui-router {version} at {now()}. Hash of all rows: `{dataset.hash}`.",
             "",
             f"| route | {' | '.join(PARTS)} |",
             "| --- | --- | --- | --- |",
             *rows,
             "",
             f"Sources: {sources}. Left out: {left_out}.",
-            f"Private data (e-mail, phone, keys, card numbers, IBAN, IP addresses, file paths) was {_PRIVATE[private]}: "
-            f"{made.masked:,} examples.",
+            *([_SEEDS] if dataset.per_source.get("seed") else []),
             "",
-            "Parts follow from a hash of each conversation and never change as data grows; requests that are nearly the same",
-            "are in one part. `test` is sealed: keep it for the last measurement.",
+            f"Private data (e-mail, phone, keys, card numbers, IBAN, IP addresses, file paths) was {_PII_POLICY[private]}: "
+            f"{dataset.masked:,} examples changed.",
+            "It is found by patterns and check digits. Names and postal addresses of people are not searched for.",
+            "",
+            "Near-duplicate requests are always in the same part. The part of a conversation comes from a hash of its name,",
+            "so it never changes as data grows. Keep `test` for the last measurement.",
             "",
             f"Rules {RulesRouter(fleet).version}, fleet {_fleet_version(fleet)}.",
             "",
-            *foot(made, system_prompt(fleet, target)),
+            *footer(dataset, system_prompt(fleet, target)),
         ]
     )
 
 
-def head(made: ExportedDataset, task: str) -> list[str]:
-    """What the hub's readers want to know first: where the parts lie."""
+def header(dataset: ExportedDataset, task: str) -> list[str]:
+    """Return the YAML that tells the Hugging Face hub where the parts are."""
     yaml = ["---", "configs:", "- config_name: default", "  data_files:"]
-    for part, path in _files(made).items():
+    for part, path in _files(dataset).items():
         yaml += [f"  - split: {part}", f"    path: {path}"]
     return [*yaml, "task_categories:", f"- {task}", "---", ""]
 
 
-def foot(made: ExportedDataset, prompt: str) -> list[str]:
-    """How the rows are read, and what every one of them begins with."""
-    files = ", ".join(f'"{part}": "{path}"' for part, path in _files(made).items())
-    read = _READ.get(made.form, _JSON).format(files=files, folder=made.folder)
-    lines = ["```python", "from datasets import load_dataset", "", f"data = {read}", "```", ""]
+def footer(dataset: ExportedDataset, prompt: str) -> list[str]:
+    """Return the code that loads the dataset, and the system prompt of its rows."""
+    files = ", ".join(f'"{part}": "{path}"' for part, path in _files(dataset).items())
+    load = _LOAD.get(dataset.form, _LOAD_JSON).format(files=files, folder=dataset.folder)
+    lines = ["```python", "from datasets import load_dataset", "", f"data = {load}", "```", ""]
     return [*lines, "The system prompt of every row:", "", "```text", prompt, "```", ""]
 
 
-def _files(made: ExportedDataset) -> dict[str, str]:
-    ending = {"csv": "csv", "hf": "parquet"}.get(made.form, "jsonl")
-    folder = "data/" if made.form == "hf" else ""
-    return {part: f"{folder}{part}.{ending}" for part in PARTS if made.parts.get(part)}
+def _files(dataset: ExportedDataset) -> dict[str, str]:
+    suffix = {"csv": "csv", "hf": "parquet"}.get(dataset.form, "jsonl")
+    folder = "data/" if dataset.form == "hf" else ""
+    return {part: f"{folder}{part}.{suffix}" for part in PARTS if dataset.parts.get(part)}
 
 
 def _fleet_version(fleet: Fleet) -> str:
-    """Eight hex digits of the routes and models that the labels speak of."""
-    what = [(r.name, r.description, r.model) for r in fleet.routes]
-    return hashlib.blake2b(msgspec.json.encode(what), digest_size=4).hexdigest()
+    """Eight hex digits that change with the routes, their descriptions or their models."""
+    routes = [(r.name, r.description, r.model) for r in fleet.routes]
+    return hashlib.blake2b(msgspec.json.encode(routes), digest_size=4).hexdigest()

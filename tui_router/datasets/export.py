@@ -1,4 +1,4 @@
-"""Writing a dataset: chosen examples, split, in one format, with a card. A folder is there whole or not at all."""
+"""Writes a dataset: chosen examples, split into parts, in one format, with a card. The folder is complete or not there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 from msgspec import Struct
@@ -17,96 +17,91 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from tui_router import __version__
-from tui_router.core.example import Example, Source
+from tui_router.core.example import SOURCES, Example, Source
 from tui_router.core.fleet import Fleet
-from tui_router.datasets import pii as private
-from tui_router.datasets.dataset_card import card
+from tui_router.datasets import dataset_card, pii
+from tui_router.datasets.exported_dataset import DatasetExportError, ExportedDataset, PiiPolicy
 from tui_router.datasets.formats import Format, Target, line_of, row_of
-from tui_router.datasets.near_duplicates import clusters
+from tui_router.datasets.near_duplicates import representatives
 from tui_router.datasets.splits import PARTS, Part, part_of
 from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
 from tui_router.routing.llm.llm_router import MOST_ROUTES
 
-Private = Literal["mask", "drop", "keep"]
+Progress = Callable[[int, int], None]
+"""Called with (examples done, examples in all)."""
 _BATCH = 5000
-_ENDINGS = {"csv": "csv", "hf": "parquet"}
+"""Examples between two progress reports, and rows in one row group of a Parquet file. Chosen by hand, not measured."""
+_SUFFIXES = {"csv": "csv", "hf": "parquet"}
 
 
 class ExportOptions(Struct, frozen=True, kw_only=True):
-    """What goes into a dataset."""
+    """Which examples go into a dataset, and how they are written."""
 
     form: Format = "messages"
     target: Target = "route"
-    sources: tuple[Source, ...] = ("verdict", "seed", "generated", "imported")
+    sources: tuple[Source, ...] = SOURCES
     routes: tuple[str, ...] = ()
-    """Only these; empty: all."""
-    private: Private = "mask"
-    """What becomes of examples that hold private data."""
+    """Only these routes; empty means all."""
+    private: PiiPolicy = "mask"
     duplicates: bool = False
-    """Keep requests that are nearly the same as another one."""
+    """Keep requests that are near-duplicates of another one."""
 
 
-class ExportedDataset(Struct, frozen=True, kw_only=True):
-    """What was written."""
-
-    folder: str
-    form: Format
-    target: Target | Literal["tool-use"]
-    parts: dict[str, int]
-    per_route: dict[str, dict[str, int]]
-    """Route (kind, of conversations with tools) -> part -> examples."""
-    per_source: dict[str, int]
-    left_out: dict[str, int]
-    """Why -> how many."""
-    masked: int
-    hash: str
-    """Of all rows in their order."""
-
-
-class DatasetExportError(Exception):
-    """The dataset cannot be written; the message says why and what to do."""
+def _no_progress(done: int, total: int) -> None:
+    """Ignore the progress."""
 
 
 def export(
-    examples: Callable[[], Iterable[Example]], fleet: Fleet, choice: ExportOptions, folder: Path, projection: RandomProjectionEncoder,
-    tell: Callable[[int, int], None] = lambda done, of: None,
-) -> ExportedDataset:  # fmt: skip
-    """Write the chosen examples into a new folder. They are read twice and not held: first compared, then written.
+    examples: Callable[[], Iterable[Example]],
+    fleet: Fleet,
+    options: ExportOptions,
+    folder: Path,
+    encoder: RandomProjectionEncoder,
+    progress: Progress = _no_progress,
+) -> ExportedDataset:
+    """Write the chosen examples into a new folder.
+
+    The examples are read twice, first to compare and then to write, so that a hundred thousand need not fit in memory.
 
     Args:
-        examples: All that there are, the same each time; the first of several that are nearly the same stands for them.
-        fleet: Routes of today.
-        choice: Which, and in which form.
+        examples: Returns all examples, the same ones on each call. Of near-duplicates the first is written.
+        fleet: The fleet of today.
+        options: Which examples, and in which format.
         folder: Must not exist, or be empty.
-        sketcher: Compares requests.
-        tell: Hears how many examples of how many are done.
+        encoder: Embeds requests, to find near-duplicates.
+        progress: Called with (done, total).
 
     Raises:
-        ExportError: the folder is in the way or cannot be written, or nothing is left to write.
+        DatasetExportError: the folder is not empty or cannot be written, or no example is left to write.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DatasetExportError(f"{folder} is there already and not empty; choose another folder")
-    if choice.target == "letter" and len(fleet.routes) > MOST_ROUTES:
+    require_empty(folder)
+    if options.target == "letter" and len(fleet.routes) > MOST_ROUTES:
         raise DatasetExportError(
-            f"the fleet has {len(fleet.routes)} routes, and there are {MOST_ROUTES} letters; take the target route"
+            f"the target letter names at most {MOST_ROUTES} routes, and the fleet has {len(fleet.routes)}; "
+            "choose the target route"
         )
     try:
-        with whole(folder) as unfinished:
-            writing = _Writing(examples, fleet, choice, tell)
-            writing.compare(projection)
-            made = writing.write(unfinished)
-            result = writing.result(folder, made)
-            (unfinished / "README.md").write_text(
-                card(result, fleet, choice.target, choice.private, __version__), encoding="utf-8"
-            )
+        with atomic_folder(folder) as unfinished:
+            exporter = _Exporter(examples, fleet, options, progress)
+            exporter.find_duplicates(encoder)
+            rows_hash = exporter.write(unfinished)
+            dataset = exporter.result(folder, rows_hash)
+            card = dataset_card.to_markdown(dataset, fleet, options.target, options.private, __version__)
+            (unfinished / "README.md").write_text(card, encoding="utf-8")
     except OSError as error:
         raise DatasetExportError(f"{folder} cannot be written: {error.strerror}") from error
-    return result
+    return dataset
+
+
+def require_empty(folder: Path) -> None:
+    """Refuse a folder that holds something already. Raises DatasetExportError."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DatasetExportError(f"{folder} exists already and is not empty; choose another folder")
 
 
 @contextmanager
-def whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which takes its place when all went well and is gone otherwise. Raises OSError."""
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `folder` on success and is deleted on any failure. Raises OSError."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
@@ -119,148 +114,161 @@ def whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-class _Writing:
-    """One export on its way. What is held for each example is where it stands and which part it goes to."""
+class _Exporter:
+    """State of one export. Per example it holds only the part and the index of the representative."""
 
     def __init__(
         self,
         examples: Callable[[], Iterable[Example]],
         fleet: Fleet,
-        choice: ExportOptions,
-        tell: Callable[[int, int], None],
+        options: ExportOptions,
+        progress: Progress,
     ) -> None:
-        self._examples, self._fleet, self._choice, self._tell = examples, fleet, choice, tell
+        self._examples, self._fleet, self._options, self._progress = examples, fleet, options, progress
         self._parts = bytearray()
-        self._stands_for: NDArray[np.intp] = np.zeros(0, np.intp)
+        """For each chosen example the index of its part in `PARTS`."""
+        self._representatives: NDArray[np.intp] = np.zeros(0, np.intp)
         self.left_out: Counter[str] = Counter()
         self.per_source: Counter[str] = Counter()
         self.per_route: dict[str, dict[str, int]] = {r.name: dict.fromkeys(map(str, PARTS), 0) for r in fleet.routes}
         self.masked = 0
 
     def _chosen(self) -> Iterator[Example]:
+        """Yield the examples of the chosen sources and routes; counts the others."""
         self.left_out.clear()
         for example in self._examples():
-            if example.source not in self._choice.sources:
+            if example.source not in self._options.sources:
                 self.left_out[f"source {example.source}"] += 1
-            elif self._choice.routes and example.route not in self._choice.routes:
+            elif self._options.routes and example.route not in self._options.routes:
                 self.left_out["other routes"] += 1
             else:
                 yield example
 
-    def compare(self, projection: RandomProjectionEncoder) -> None:
-        """Find out which examples are nearly the same, and the part of each."""
+    def find_duplicates(self, encoder: RandomProjectionEncoder) -> None:
+        """First pass: note the part of each chosen example, and which ones are near-duplicates."""
 
-        def seen() -> Iterator[Example]:
+        def noted() -> Iterator[Example]:
             for example in self._chosen():
                 if len(self._parts) % _BATCH == 0:
-                    self._tell(0, 1)
+                    self._progress(0, 1)
                 self._parts.append(PARTS.index(part_of(example)))
                 yield example
 
-        self._stands_for = clusters(seen(), projection)
+        self._representatives = representatives(noted(), encoder)
 
-    def _kept(self) -> Iterator[tuple[Example, Part]]:
-        count, private = len(self._stands_for), self._choice.private
-        place = -1
-        for place, example in enumerate(self._chosen()):
-            if place >= count:
+    def _to_write(self) -> Iterator[tuple[Example, Part]]:
+        """Second pass: yield the examples to write, masked if asked for, with their parts."""
+        count, policy = len(self._representatives), self._options.private
+        index = -1
+        for index, example in enumerate(self._chosen()):
+            if index >= count:
                 break
-            if place % _BATCH == 0:
-                self._tell(place, count)
-            first = self._stands_for[place]
-            if not self._choice.duplicates and first != place:
-                self.left_out["nearly the same as another"] += 1
+            if index % _BATCH == 0:
+                self._progress(index, count)
+            first = self._representatives[index]
+            if not self._options.duplicates and first != index:
+                self.left_out["near-duplicate"] += 1
                 continue
-            clean = example if private == "keep" else _masked(example)
-            if clean != example and private == "drop":
+            clean = example if policy == "keep" else masked(example)
+            if clean != example and policy == "drop":
                 self.left_out["private data"] += 1
                 continue
             self.masked += clean != example
             yield clean, PARTS[self._parts[first]]
-        if place + 1 != count:
-            raise DatasetExportError("the examples changed while they were written; export them again")
-        self._tell(count, count)
+        if index + 1 != count:
+            raise DatasetExportError("the examples changed while they were written; export again")
+        self._progress(count, count)
 
     def write(self, folder: Path) -> str:
         """Write the rows; returns their hash."""
-        made, choice = hashlib.blake2b(digest_size=8), self._choice
-        data = folder / "data" if choice.form == "hf" else folder
+        rows_hash, options = hashlib.blake2b(digest_size=8), self._options
+        data = folder / "data" if options.form == "hf" else folder
         data.mkdir(exist_ok=True)
         with ExitStack() as stack:
-            sinks: dict[Part, _Lines | _Parquet] = {}
-            for example, part in self._kept():
-                row = row_of(example, self._fleet, choice.form, choice.target)
-                line = line_of(row, choice.form)
-                made.update(line.encode("utf-8", "surrogatepass"))
-                if part not in sinks:
-                    path = data / f"{part}.{_ENDINGS.get(choice.form, 'jsonl')}"
-                    if choice.form == "hf":
-                        sinks[part] = stack.enter_context(_Parquet(path, lettered=choice.target == "letter"))
+            files: dict[Part, _LineFile | _ParquetFile] = {}
+            for example, part in self._to_write():
+                row = row_of(example, self._fleet, options.form, options.target)
+                line = line_of(row, options.form)
+                rows_hash.update(line.encode("utf-8", "surrogatepass"))
+                if part not in files:
+                    path = data / f"{part}.{_SUFFIXES.get(options.form, 'jsonl')}"
+                    if options.form == "hf":
+                        files[part] = stack.enter_context(_ParquetFile(path, letters=options.target == "letter"))
                     else:
-                        sinks[part] = stack.enter_context(_Lines(path, choice.form))
-                sinks[part].put(row, line)
+                        files[part] = stack.enter_context(_LineFile(path, options.form))
+                files[part].write(row, line)
                 self.per_route[example.route][part] += 1
                 self.per_source[example.source] += 1
         if not self.per_source:
             raise DatasetExportError("there is no example to write; rate some turns, or choose more sources or routes")
-        return made.hexdigest()
+        return rows_hash.hexdigest()
 
-    def result(self, folder: Path, made: str) -> ExportedDataset:
-        """What was written."""
+    def result(self, folder: Path, rows_hash: str) -> ExportedDataset:
+        """Describe what was written."""
         return ExportedDataset(
-            folder=str(folder), form=self._choice.form, target=self._choice.target,
-            parts={part: sum(n[part] for n in self.per_route.values()) for part in PARTS}, per_route=self.per_route,
-            per_source=dict(self.per_source), left_out=dict(self.left_out), masked=self.masked, hash=made,
-        )  # fmt: skip
+            folder=str(folder),
+            form=self._options.form,
+            target=self._options.target,
+            parts={part: sum(n[part] for n in self.per_route.values()) for part in PARTS},
+            per_route=self.per_route,
+            per_source=dict(self.per_source),
+            left_out=dict(self.left_out),
+            masked=self.masked,
+            hash=rows_hash,
+        )
 
 
-def _masked(example: Example) -> Example:
-    text = private.mask(example.text)
-    history = tuple(replace(m, content=private.mask(m.content)) for m in example.history)
-    return (
-        example if text == example.text and history == example.history else replace(example, text=text, history=history)
-    )
+def masked(example: Example) -> Example:
+    """Return the example with private data replaced in its text and history; the same object if there is none."""
+    text = pii.mask(example.text)
+    history = tuple(replace(m, content=pii.mask(m.content)) for m in example.history)
+    if text == example.text and history == example.history:
+        return example
+    return replace(example, text=text, history=history)
 
 
-class _Lines:
-    """A file of lines."""
+class _LineFile:
+    """A part written as lines: JSONL or CSV."""
 
     def __init__(self, path: Path, form: Format) -> None:
         self._file: IO[str] = path.open("w", encoding="utf-8", newline="")
         if form == "csv":
             self._file.write("request,route\r\n")
 
-    def put(self, row: dict[str, Any], line: str) -> None:
+    def write(self, row: dict[str, Any], line: str) -> None:
         self._file.write(line)
 
-    def __enter__(self) -> _Lines:
+    def __enter__(self) -> _LineFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
 
-class _Parquet:
-    """A Parquet file, written in batches."""
+class _ParquetFile:
+    """A part written as Parquet, one row group per batch.
 
-    def __init__(self, path: Path, *, lettered: bool) -> None:
+    The columns are the same in all parts and in all exports; only the target letter adds two.
+    """
+
+    def __init__(self, path: Path, *, letters: bool) -> None:
         try:
             import pyarrow
             import pyarrow.parquet
         except ImportError as error:
             raise DatasetExportError("the format hf needs pyarrow: pip install 'tui-router[datasets]'") from error
-        self._arrow, self._parquet, self._path = pyarrow, pyarrow.parquet, path
+        self._arrow = pyarrow
         text, flag = pyarrow.string(), pyarrow.bool_()
         message = pyarrow.struct([("role", text), ("content", text)])
-        self._schema = pyarrow.schema(
-            [("messages", pyarrow.list_(message)), ("route", text), ("source", text), ("origin", text), ("session", text),
-             ("has_image", flag), ("has_code", flag), ("weight", pyarrow.float64()), ("exact", text),
-             *([("history", text), ("text", text)] if lettered else [])]
-        )  # fmt: skip
+        columns = [("messages", pyarrow.list_(message))]
+        columns += [(name, text) for name in ("route", "source", "origin", "session")]
+        columns += [("has_image", flag), ("has_code", flag), ("weight", pyarrow.float64()), ("exact", text)]
+        columns += [("history", text), ("text", text)] if letters else []
+        self._schema = pyarrow.schema(columns)
         self._rows: list[dict[str, Any]] = []
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)
 
-    def put(self, row: dict[str, Any], line: str) -> None:
+    def write(self, row: dict[str, Any], line: str) -> None:
         self._rows.append(row)
         if len(self._rows) == _BATCH:
             self._flush()
@@ -270,7 +278,7 @@ class _Parquet:
             self._writer.write_table(self._arrow.Table.from_pylist(self._rows, schema=self._schema))
             self._rows.clear()
 
-    def __enter__(self) -> _Parquet:
+    def __enter__(self) -> _ParquetFile:
         return self
 
     def __exit__(self, *_: object) -> None:

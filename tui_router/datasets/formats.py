@@ -1,7 +1,7 @@
-"""The formats in which examples leave, and come back.
+"""Converts examples to rows of each export format, and rows back to examples.
 
-Every row is plain data that `datasets.load_dataset` and trl read unchanged. What a format has no place for (the request's
-own route, its source) stands beside it in columns of texts and flags, so a row can be read back without loss.
+Every row is plain data that `datasets.load_dataset` and trl read unchanged. What a format has no field for (such as the
+source of the label) is in extra columns of text and flags, so that a row can be read back without loss. Only CSV has none.
 """
 
 from __future__ import annotations
@@ -23,16 +23,22 @@ from tui_router.routing.llm.llm_router import LetterPrompt, question, trained_pr
 Format = Literal["messages", "sharegpt", "alpaca", "prompt-completion", "csv", "hf"]
 FORMATS: tuple[Format, ...] = ("messages", "sharegpt", "alpaca", "prompt-completion", "csv", "hf")
 Target = Literal["route", "model", "detailed", "letter"]
+"""What the model learns to answer: the route's name, its model's name, both in three lines, or the route's letter."""
 TARGETS: tuple[Target, ...] = ("route", "model", "detailed", "letter")
-_SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
-_IMAGE = "[an image is attached]"
-_ROLES: dict[str, Role] = {"human": "user", "gpt": "assistant", "system": "system"}
+_SHAREGPT_NAMES = {"system": "system", "user": "human", "assistant": "gpt"}
+_SHAREGPT_ROLES: dict[str, Role] = {"human": "user", "gpt": "assistant", "system": "system"}
+_IMAGE_NOTE = "[an image is attached]"
 
 
+class RowError(ValueError):
+    """A row does not have its format's fields; the message says why."""
+
+
+# -- examples to rows ----------------------------------------------------------------------------------------------
 def system_prompt(fleet: Fleet, target: Target) -> str:
-    """What the model is told before each request, built from the fleet."""
+    """Return the instructions before each request, made from the fleet."""
     if target == "letter":
-        return _sheet(fleet).instructions
+        return _letter_prompt(fleet).instructions
     lines = [f"- {r.name if target != 'model' else r.model}: {r.description}" for r in fleet.routes]
     answer = {
         "route": "Answer with ROUTE_TO= and the name of the route, nothing else.",
@@ -42,13 +48,13 @@ def system_prompt(fleet: Fleet, target: Target) -> str:
     return "\n".join(["You route requests to specialists. Do not answer the request.", "", *lines, "", answer])
 
 
-def _sheet(fleet: Fleet) -> LetterPrompt:
-    """What a model is shown that answers with letters: the same when it is trained and when it is asked."""
+def _letter_prompt(fleet: Fleet) -> LetterPrompt:
+    """Return the prompt of the `tuned` router: the same in training as when it decides."""
     return trained_prompt([r.name for r in fleet.routes])
 
 
-def answer(example: Example, fleet: Fleet, target: Target) -> str:
-    """What the model is to say."""
+def completion(example: Example, fleet: Fleet, target: Target) -> str:
+    """Return what the model should answer."""
     route = fleet.route(example.route)
     match target:
         case "model":
@@ -61,157 +67,98 @@ def answer(example: Example, fleet: Fleet, target: Target) -> str:
 
 
 def row_of(example: Example, fleet: Fleet, form: Format, target: Target) -> dict[str, Any]:
-    """One example in one format, as a row of JSON whose texts are all valid UTF-8."""
-    system, said = system_prompt(fleet, target), answer(example, fleet, target)
-    exact = _exact(example)
+    """Return one example as a row of a format. All texts of the row are valid UTF-8."""
+    system, answer = system_prompt(fleet, target), completion(example, fleet, target)
+    exact = _exact_texts(example)
     if exact:
-        example = _readable(example)
-    match form:
-        case "csv":
-            return {"request": example.text, "route": example.route}
-        case "alpaca":
-            shown = question(example.request, _sheet(fleet).max_characters) if target == "letter" else example.text
-            return {
-                "instruction": system, "input": shown, "output": said, "text": example.text,
-                **_beside(example, exact, history=True),
-            }  # fmt: skip
-        case "prompt-completion":
-            turns = [*(f"{m.role}: {m.content}\n" for m in example.history), f"user: {example.text}\n"]
-            prompt = f"{system}\n\n{''.join(turns)}assistant: "
-            if target == "letter":
-                prompt = f"{_sheet(fleet).messages(example.request)[0].content} "
-            return {"prompt": prompt, "completion": said, "text": example.text, **_beside(example, exact, history=True)}
-    messages = _lettered(example, fleet, said) if target == "letter" else _messages(example, system, said)
-    beside = _beside(example, exact, history=target == "letter") | (
-        {"text": example.text} if target == "letter" else {}
-    )
+        example = _with_valid_texts(example)
+    if form == "csv":
+        return {"request": example.text, "route": example.route}
+    if form == "alpaca":
+        shown = question(example.request, _letter_prompt(fleet).max_characters) if target == "letter" else example.text
+        extra = _extra_columns(example, exact, history=True)
+        return {"instruction": system, "input": shown, "output": answer, "text": example.text, **extra}
+    if form == "prompt-completion":
+        turns = [*(f"{m.role}: {m.content}\n" for m in example.history), f"user: {example.text}\n"]
+        prompt = f"{system}\n\n{''.join(turns)}assistant: "
+        if target == "letter":
+            prompt = f"{_letter_prompt(fleet).messages(example.request)[0].content} "
+        extra = _extra_columns(example, exact, history=True)
+        return {"prompt": prompt, "completion": answer, "text": example.text, **extra}
+    extra = _extra_columns(example, exact, history=target == "letter")
+    if target == "letter":
+        messages = _letter_messages(example, fleet, answer)
+        extra["text"] = example.text
+    else:
+        messages = _messages(example, system, answer)
     if form == "sharegpt":
-        return {"conversations": [{"from": _SHAREGPT[m["role"]], "value": m["content"]} for m in messages], **beside}
-    return {"messages": messages, **beside}
+        return {
+            "conversations": [{"from": _SHAREGPT_NAMES[m["role"]], "value": m["content"]} for m in messages],
+            **extra,
+        }
+    return {"messages": messages, **extra}
 
 
-def _lettered(example: Example, fleet: Fleet, said: str) -> list[dict[str, str]]:
-    """The messages of the `tuned` router's own question; the request and its conversation stand beside them."""
-    asked = [{"role": m.role, "content": m.content} for m in _sheet(fleet).messages(example.request)]
-    return [*asked, {"role": "assistant", "content": said}]
+def _letter_messages(example: Example, fleet: Fleet, answer: str) -> list[dict[str, str]]:
+    """Return the messages of the `tuned` router's prompt with its answer."""
+    prompt = [{"role": m.role, "content": m.content} for m in _letter_prompt(fleet).messages(example.request)]
+    return [*prompt, {"role": "assistant", "content": answer}]
 
 
-def _messages(example: Example, system: str, said: str) -> list[dict[str, str]]:
-    found = [{"role": "system", "content": system}]
-    found += [
-        {"role": m.role, "content": f"{m.content}\n{_IMAGE}" if m.has_image else m.content} for m in example.history
+def _messages(example: Example, system: str, answer: str) -> list[dict[str, str]]:
+    messages = [{"role": "system", "content": system}]
+    messages += [
+        {"role": m.role, "content": f"{m.content}\n{_IMAGE_NOTE}" if m.has_image else m.content}
+        for m in example.history
     ]
-    text = f"{example.text}\n{_IMAGE}" if example.has_image else example.text
-    return [*found, {"role": "user", "content": text}, {"role": "assistant", "content": said}]
+    text = f"{example.text}\n{_IMAGE_NOTE}" if example.has_image else example.text
+    return [*messages, {"role": "user", "content": text}, {"role": "assistant", "content": answer}]
 
 
-def _exact(example: Example) -> str:
-    """The texts of an example in ASCII, when UTF-8 cannot hold them as they are; else empty."""
+def _extra_columns(example: Example, exact: str, *, history: bool = False) -> dict[str, Any]:
+    """Return the columns that the format has no field for. Always the same ones, so that any reader finds one schema."""
+    columns = {
+        "route": example.route,
+        "source": example.source,
+        "origin": example.origin,
+        "session": example.session,
+        "has_image": example.has_image,
+        "has_code": example.has_code,
+        "weight": example.weight,
+        "exact": exact,
+    }
+    if history:
+        messages = [{"role": m.role, "content": m.content, "has_image": m.has_image} for m in example.history]
+        columns["history"] = json.dumps(messages)
+    return columns
+
+
+def _exact_texts(example: Example) -> str:
+    """Return the texts of an example as ASCII JSON if UTF-8 cannot hold them (lone surrogates); else an empty string."""
     texts = [example.text, *(m.content for m in example.history)]
-    return json.dumps(texts) if any(map(_has_half, texts)) else ""
+    return "" if all(_is_valid(text) for text in texts) else json.dumps(texts)
 
 
-def _readable(example: Example) -> Example:
+def _with_valid_texts(example: Example) -> Example:
     history = tuple(replace(m, content=_valid(m.content)) for m in example.history)
     return replace(example, text=_valid(example.text), history=history)
 
 
-def _beside(example: Example, exact: str, *, history: bool = False) -> dict[str, Any]:
-    """The columns beside a row. Texts and flags only, the same in every row, so that any reader finds one schema."""
-    earlier = json.dumps([{"role": m.role, "content": m.content, "has_image": m.has_image} for m in example.history])
-    return {
-        "route": example.route, "source": example.source, "origin": example.origin, "session": example.session,
-        "has_image": example.has_image, "has_code": example.has_code, "weight": example.weight, "exact": exact,
-        **({"history": earlier} if history else {}),
-    }  # fmt: skip
-
-
-# -- back again --------------------------------------------------------------------------------------------------
-class RowError(ValueError):
-    """A row that is not what its format says; the message says why."""
-
-
-def example_of(row: Mapping[str, Any], form: Format) -> Example:
-    """The example in a row that `row_of` made. Raises RowError."""
+def _is_valid(text: str) -> bool:
     try:
-        return _READERS[form](row)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise RowError(f"is no row of the format {form}: {error}") from error
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def form_of(row: Mapping[str, Any]) -> Format | None:
-    """The format of a row, by its columns."""
-    for column, form in (("messages", "messages"), ("conversations", "sharegpt"), ("completion", "prompt-completion")):
-        if column in row:
-            return form  # type: ignore[return-value]
-    if {"instruction", "output"} <= set(row):
-        return "alpaca"
-    return "csv" if {"request", "route"} <= set(row) else None
+def _valid(text: str) -> str:
+    """Replace lone surrogates, which UTF-8 cannot encode, by U+FFFD."""
+    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text)
 
 
-def _from_messages(row: Mapping[str, Any]) -> Example:
-    return _spoken([(m["role"], m["content"]) for m in row["messages"]], row)
-
-
-def _from_sharegpt(row: Mapping[str, Any]) -> Example:
-    return _spoken([(_ROLES[m["from"]], m["value"]) for m in row["conversations"]], row)
-
-
-def _spoken(messages: list[tuple[Role, str]], row: Mapping[str, Any]) -> Example:
-    if "text" in row:
-        return _with_columns(row, row["text"], _earlier(row))
-    inner = [m for m in messages if m[0] != "system"]
-    if len(inner) < 2 or inner[-1][0] != "assistant" or inner[-2][0] != "user":
-        raise ValueError("its last two messages are not a request and its answer")
-    has_image = bool(row.get("has_image"))
-    history = []
-    for role, content in inner[:-2]:
-        marked = role == "user" and content.endswith(f"\n{_IMAGE}")
-        history.append(Message(role, content.removesuffix(f"\n{_IMAGE}") if marked else content, has_image=marked))
-    text = inner[-2][1]
-    return _with_columns(row, text.removesuffix(f"\n{_IMAGE}") if has_image else text, tuple(history))
-
-
-def _from_alpaca(row: Mapping[str, Any]) -> Example:
-    return _with_columns(row, row["text"] if "text" in row else row["input"], _earlier(row))
-
-
-def _from_prompt(row: Mapping[str, Any]) -> Example:
-    return _with_columns(row, row["text"], _earlier(row))
-
-
-def _from_csv(row: Mapping[str, Any]) -> Example:
-    return Example(text=str(row["request"]), route=str(row["route"]), source="imported")
-
-
-def _earlier(row: Mapping[str, Any]) -> tuple[Message, ...]:
-    found = json.loads(row.get("history") or "[]")
-    return tuple(Message(m["role"], m["content"], has_image=m.get("has_image", False)) for m in found)
-
-
-def _with_columns(row: Mapping[str, Any], text: str, history: tuple[Message, ...]) -> Example:
-    source = row.get("source", "imported")
-    if source not in SOURCES:
-        raise ValueError(f"its source is {source!r}")
-    if row.get("exact"):
-        text, *contents = json.loads(row["exact"])
-        history = tuple(replace(m, content=content) for m, content in zip(history, contents, strict=True))
-    return Example(
-        text=text, route=str(row["route"]), source=source, origin=row.get("origin", ""), session=row.get("session", ""),
-        history=history, has_image=bool(row.get("has_image")), has_code=bool(row.get("has_code")),
-        weight=float(row.get("weight", 1.0)),
-    )  # fmt: skip
-
-
-_READERS: dict[Format, Callable[[Mapping[str, Any]], Example]] = {
-    "messages": _from_messages, "hf": _from_messages, "sharegpt": _from_sharegpt, "alpaca": _from_alpaca,
-    "prompt-completion": _from_prompt, "csv": _from_csv,
-}  # fmt: skip
-
-
-# -- lines -------------------------------------------------------------------------------------------------------
-def line_of(row: Mapping[str, Any], form: Format) -> str:
-    """A row as one line of its file (CSV may hold line breaks inside of quotes). Always valid UTF-8 when encoded."""
+def line_of(row: dict[str, Any], form: Format) -> str:
+    """Return a row as one line of its file; CSV may contain line breaks inside quotes. Always encodes as UTF-8."""
     if form == "csv":
         out = io.StringIO()
         csv.writer(out, lineterminator="\r\n").writerow([row["request"], row["route"]])
@@ -219,20 +166,99 @@ def line_of(row: Mapping[str, Any], form: Format) -> str:
     return json.dumps(row, ensure_ascii=True) + "\n"
 
 
-def _valid(text: str) -> str:
-    """A text that UTF-8 can hold: half of a surrogate pair becomes U+FFFD."""
-    return "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text) if _has_half(text) else text
+# -- rows to examples ----------------------------------------------------------------------------------------------
+def format_of(row: Mapping[str, Any]) -> Format | None:
+    """Return the format of a row, judged by its columns; None if it has the columns of no format."""
+    if "messages" in row:
+        return "messages"
+    if "conversations" in row:
+        return "sharegpt"
+    if "completion" in row:
+        return "prompt-completion"
+    if {"instruction", "output"} <= set(row):
+        return "alpaca"
+    return "csv" if {"request", "route"} <= set(row) else None
 
 
-def _has_half(text: str) -> bool:
+def example_of(row: Mapping[str, Any], form: Format) -> Example:
+    """Return the example in a row that `row_of` made. Raises RowError."""
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
+        return _READERS[form](row)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RowError(f"is not a row of the format {form}: {error}") from error
+
+
+def _from_messages(row: Mapping[str, Any]) -> Example:
+    return _from_conversation([(m["role"], m["content"]) for m in row["messages"]], row)
+
+
+def _from_sharegpt(row: Mapping[str, Any]) -> Example:
+    return _from_conversation([(_SHAREGPT_ROLES[m["from"]], m["value"]) for m in row["conversations"]], row)
+
+
+def _from_conversation(messages: list[tuple[Role, str]], row: Mapping[str, Any]) -> Example:
+    if "text" in row:
+        return _with_extra_columns(row, row["text"], _history_column(row))
+    turns = [m for m in messages if m[0] != "system"]
+    if len(turns) < 2 or turns[-1][0] != "assistant" or turns[-2][0] != "user":
+        raise ValueError("its last two messages are not a request and its answer")
+    has_image = bool(row.get("has_image"))
+    history = []
+    for role, content in turns[:-2]:
+        noted = role == "user" and content.endswith(f"\n{_IMAGE_NOTE}")
+        history.append(Message(role, content.removesuffix(f"\n{_IMAGE_NOTE}") if noted else content, has_image=noted))
+    text = turns[-2][1]
+    return _with_extra_columns(row, text.removesuffix(f"\n{_IMAGE_NOTE}") if has_image else text, tuple(history))
+
+
+def _from_alpaca(row: Mapping[str, Any]) -> Example:
+    return _with_extra_columns(row, row["text"] if "text" in row else row["input"], _history_column(row))
+
+
+def _from_prompt_completion(row: Mapping[str, Any]) -> Example:
+    return _with_extra_columns(row, row["text"], _history_column(row))
+
+
+def _from_csv(row: Mapping[str, Any]) -> Example:
+    return Example(text=str(row["request"]), route=str(row["route"]), source="imported")
+
+
+def _history_column(row: Mapping[str, Any]) -> tuple[Message, ...]:
+    messages = json.loads(row.get("history") or "[]")
+    return tuple(Message(m["role"], m["content"], has_image=m.get("has_image", False)) for m in messages)
+
+
+def _with_extra_columns(row: Mapping[str, Any], text: str, history: tuple[Message, ...]) -> Example:
+    source = row.get("source", "imported")
+    if source not in SOURCES:
+        raise ValueError(f"its source is {source!r}")
+    if row.get("exact"):
+        text, *contents = json.loads(row["exact"])
+        history = tuple(replace(m, content=content) for m, content in zip(history, contents, strict=True))
+    return Example(
+        text=text,
+        route=str(row["route"]),
+        source=source,
+        origin=row.get("origin", ""),
+        session=row.get("session", ""),
+        history=history,
+        has_image=bool(row.get("has_image")),
+        has_code=bool(row.get("has_code")),
+        weight=float(row.get("weight", 1.0)),
+    )
+
+
+_READERS: dict[Format, Callable[[Mapping[str, Any]], Example]] = {
+    "messages": _from_messages,
+    "hf": _from_messages,
+    "sharegpt": _from_sharegpt,
+    "alpaca": _from_alpaca,
+    "prompt-completion": _from_prompt_completion,
+    "csv": _from_csv,
+}
 
 
 def rows_of_csv(text: io.TextIOBase) -> Iterator[dict[str, str]]:
-    """The rows of a CSV file with a header."""
+    """Yield the rows of a CSV file with a header."""
     csv.field_size_limit(1 << 27)
     return iter(csv.DictReader(text))

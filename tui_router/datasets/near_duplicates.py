@@ -1,9 +1,9 @@
-"""Requests that are nearly the same, found among a hundred thousand without comparing all with all.
+"""Finds near-duplicate requests among a hundred thousand without comparing each with all others.
 
-Each request has a sketch (`routers.memory`): what is spelled alike and means the same lies close. Random hyperplanes give
-requests that lie close the same bits (Charikar 2002, "Similarity estimation techniques from rounding algorithms"); only
-those that share all bits of one of several tables are compared. The sketches lie in a temporary file while they are
-compared, so what is held in memory is a few numbers for each request.
+Each request has an embedding (`routing.learned.knn_memory`): requests with similar spelling and meaning have a high cosine.
+Random hyperplanes give similar embeddings the same bits (Charikar 2002, "Similarity estimation techniques from rounding
+algorithms"). Only requests that agree in all bits of at least one table are compared. The embeddings are in a temporary
+file meanwhile, so memory holds a few numbers for each request.
 """
 
 from __future__ import annotations
@@ -20,128 +20,141 @@ from tui_router.core.example import Example, normal
 from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
 from tui_router.routing.linear.ngrams import TokenSet, tokenize
 
-ALIKE = 0.84
-"""Likeness from which on two requests are nearly the same."""
+MIN_SIMILARITY = 0.84
+"""Cosine from which two requests are near-duplicates, 0 to 1. tests/datasets/test_export.py holds the recall and precision
+(at least 0.95 each) that it reaches on changed case, punctuation and added words."""
 _TABLES, _BITS = 24, 14
-_LARGEST = 400
-"""Most requests of one bucket that are compared with one another; a larger one is cut into such pieces."""
-_TEXTS, _AT_ONCE = 500, 4000
-"""Requests that are sketched, and sketches that are read from the file, at a time."""
+"""Hash tables, and bits of each. More tables find more pairs; more bits compare fewer. Held by the same test."""
+_MAX_BUCKET = 400
+"""Most requests of one bucket that are compared with each other; a larger bucket is cut into pieces of this size.
+It bounds the time on data of which a large share is nearly the same. Chosen by hand, not measured."""
+_TEXTS_PER_BATCH, _ROWS_PER_BATCH = 500, 4000
+"""Texts embedded, and embeddings read from the file, at a time. They bound the memory. Chosen by hand, not measured."""
 
 
 class StoppedError(Exception):
-    """Whoever asked wants no answer any more."""
+    """The caller no longer wants the result."""
 
 
-def clusters(
-    examples: Iterable[Example], projection: RandomProjectionEncoder, going: Callable[[], bool] = lambda: True
+def representatives(
+    examples: Iterable[Example], encoder: RandomProjectionEncoder, should_continue: Callable[[], bool] = lambda: True
 ) -> NDArray[np.intp]:
-    """For each example the place of the example that stands for it: itself, or an earlier one that is nearly the same.
+    """Return for each example the index of its representative: itself, or an earlier near-duplicate.
 
-    In their order, each example either joins the first one that stands for others and is nearly the same, or stands for
-    itself. So no two that stand for others are nearly the same, and examples that come later change nothing before them.
-    Shape: (examples,).
+    In their order, each example either joins the first representative that it is a near-duplicate of, or becomes one
+    itself. So no two representatives are near-duplicates, and later examples change nothing for earlier ones.
 
     Args:
-        examples: In their order.
-        sketcher: Compares requests.
-        going: Whether somebody still wants to know; asked some times a second.
+        examples: In their order; read once.
+        encoder: Embeds requests.
+        should_continue: Returns False once the result is no longer wanted; called several times a second.
+
+    Returns:
+        Indices. Shape: (examples,).
 
     Raises:
-        OSError: there is no room for the temporary file.
-        StoppedError: nobody wants to know.
+        OSError: the temporary file cannot be written.
+        StoppedError: `should_continue` returned False.
     """
-    first: dict[bytes, int] = {}
-    standing, fresh, images = [], [], []
+    first_of_text: dict[bytes, int] = {}
+    first_same, distinct, with_image = [], [], []
     with tempfile.TemporaryFile() as file:
-        waiting: list[TokenSet] = []
-        for place, example in enumerate(examples):
-            standing.append(first.setdefault(_name(example), place))
-            if standing[-1] != place:
+        batch: list[TokenSet] = []
+        for index, example in enumerate(examples):
+            first_same.append(first_of_text.setdefault(_text_hash(example), index))
+            if first_same[-1] != index:
                 continue
-            fresh.append(place)
-            images.append(example.has_image)
-            waiting.append(tokenize(example.text))
-            if len(waiting) == _TEXTS:
-                if not going():
+            distinct.append(index)
+            with_image.append(example.has_image)
+            batch.append(tokenize(example.text))
+            if len(batch) == _TEXTS_PER_BATCH:
+                if not should_continue():
                     raise StoppedError
-                file.write(projection.embeddings(waiting).tobytes())
-                waiting.clear()
-        file.write(projection.embeddings(waiting).tobytes())
+                file.write(encoder.embeddings(batch).tobytes())
+                batch.clear()
+        file.write(encoder.embeddings(batch).tobytes())
         file.flush()
-        stands_for, places, seen = np.array(standing, np.intp), np.array(fresh, np.intp), np.array(images, bool)
-        del first, standing, fresh, images
+        result = np.array(first_same, np.intp)
+        indices, images = np.array(distinct, np.intp), np.array(with_image, bool)
+        del first_of_text, first_same, distinct, with_image
         later, earlier = np.zeros(0, np.intp), np.zeros(0, np.intp)
-        if len(places) > 1:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
-                later, earlier = _near(held, projection.dimensions, going)
-            alike = seen[later] == seen[earlier]
-            later, earlier = places[later[alike]], places[earlier[alike]]
-    for place, other in zip(later.tolist(), earlier.tolist(), strict=True):
-        if stands_for[place] == place and stands_for[other] == other:
-            stands_for[place] = other
-    found: NDArray[np.intp] = stands_for[stands_for]
-    return found
+        if len(indices) > 1:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as embeddings:
+                later, earlier = _similar_pairs(embeddings, encoder.dimensions, should_continue)
+            same_kind = images[later] == images[earlier]
+            later, earlier = indices[later[same_kind]], indices[earlier[same_kind]]
+    for index, other in zip(later.tolist(), earlier.tolist(), strict=True):
+        if result[index] == index and result[other] == other:
+            result[index] = other
+    final: NDArray[np.intp] = result[result]
+    return final
 
 
-def _name(example: Example) -> bytes:
-    """What tells examples apart that are not the same to the letter."""
+def _text_hash(example: Example) -> bytes:
+    """Hash a request so that spellings which differ in case and spaces alone are equal."""
     text = normal(example.text).encode("utf-8", "surrogatepass")
     return hashlib.blake2b(text, digest_size=8, salt=bytes([example.has_image])).digest()
 
 
-def _near(held: mmap.mmap, dimensions: int, going: Callable[[], bool]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Pairs (later row, earlier row) whose likeness is at least `ALIKE`, in the order of the later one, then the earlier."""
-    rows = len(held) // (4 * dimensions)
+def _similar_pairs(
+    embeddings: mmap.mmap, dimensions: int, should_continue: Callable[[], bool]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the pairs (later row, earlier row) with a cosine of at least `MIN_SIMILARITY`.
+
+    Sorted by the later row, then by the earlier one. Shape of both: (pairs,).
+    """
+    rows = len(embeddings) // (4 * dimensions)
     rng = np.random.default_rng(0)
-    planes = rng.standard_normal((dimensions, _TABLES * _BITS)).astype(np.float32)
+    hyperplanes = rng.standard_normal((dimensions, _TABLES * _BITS)).astype(np.float32)
     powers = (1 << np.arange(_BITS)).astype(np.int32)
-    names = np.empty((_TABLES, rows), np.int32)
-    for start in range(0, rows, _AT_ONCE):
-        end = min(rows, start + _AT_ONCE)
-        signs = _read(held, dimensions, slice(start, end)) @ planes > 0
-        names[:, start:end] = (signs.reshape(-1, _TABLES, _BITS) @ powers).T
+    hashes = np.empty((_TABLES, rows), np.int32)
+    for start in range(0, rows, _ROWS_PER_BATCH):
+        end = min(rows, start + _ROWS_PER_BATCH)
+        signs = _read(embeddings, dimensions, slice(start, end)) @ hyperplanes > 0
+        hashes[:, start:end] = (signs.reshape(-1, _TABLES, _BITS) @ powers).T
     pairs = np.zeros(0, np.int64)
-    for table in names:
-        if not going():
+    for table in hashes:
+        if not should_continue():
             raise StoppedError
         found = [pairs]
         order = np.argsort(table, kind="stable")
         starts = np.flatnonzero(np.diff(table[order], prepend=-1))
-        cuts = _cut(starts, np.append(starts[1:], rows))
-        sizes = cuts[:, 1] - cuts[:, 0]
+        buckets = _buckets(starts, np.append(starts[1:], rows))
+        sizes = buckets[:, 1] - buckets[:, 0]
         for size in np.unique(sizes[sizes > 1]):
-            buckets = cuts[sizes == size, 0]
-            several = max(1, _AT_ONCE // int(size))
-            for at in range(0, len(buckets), several):
-                found.append(_alike(held, dimensions, order[buckets[at : at + several, None] + np.arange(size)]))
+            firsts = buckets[sizes == size, 0]
+            at_a_time = max(1, _ROWS_PER_BATCH // int(size))
+            for at in range(0, len(firsts), at_a_time):
+                members = order[firsts[at : at + at_a_time, None] + np.arange(size)]
+                found.append(_pairs_in_buckets(embeddings, dimensions, members))
         pairs = np.unique(np.concatenate(found))
     return pairs // rows, pairs % rows
 
 
-def _cut(starts: NDArray[np.intp], ends: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Buckets of more than one, the large ones cut, as rows of where they start and end."""
-    some = ends - starts > 1
-    cuts = [
-        (at, min(at + _LARGEST, end))
-        for start, end in zip(starts[some].tolist(), ends[some].tolist(), strict=True)
-        for at in range(start, end, _LARGEST)
+def _buckets(starts: NDArray[np.intp], ends: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return start and end of each bucket with more than one member; large ones are cut. Shape: (buckets, 2)."""
+    shared = ends - starts > 1
+    pieces = [
+        (at, min(at + _MAX_BUCKET, end))
+        for start, end in zip(starts[shared].tolist(), ends[shared].tolist(), strict=True)
+        for at in range(start, end, _MAX_BUCKET)
     ]
-    return np.array(cuts, np.intp).reshape(-1, 2)
+    return np.array(pieces, np.intp).reshape(-1, 2)
 
 
-def _alike(held: mmap.mmap, dimensions: int, buckets: NDArray[np.intp]) -> NDArray[np.int64]:
-    """The pairs within buckets of one size, each as one number: later row * all rows + earlier row.
+def _pairs_in_buckets(embeddings: mmap.mmap, dimensions: int, members: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Return the similar pairs within buckets of one size, each as one number: later row * all rows + earlier row.
 
-    Shape of `buckets`: (buckets, size), ascending.
+    Shape of `members`: (buckets, size), rows ascending within each bucket. Shape of the result: (pairs,).
     """
-    part = _read(held, dimensions, buckets.ravel()).reshape(*buckets.shape, dimensions)
-    bucket, row, column = np.nonzero(np.triu(part @ part.transpose(0, 2, 1), 1) >= ALIKE)
-    rows = len(held) // (4 * dimensions)
-    return buckets[bucket, column].astype(np.int64) * rows + buckets[bucket, row]
+    vectors = _read(embeddings, dimensions, members.ravel()).reshape(*members.shape, dimensions)
+    similar = np.triu(vectors @ vectors.transpose(0, 2, 1), 1) >= MIN_SIMILARITY
+    bucket, row, column = np.nonzero(similar)
+    rows = len(embeddings) // (4 * dimensions)
+    return members[bucket, column].astype(np.int64) * rows + members[bucket, row]
 
 
-def _read(held: mmap.mmap, dimensions: int, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
-    """A copy of some rows."""
-    found: NDArray[np.float32] = np.array(np.frombuffer(held, np.float32).reshape(-1, dimensions)[rows])
+def _read(embeddings: mmap.mmap, dimensions: int, rows: slice | NDArray[np.intp]) -> NDArray[np.float32]:
+    """Return a copy of some embeddings. Shape: (rows, dimensions)."""
+    found: NDArray[np.float32] = np.array(np.frombuffer(embeddings, np.float32).reshape(-1, dimensions)[rows])
     return found

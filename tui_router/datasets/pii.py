@@ -26,25 +26,47 @@ class _Kind(NamedTuple):
 
 
 _KINDS = (
-    _Kind("key", re.compile(
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-        r"|\b(?:sk|pk|rk)[-_](?:live|test|proj|ant|or)?[-_]?[A-Za-z0-9_-]{16,}\b"
-        r"|\b(?:ghp|gho|ghu|ghs|ghr|glpat|github_pat|xox[abprs]|hf)[-_][A-Za-z0-9_-]{16,}\b"
-        r"|\bAKIA[0-9A-Z]{16}\b|\bAIza[0-9A-Za-z_-]{30,}\b"
-        r"|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}\b", re.DOTALL)),
-    _Kind("key", re.compile(
-        r"(?:password|passwd|pwd|passphrase|secret|token|api[_ -]?key)\s*(?:is|[:=])\s*[\"']?(?P<it>[^\s\"',;]{6,})", re.IGNORECASE), 1),
+    _Kind(
+        "key",
+        re.compile(
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+            r"|\b(?:sk|pk|rk)[-_](?:live|test|proj|ant|or)?[-_]?[A-Za-z0-9_-]{16,}\b"
+            r"|\b(?:ghp|gho|ghu|ghs|ghr|glpat|github_pat|xox[abprs]|hf)[-_][A-Za-z0-9_-]{16,}\b"
+            r"|\bAKIA[0-9A-Z]{16}\b|\bAIza[0-9A-Za-z_-]{30,}\b"
+            r"|\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}\b",
+            re.DOTALL,
+        ),
+    ),
+    _Kind(
+        "key",
+        re.compile(
+            r"(?:password|passwd|pwd|passphrase|secret|token|api[_ -]?key)\s*(?:is|[:=])\s*[\"']?(?P<it>[^\s\"',;]{6,})",
+            re.IGNORECASE,
+        ),
+        1,
+    ),
     _Kind("e-mail", re.compile(r"\b[\w.+%-]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}\b")),
     _Kind("card number", re.compile(r"(?<![\d.])(?:\d[ -]?){12,18}\d(?![\d.])")),
     _Kind("IBAN", re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")),
-    _Kind("phone", re.compile(
-        r"(?<![\w.])(?:\+\d{1,3}[ .-]?(?:\(0?\d{1,4}\)[ .-]?)?|\(\d{2,5}\)[ .-]?|0\d{1,4}[ ./-])\d{2,4}(?:[ .-]?\d{2,4}){1,4}(?![\w])"
-        r"|(?<![\w.])\d{3}[-.]\d{3}[-.]\d{4}(?![\w.])")),
-    _Kind("IP address", re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])")),
-    _Kind("file path", re.compile(
-        r"(?<![\w/])(?:~|/(?:home|Users|root|mnt|media|srv|var|opt|etc))/[^\s\"'`<>|:;,]+|\b[A-Za-z]:\\[^\s\"'`<>|]+"
-        r"|\\\\[\w.-]+\\[^\s\"'`<>|]+")),
-)  # fmt: skip
+    _Kind(
+        "phone",
+        re.compile(
+            r"(?<![\w.])(?:\+\d{1,3}[ .-]?(?:\(0?\d{1,4}\)[ .-]?)?|\(\d{2,5}\)[ .-]?|0\d{1,4}[ ./-])\d{2,4}(?:[ .-]?\d{2,4}){1,4}(?![\w])"
+            r"|(?<![\w.])\d{3}[-.]\d{3}[-.]\d{4}(?![\w.])"
+        ),
+    ),
+    _Kind(
+        "IP address",
+        re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.])"),
+    ),
+    _Kind(
+        "file path",
+        re.compile(
+            r"(?<![\w/])(?:~|/(?:home|Users|root|mnt|media|srv|var|opt|etc))/[^\s\"'`<>|:;,]+|\b[A-Za-z]:\\[^\s\"'`<>|]+"
+            r"|\\\\[\w.-]+\\[^\s\"'`<>|]+"
+        ),
+    ),
+)
 KINDS = tuple(dict.fromkeys(kind.name for kind in _KINDS))
 _PUBLIC_PATHS = ("/etc/hosts", "/etc/passwd", "/var/log", "/etc/fstab", "/dev/null", "/opt", "/etc/nginx", "/var/www")
 _MAY_HOLD = re.compile(r"[\d@/\\_-]|AKIA|AIza|eyJ|(?i:pass|pwd|secret|token|key)")

@@ -1,4 +1,1 @@
-"""The demo fleet: a loopback server that speaks LM Studio's API for six pretend models.
-
-With its faults switched on it is also the tests' double of LM Studio.
-"""
+"""The demo fleet of `tui-router --demo`: a loopback server that speaks LM Studio's API for six pretend models."""

@@ -1,1 +1,1 @@
-"""What the store tells: how the router does, what goes wrong, and what a change would do."""
+"""Statistics of the stored turns: how the router does, what goes wrong, and what a change would do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
+from itertools import islice
 from typing import Any
 
 from msgspec import Struct, to_builtins
@@ -12,46 +13,70 @@ from tui_router.core.clock import local_day, now
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import one_line, plural
 from tui_router.core.types import Observation, Turn
-from tui_router.insight.drift import Drift, drifts
-from tui_router.insight.findings import Finding, find
-from tui_router.insight.metrics import Metrics, Rate, measured, newest_first
+from tui_router.insight.drift import Drift, find_drifts, first_monitored
+from tui_router.insight.estimate import MIN_AUDITS, StrataCounts, Stratum
+from tui_router.insight.findings import Finding, RouterFor, find_findings
+from tui_router.insight.metrics import Metrics, ModelUsage, Rate, metrics_of, newest_first, newest_since
 from tui_router.insight.metrics_cache import MetricsCache
 from tui_router.insight.observer import TAGS
+from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import Store
 
-MOST = 4000
-"""Turns in which findings and drift are looked for; the newest."""
-GOAL_PER_ROUTE = 20
-"""Labelled requests of a route that training wants at least."""
+MAX_TURNS = 4000
+"""Newest turns that are searched for findings. Chosen by hand, not measured."""
+LABELS_PER_ROUTE = 20
+"""Labelled requests that training needs of each route. Chosen by hand, not measured."""
+_MIN_RATED = 20
+"""Rated turns below which the report says that the accuracy says little. Chosen by hand, not measured."""
 _EXAMPLES = 3
-_REMARKS = 8
+"""Turns that are quoted for a finding."""
+_EXAMPLE_CHARS = 100
+_MAX_REMARKS = 8
+_REMARK_CHARS = 300
+_STRATUM_NAMES: dict[Stratum, str] = {
+    "unsure": "asked about, unsure",
+    "informative": "asked about, informative",
+    "audited": "drawn for a random check",
+    "unasked": "not asked about",
+    "pinned": "pinned to a route",
+}
+_NOT_MODELS = ("", "counts")
+"""Values of `Observation.by` that name no model: the program itself, and what was found in the counts."""
 
 
 class Report(Struct, frozen=True):
-    """A period, measured."""
+    """The statistics of a period."""
 
     first: str
     last: str
-    """Days, `YYYY-MM-DD`, both included."""
+    """Local days, `YYYY-MM-DD`, both included."""
     fleet: Fleet
     """Routes of today."""
     metrics: Metrics
     before: Metrics
-    """Of as many days before it."""
+    """Of as many days before the period."""
     findings: tuple[Finding, ...]
     drift: tuple[Drift, ...]
+    """Those that held in the period, wherever they began."""
     remarks: tuple[Observation, ...]
-    """Of the observer, oldest first."""
+    """The observer's, oldest first."""
     texts: dict[str, str]
-    """Turn -> its request, for the examples."""
-    made: str
+    """Turn id -> its request, for the quoted turns."""
+    made_at: str
+    """UTC."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON."""
-        found = self.metrics.to_dict([r.name for r in self.fleet.routes])
+        """Return the report as `--json` prints it."""
+        labelled = self.labelled()
         return {
-            "period": {"first": self.first, "last": self.last}, "made": self.made, **found,
-            "before": {"turns": self.before.turns, "accuracy": self.before.accuracy.to_dict()},
+            "period": {"first": self.first, "last": self.last},
+            "made": self.made_at,
+            **self.metrics.to_dict([route.name for route in self.fleet.routes]),
+            "before": {
+                "turns": self.before.turns,
+                "accuracy": self.before.accuracy.to_dict(),
+                "estimate": self.before.strata.estimate().to_dict(),
+            },
             "findings": [to_builtins(one) for one in self.findings],
             "drift": [to_builtins(one) for one in self.drift],
             "observer": {
@@ -59,196 +84,255 @@ class Report(Struct, frozen=True):
                 "tokens": sum(one.tokens for one in self.remarks),
                 "ms": sum(one.elapsed_ms for one in self.remarks),
             },
-            "training": {name: {"labelled": n, "missing": max(0, GOAL_PER_ROUTE - n)} for name, n in self.labelled().items()},
-        }  # fmt: skip
+            "training": {
+                name: {"labelled": n, "missing": max(0, LABELS_PER_ROUTE - n)} for name, n in labelled.items()
+            },
+        }
 
     def labelled(self) -> dict[str, int]:
-        """Route -> requests of the period whose right route is known."""
-        return {r.name: self.metrics.recall.get(r.name, Rate()).n for r in self.fleet.routes}
+        """Return route -> requests of the period whose right route is known."""
+        return {route.name: self.metrics.recall.get(route.name, Rate()).n for route in self.fleet.routes}
 
 
 def period(days: int, today: str = "") -> tuple[str, str, str]:
-    """(first day of the period before, first day, last day) of the last so many days, today included."""
+    """Return (first day of the period before, first day, last day) of the last `days` local days, today included."""
     last = date.fromisoformat(today or local_day(now()))
     first = last - timedelta(days=days - 1)
     return (first - timedelta(days=days)).isoformat(), first.isoformat(), last.isoformat()
 
 
-def report(
-    turns: Sequence[Turn], fleet: Fleet, threshold: float, days: int, today: str = "", *, counts: MetricsCache | None = None,
+def make_report(
+    turns: Sequence[Turn],
+    fleet: Fleet,
+    threshold: float,
+    days: int,
+    today: str = "",
+    *,
+    counts: MetricsCache | None = None,
+    history: Sequence[Turn] | None = None,
     observations: Iterable[Observation] = (),
-) -> Report:  # fmt: skip
-    """The report of the last so many days.
+    router_for: RouterFor = RulesRouter,
+) -> Report:
+    """Make the report of the last `days` local days.
 
     Args:
         turns: Oldest first, from the first day of the period before on; older ones are left out. With `counts`, the newest
-            will do (`read`).
+            are enough (`read_turns`).
         fleet: Routes of today.
-        threshold: Confidence below which the person is asked.
-        days: Of the period, today included.
-        today: A day; by default this one.
-        counts: Of the whole store, when it is counted.
-        observations: What was told beside the turns; the observer's remarks are picked from it.
+        threshold: Confidence, 0 to 1, below which the person is asked.
+        days: Length of the period, `today` included.
+        today: Local day, `YYYY-MM-DD`; by default the present one.
+        counts: Metrics of the whole store, up to date; by default the turns are counted here.
+        history: The turns in which drift is looked for (`read_history`), whatever the period is; by default `turns`.
+        observations: Events, of which the observer's remarks are taken.
+        router_for: Makes the router that is acted on under a fleet, to replay the proposals.
     """
-    earlier, first, last = period(days, today)
+    before_first, first, last = period(days, today)
     inside = [t for t in turns if first <= local_day(t.at) <= last]
-    past = [t for t in turns if earlier <= local_day(t.at) < first]
-    found = tuple(find(inside, fleet, threshold))
-    changes = tuple(one for one in drifts([*past, *inside], fleet, threshold) if first <= local_day(one.at) <= last)
+    past = [t for t in turns if before_first <= local_day(t.at) < first]
+    findings = tuple(find_findings(inside, fleet, threshold, router_for=router_for))
+    drifts = find_drifts([*past, *inside] if history is None else history, fleet, threshold)
+    drift = tuple(one for one in drifts if _held_in(one, first, last))
     remarks = tuple(sorted(_by_observer(observations, first, last), key=lambda one: one.at))
-    examples = [*(one.turns for one in found), *(one.turns for one in changes), *(one.turns for one in remarks)]
-    wanted = {turn for turns_ in examples for turn in turns_[:_EXAMPLES]}
-    texts = {t.id: one_line(t.request.text, 100) for t in inside if t.id in wanted}
-    until = (date.fromisoformat(first) - timedelta(days=1)).isoformat()
-    now_, before = (
-        (counts.since(first, last), counts.since(earlier, until))
-        if counts
-        else (measured(inside, fleet), measured(past, fleet))
-    )
-    return Report(first, last, fleet, now_, before, found, changes, remarks, texts, now())
+    examples = [*(one.turns for one in findings), *(one.turns for one in drift), *(one.turns for one in remarks)]
+    quoted = {turn for some in examples for turn in some[:_EXAMPLES]}
+    known = {turn.id: turn for turn in (*(history or ()), *past, *inside) if turn.id in quoted}
+    texts = {turn.id: one_line(turn.request.text, _EXAMPLE_CHARS) for turn in known.values()}
+    if counts is None:
+        metrics, before = metrics_of(inside, fleet), metrics_of(past, fleet)
+    else:
+        last_before = (date.fromisoformat(first) - timedelta(days=1)).isoformat()
+        metrics, before = counts.total(first, last), counts.total(before_first, last_before)
+    return Report(first, last, fleet, metrics, before, findings, drift, remarks, texts, now())
+
+
+def _held_in(drift: Drift, first: str, last: str) -> bool:
+    """Whether a drift held on a day from `first` to `last`."""
+    return local_day(drift.at) <= last and (not drift.ended or first <= local_day(drift.ended))
 
 
 def _by_observer(observations: Iterable[Observation], first: str, last: str) -> Iterator[Observation]:
     """The remarks of a model in a period."""
     for one in observations:
-        if one.by not in ("", "counts") and one.tag in TAGS and first <= local_day(one.at) <= last:
+        if one.by not in _NOT_MODELS and one.tag in TAGS and first <= local_day(one.at) <= last:
             yield one
 
 
-def read(store: Store, days: int, today: str = "") -> list[Turn]:
-    """The turns that a report looks at one by one: the newest `MOST` of the period and the one before, oldest first.
+def read_turns(store: Store, days: int, today: str = "") -> list[Turn]:
+    """Read the turns that a report examines one by one, oldest first.
 
-    Raises StoreError.
+    These are the newest `MAX_TURNS` of the period and the one before it. Raises StoreError.
     """
-    earlier, _, last = period(days, today)
-    found: list[Turn] = []
-    for turn in newest_first(store):
-        day = local_day(turn.at)
-        if day < earlier or len(found) == MOST:
-            break
-        if day <= last:
-            found.append(turn)
-    return found[::-1]
+    before_first, _, last = period(days, today)
+    inside = (turn for turn in newest_since(store, before_first) if local_day(turn.at) <= last)
+    return [*islice(inside, MAX_TURNS)][::-1]
 
 
-def markdown(made: Report) -> str:
-    """The report for people."""
-    m = made.metrics
-    title = made.last if made.first == made.last else f"{made.first} to {made.last}"
-    lines = [f"# Router report, {title}", "", *_summary(made), "", "## By route", ""]
-    lines += ["| route | turns | decided rightly | found | labelled |", "| --- | --- | --- | --- | --- |"]
-    labelled = made.labelled()
-    for route in made.fleet.routes:
-        right, recall = m.by_route.get(route.name, Rate()), m.recall.get(route.name, Rate())
-        lines.append(
-            f"| {route.name} | {m.routes.get(route.name, 0):,} | {said(right)} | {said(recall)} | {labelled[route.name]} |"
-        )
-    if len(m.routers) > 1:
-        lines += ["", "## Routers", "", "Each on the turns on which it is known whether it was right.", ""]
-        lines += [f"- {name}: {said(rate)}" for name, rate in m.routers.items()]
-    lines += ["", "## Findings", "", *(_findings(made) or ["None that is more than chance."])]
-    lines += ["", "## Drift", "", *(_drift(made) or ["Requests, models and outcomes are as they were."])]
-    if made.remarks:
-        lines += ["", "## Observer", "", *_remarks(made)]
+def read_history(store: Store, days: int, today: str = "") -> list[Turn]:
+    """Read the turns in which a report of these days looks for drift, oldest first: 1,000 to 2,000 before its last one.
+
+    The tests are sequential: a short period tells nothing by itself, and what began before it may still hold. Raises StoreError.
+    """
+    _, _, last = period(days, today)
+    newest = next((turn.number for turn in newest_first(store) if local_day(turn.at) <= last), 0)
+    return store.between(first_monitored(newest), newest)
+
+
+# -- Markdown --------------------------------------------------------------------------------------------------------
+def to_markdown(report: Report) -> str:
+    """Return the report as Markdown, for people."""
+    m = report.metrics
+    title = report.last if report.first == report.last else f"{report.first} to {report.last}"
+    lines = [f"# Router report, {title}", "", *_summary(report), ""]
+    lines += ["## By route", "", "Precision and recall are counted on rated turns only.", ""]
+    lines += ["| route | turns | precision | recall | labelled |", "| --- | --- | --- | --- | --- |"]
+    labelled = report.labelled()
+    for name, known in labelled.items():
+        precision, recall = m.precision.get(name, Rate()), m.recall.get(name, Rate())
+        turns = m.route_turns.get(name, 0)
+        lines.append(f"| {name} | {turns:,} | {format_rate(precision)} | {format_rate(recall)} | {known} |")
+    if len(m.router_accuracy) > 1:
+        lines += ["", "## Routers", "", "Counted on rated turns only.", ""]
+        lines += [f"- {name}: {format_rate(rate)}" for name, rate in m.router_accuracy.items()]
+    lines += ["", "## Strata", "", *_strata_lines(m.strata)]
+    lines += ["", "## Findings", "", *(_finding_lines(report) or ["No significant findings."])]
+    lines += ["", "## Drift", "", *(_drift_lines(report) or ["No drift found in requests, models or outcomes."])]
+    if report.remarks:
+        lines += ["", "## Observer", "", *_remark_lines(report)]
     lines += ["", "## Models", ""]
-    models = m.to_dict([])["models"]
-    lines += [_model(name, row) for name, row in models.items()] or ["No model answered."]
-    lines += ["", "## What routing costs", "", *_cost(made)]
-    missing = ", ".join(f"{name} {GOAL_PER_ROUTE - n}" for name, n in labelled.items() if n < GOAL_PER_ROUTE)
+    lines += [_model_line(*item) for item in sorted(m.models.items())] or ["No model was used."]
+    lines += ["", "## Cost of routing", "", *_cost_lines(report)]
+    missing = ", ".join(f"{name} {LABELS_PER_ROUTE - n}" for name, n in labelled.items() if n < LABELS_PER_ROUTE)
     gained = f"{sum(labelled.values()):,} labelled requests gained."
     lines += ["", "## Training data", "", f"{gained} Still missing: {missing}." if missing else gained]
-    lines += ["", "## Next steps", "", *(f"- {step}" for step in _next(made)), ""]
+    lines += ["", "## Next steps", "", *(f"- {step}" for step in _next_steps(report)), ""]
     return "\n".join(lines)
 
 
-def said(rate: Rate) -> str:
-    """`87% [82-91] n=143`, or `no data`."""
+def format_rate(rate: Rate) -> str:
+    """Format a rate as `87% [82-91] n=143`, or `no data`."""
     if rate.value is None:
         return "no data"
     low, high = rate.ci95
     return f"{rate.value:.0%} [{low * 100:.0f}-{high * 100:.0f}] n={rate.n:,}"
 
 
-def _summary(made: Report) -> list[str]:
-    m, before = made.metrics, made.before
-    lines = [f"{plural(m.turns, 'turn')}, {m.verdicts.hits:,} rated. Right route: {said(m.accuracy)}."]
+def format_estimate(strata: StrataCounts) -> str:
+    """Format the estimate over all turns as `88% [80-93] n=84`, or say how many random checks it needs."""
+    found = strata.estimate()
+    if found.value is None:
+        return f"no estimate below {MIN_AUDITS} answered random checks ({strata.audits_answered} so far)"
+    low, high = found.ci95
+    return f"{found.value:.0%} [{low * 100:.0f}-{high * 100:.0f}] n={found.n:,}"
+
+
+def _summary(report: Report) -> list[str]:
+    m, before = report.metrics, report.before
+    lines = [
+        f"{plural(m.turns, 'turn')}, {m.rated.hits:,} rated. Right route, of all turns: {format_estimate(m.strata)}; "
+        f"of rated turns: {format_rate(m.accuracy)}."
+    ]
     if before.turns:
-        lines.append(f"The period before: {plural(before.turns, 'turn')}, right route {said(before.accuracy)}.")
-    if m.biased:
         lines.append(
-            "Few turns are rated and most of those wrong: it looks as if only bad ones were; the accuracy says little."
+            f"The period before: {plural(before.turns, 'turn')}, right route, of all turns: {format_estimate(before.strata)}; "
+            f"of rated turns: {format_rate(before.accuracy)}."
+        )
+    if m.strata.audits_drawn:
+        lines.append(f"Random checks: {m.strata.audits_drawn:,} drawn, {m.strata.audits_answered:,} answered.")
+    if m.only_bad_rated:
+        lines.append(
+            "Few turns are rated, and most of those wrong. If only bad turns are rated, the accuracy says little."
         )
     if m.ece is not None:
-        lines.append(f"Confidence and accuracy differ by {m.ece * 100:.0f} points on average (ECE).")
+        lines.append(f"Confidence and accuracy of rated turns differ by {m.ece * 100:.0f} points on average (ECE).")
     lines.append(
-        f"Asked first: {said(m.asked)}. Another model served: {said(m.fallbacks)}. No answer: {said(m.failed)}."
+        f"Asked you first: {format_rate(m.asked)}. Served by a fallback: {format_rate(m.fallbacks)}. "
+        f"No answer: {format_rate(m.failed)}."
     )
     return lines
 
 
-def _findings(made: Report) -> list[str]:
+def _strata_lines(strata: StrataCounts) -> list[str]:
+    lines = ["| turns that were | turns | graded | right of these |", "| --- | --- | --- | --- |"]
+    for row in strata.rows():
+        value = "no data" if row.value is None else f"{row.value:.0%}"
+        lines.append(f"| {_STRATUM_NAMES[row.name]} | {row.turns:,} | {row.graded:,} | {value} |")
+    return lines
+
+
+def _finding_lines(report: Report) -> list[str]:
     lines = []
-    for one in made.findings:
-        lines.append(f"- {one.says} (p = {one.p:.2g})")
-        lines += [f"  - turn {t.partition('-')[0]}: {made.texts[t]}" for t in one.turns[:_EXAMPLES] if t in made.texts]
+    for one in report.findings:
+        lines += [f"- {one.text} (p = {one.p:.2g})", *_quotes(report, one.turns)]
         if one.proposal:
             effect = one.effect
-            would = (
-                f": fixes {effect.fixes}, breaks {effect.breaks}, unrated that would move: {effect.unrated}"
+            effect_text = (
+                f": fixes {effect.fixes}, breaks {effect.breaks}; {plural(effect.unrated, 'unrated turn')} would change route"
                 if effect
                 else ""
             )
-            lines.append(f"  - proposal: {one.proposal}{would}")
+            lines.append(f"  - proposal: {one.proposal}{effect_text}")
     return lines
 
 
-def _drift(made: Report) -> list[str]:
+def _drift_lines(report: Report) -> list[str]:
+    return [line for one in report.drift for line in (_drift_line(one, report.first), *_quotes(report, one.turns))]
+
+
+def _drift_line(drift: Drift, first: str) -> str:
+    day, until = local_day(drift.at), f", until {local_day(drift.ended)}" if drift.ended else ", still so"
+    return f"- {drift.text}" + (f" (since {day}{until})" if day < first or drift.ended else "")
+
+
+def _quotes(report: Report, turns: Sequence[str]) -> list[str]:
+    texts = report.texts
+    return [f"  - turn {turn.partition('-')[0]}: {texts[turn]}" for turn in turns[:_EXAMPLES] if turn in texts]
+
+
+def _remark_lines(report: Report) -> list[str]:
     lines = []
-    for one in made.drift:
-        lines.append(f"- {one.says}")
-        lines += [f"  - turn {t.partition('-')[0]}: {made.texts[t]}" for t in one.turns[:_EXAMPLES] if t in made.texts]
+    for one in report.remarks[-_MAX_REMARKS:]:
+        numbers = ", ".join(turn.partition("-")[0] for turn in one.turns)
+        lines.append(f"- {one.tag}: {one_line(one.text, _REMARK_CHARS)}{f' (turns {numbers})' if numbers else ''}")
+    if len(report.remarks) > _MAX_REMARKS:
+        lines.append(f"- and {len(report.remarks) - _MAX_REMARKS} earlier ones")
     return lines
 
 
-def _remarks(made: Report) -> list[str]:
-    lines = []
-    for one in made.remarks[-_REMARKS:]:
-        of = f" (turns {', '.join(t.partition('-')[0] for t in one.turns)})" if one.turns else ""
-        lines.append(f"- {one.tag}: {one_line(one.text, 300)}{of}")
-    if len(made.remarks) > _REMARKS:
-        lines.append(f"- and {len(made.remarks) - _REMARKS} before them")
-    return lines
-
-
-def _cost(made: Report) -> list[str]:
+def _cost_lines(report: Report) -> list[str]:
     lines = [
-        f"- {name}: half of its decisions within {spread.at(0.5):.1f} ms, 95% within {spread.at(0.95):.1f} ms, n={spread.n:,}"
-        for name, spread in sorted(made.metrics.router_ms.items())
+        f"- {name}: latency p50 {elapsed.quantile(0.5):.1f} ms, p95 {elapsed.quantile(0.95):.1f} ms, n={elapsed.n:,}"
+        for name, elapsed in sorted(report.metrics.router_ms.items())
     ]
-    if made.remarks:
-        ms, tokens = sum(o.elapsed_ms for o in made.remarks), sum(o.tokens for o in made.remarks)
-        lines.append(f"- observer: {len(made.remarks)} remarks, {ms / 1000:.1f} s, {tokens:,} tokens")
-    return lines or ["Nothing was decided."]
+    if report.remarks:
+        ms, tokens = sum(o.elapsed_ms for o in report.remarks), sum(o.tokens for o in report.remarks)
+        lines.append(f"- observer: {plural(len(report.remarks), 'remark')}, {ms / 1000:.1f} s, {tokens:,} tokens")
+    return lines or ["No decision was made."]
 
 
-def _model(name: str, row: dict[str, Any]) -> str:
-    speed = f", {row['tokens_per_second']:.0f} tokens/s" if row["tokens_per_second"] is not None else ""
-    first = f", first token after {row['first_token_ms'] / 1000:.1f} s" if row["first_token_ms"] is not None else ""
-    instead = f", {row['instead_of_another']} of them instead of another model" if row["instead_of_another"] else ""
-    failed = f", failed {row['failed']} times" if row["failed"] else ""
-    return f"- {name}: served {row['served']:,}{instead}{failed}{first}{speed}"
+def _model_line(name: str, model: ModelUsage) -> str:
+    parts = [f"- {name}: served {model.served:,}"]
+    if model.as_fallback:
+        parts.append(f"{model.as_fallback} of them as a fallback")
+    if model.failed:
+        parts.append(f"failed {plural(model.failed, 'time')}")
+    if (first_token := model.first_token_ms.quantile(0.5)) is not None:
+        parts.append(f"first token after {first_token / 1000:.1f} s")
+    if (speed := model.tokens_per_second.quantile(0.5)) is not None:
+        parts.append(f"{speed:.0f} tokens/s")
+    return ", ".join(parts)
 
 
-def _next(made: Report) -> list[str]:
-    m = made.metrics
+def _next_steps(report: Report) -> list[str]:
+    m = report.metrics
     steps = [
         one.proposal
-        for one in made.findings
+        for one in report.findings
         if one.proposal and (one.effect is None or one.effect.fixes > one.effect.breaks)
     ]
-    if m.turns and m.accuracy.n < 20:
-        steps.append("rate a few turns more: below 20 the accuracy says little")
-    missing = [f"{name} ({GOAL_PER_ROUTE - n})" for name, n in made.labelled().items() if n < GOAL_PER_ROUTE]
+    if m.turns and m.accuracy.n < _MIN_RATED:
+        steps.append(f"rate a few more turns: below {_MIN_RATED} the accuracy says little")
+    missing = [f"{name} ({LABELS_PER_ROUTE - n})" for name, n in report.labelled().items() if n < LABELS_PER_ROUTE]
     if missing:
-        steps.append(f"labels that training misses: {', '.join(missing)}")
+        steps.append(f"rate requests of these routes; training needs more labels: {', '.join(missing)}")
     return steps or ["nothing to do"]

@@ -1,4 +1,4 @@
-"""The reports that were kept: one Markdown and one JSON file each, in `reports/` of the data folder."""
+"""The saved reports: one Markdown and one JSON file each, in `reports/` of the data folder."""
 
 from __future__ import annotations
 
@@ -7,63 +7,81 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tui_router.core.fleet import Fleet
-from tui_router.insight.metrics import since
+from tui_router.insight.findings import RouterFor
+from tui_router.insight.metrics import turns_since
 from tui_router.insight.metrics_cache import MetricsCache
-from tui_router.insight.report import Report, markdown, period, read, report
+from tui_router.insight.report import Report, make_report, period, read_history, read_turns, to_markdown
+from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import Store
 
 FOLDER = "reports"
 _OBSERVATIONS = 400
-"""Events that are looked through for the observer's remarks."""
+"""Newest events that are searched for the observer's remarks. Chosen by hand, not measured."""
 
 
 class Reports:
-    """The kept reports of a data folder."""
+    """The saved reports of a data folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / FOLDER
 
     def names(self) -> list[str]:
-        """Their names, oldest first: a day, or `first_last` of a longer period."""
-        return sorted(
-            (path.stem for path in self.folder.glob("*.md")), key=lambda name: (name.rpartition("_")[2], name)
-        )
+        """Return the names of the saved reports, oldest first: a day, or `first_last` of a longer period."""
+        names = (path.stem for path in self.folder.glob("*.md"))
+        return sorted(names, key=lambda name: (name.rpartition("_")[2], name))
 
     def has(self, name: str) -> bool:
-        """Whether there is one of this name."""
+        """Whether a report of this name is saved."""
         return (self.folder / f"{name}.md").is_file()
 
-    def text(self, name: str) -> str:
-        """One of them, as Markdown. Raises OSError."""
+    def read(self, name: str) -> str:
+        """Read a report as Markdown. Raises OSError."""
         return (self.folder / f"{name}.md").read_text(encoding="utf-8", errors="replace")
 
-    def keep(self, made: Report) -> str:
-        """Write a report; returns its name. Raises OSError."""
-        name = made.last if made.first == made.last else f"{made.first}_{made.last}"
+    def save(self, report: Report) -> str:
+        """Write a report, over an older one of the same period; returns its name. Raises OSError."""
+        name = report.last if report.first == report.last else f"{report.first}_{report.last}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        for ending, text in (("json", json.dumps(made.to_dict(), indent=1)), ("md", markdown(made))):
+        for ending, text in (("json", json.dumps(report.to_dict(), indent=1)), ("md", to_markdown(report))):
             part = self.folder / f".{name}.{ending}.part"
             part.write_text(text, encoding="utf-8")
             part.replace(self.folder / f"{name}.{ending}")
         return name
 
 
-def gathered(
-    store: Store, fleet: Fleet, threshold: float, days: int, today: str = "", counts: MetricsCache | None = None
+def prepare_report(
+    store: Store,
+    fleet: Fleet,
+    threshold: float,
+    days: int,
+    today: str = "",
+    counts: MetricsCache | None = None,
+    router_for: RouterFor = RulesRouter,
 ) -> Callable[[], Report]:
-    """Read what the report of the last so many days needs; the result makes it, in any thread.
+    """Read what the report of the last days needs; returns a function that makes the report in any thread.
 
     Args:
-        store: Read here.
+        store: Read before this function returns, in the calling thread.
         fleet: Routes of today.
-        threshold: Confidence below which the person is asked.
-        days: Of the period, `today` included.
-        today: A day; by default this one.
-        counts: Of the whole store, up to date. Without them all turns of the period and the one before it are read.
+        threshold: Confidence, 0 to 1, below which the person is asked.
+        days: Length of the period, `today` included.
+        today: Local day, `YYYY-MM-DD`; by default the present one.
+        counts: Metrics of the whole store, up to date. Without them all turns of the period and the one before it are read.
+        router_for: Makes the router that is acted on under a fleet, to replay the proposals; called by the returned function.
 
     Raises:
         StoreError: the store cannot be read.
     """
-    turns = read(store, days, today) if counts is not None else since(store, period(days, today)[0])
-    told = store.observations(_OBSERVATIONS)
-    return lambda: report(turns, fleet, threshold, days, today, counts=counts, observations=told)
+    turns = read_turns(store, days, today) if counts is not None else turns_since(store, period(days, today)[0])
+    history, observations = read_history(store, days, today), store.observations(_OBSERVATIONS)
+    return lambda: make_report(
+        turns,
+        fleet,
+        threshold,
+        days,
+        today,
+        counts=counts,
+        history=history,
+        observations=observations,
+        router_for=router_for,
+    )

@@ -42,8 +42,8 @@ from tui_router.routing.router import Router
 from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import STORE_FILE, Store
 
-FORMAT = 1
-"""Of the file of labels."""
+FORMAT = 2
+"""Version of the file of labels. One of another version is made again from the store's verdicts."""
 SAVE_EVERY = 25
 """Verdicts after which the labels are written; at the end of the program they are too."""
 REFIT_EVERY = 25
@@ -108,7 +108,9 @@ class OnlineLearner:
         self.ensemble = RouterEnsemble(
             [self.learned, self.rules], shipped().accuracy, settings.router, ["llm"] if settings.llm_router else []
         )
-        self.query_budget = QueryBudget(settings.asks_a_day)
+        self.query_budget = QueryBudget(
+            max(0, settings.asks_a_day - 1)
+        )  # one of the day's questions is the random audit
         self._fit_from = REFIT_EVERY
         """Labels from which on the personal model is fitted again."""
         self._labels_since_fit = 0

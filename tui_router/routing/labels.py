@@ -1,7 +1,7 @@
 """What a verdict teaches a router, and what it does not.
 
 A "right" labels the route that was acted on, never the fallback that served. "Wrong" with a route labels that route;
-without one it is evidence against the decided route, and no more. A bad answer labels nothing: the route may have been right.
+without one it is evidence against the route acted on, and no more. A bad answer labels nothing: the route may have been right.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from tui_router.core.fleet import Fleet
-from tui_router.core.types import Request, Turn, Verdict
+from tui_router.core.types import Request, Turn
+from tui_router.core.verdicts import labelled_route
 
 ACCEPTED_WEIGHT = 0.5
 """Weight of a label given by pressing enter when asked: agreeing is easier than choosing. Chosen by hand, not measured."""
@@ -33,20 +34,11 @@ def label_of(turn: Turn, fleet: Fleet) -> Label | None:
     verdict = turn.verdict
     if verdict is None:
         return None
-    route = labelled_route(turn, verdict)
+    route = labelled_route(turn)
     if route is not None:
         now = fleet.names.get(route)
         weight = ACCEPTED_WEIGHT if verdict.kind == "accepted" else 1.0
         return Label(key=turn.number, request=turn.request, route=now, weight=weight) if now else None
-    if verdict.kind == "route" and verdict.rating == "wrong" and (now := fleet.names.get(turn.decision.route)):
+    if verdict.kind in ("route", "audit") and verdict.rating == "wrong" and (now := fleet.names.get(turn.route)):
         return Label(key=turn.number, request=turn.request, route=now, negative=True)
     return None
-
-
-def labelled_route(turn: Turn, verdict: Verdict) -> str | None:
-    """Return the right route by a verdict, in the name that it had then; None when the verdict does not tell."""
-    if verdict.kind in ("answer", "note"):
-        return None
-    if verdict.rating == "right" and verdict.kind == "route":
-        return turn.decision.route
-    return verdict.route

@@ -20,41 +20,54 @@ from tui_router.core.types import Turn
 from tui_router.store import json_codec
 from tui_router.store.store import Store
 
+_PAGE = 200
+"""Turns that are read at a time."""
+
 
 def write_all(store: Store, fleet: Fleet, folder: Path) -> list[Path]:
     """Write the file of every day that has turns; returns the files. Time grows with the number of turns."""
     return _write(store.turns(), fleet, folder)
 
 
-def write_since(store: Store, fleet: Fleet, folder: Path, first: int) -> list[Path]:
-    """Write the files of the days from that of turn number `first` on; returns the files."""
-    turn = store.find(str(first))
-    if turn is None:
-        return []
-    day = _day(turn)
-    newest: list[Turn] = []
-    before = 2**62
-    while page := store.recent(200, before):
-        newest += [t for t in page if _day(t) >= day]
-        if _day(page[-1]) < day:
-            break
-        before = page[-1].number
-    return _write(reversed(newest), fleet, folder)
+def write_days_of(store: Store, fleet: Fleet, folder: Path, numbers: Iterable[int]) -> list[Path]:
+    """Write the files of the days to which these turns belong; returns the files.
+
+    Time grows with the turns of those days only: a verdict on a turn of last month rewrites one day.
+    """
+    written: dict[str, Path] = {}
+    for number in sorted(numbers):
+        turn = store.find(str(number))
+        if turn is not None and _day(turn) not in written:
+            written |= dict(zip([_day(turn)], _write(_same_day(store, turn), fleet, folder), strict=False))
+    return list(written.values())
+
+
+def _same_day(store: Store, turn: Turn) -> list[Turn]:
+    """The turns around this one that belong to its local day, oldest first."""
+    day, first, last = _day(turn), turn.number, turn.number
+    found = [turn]
+    while earlier := [t for t in store.between(first - _PAGE, first - 1) if _day(t) == day]:
+        found, first = [*earlier, *found], earlier[0].number
+    while later := [t for t in store.between(last + 1, last + _PAGE) if _day(t) == day]:
+        found, last = [*found, *later], later[-1].number
+    return found
 
 
 def _write(turns: Iterable[Turn], fleet: Fleet, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    written: list[Path] = []
+    made: dict[Path, Path] = {}
     for day, group in groupby(turns, key=_day):
         path = folder / f"routing_{day}.jsonl"
-        made = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        made.touch(0o600)
-        with made.open("wb") as file:
+        if path not in made:  # a clock that jumped back brings a day a second time
+            made[path] = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+            made[path].unlink(missing_ok=True)
+            made[path].touch(0o600)
+        with made[path].open("ab") as file:
             for turn in group:
                 file.write(json_codec.encode(row(turn, fleet)) + b"\n")
-        made.replace(path)
-        written.append(path)
-    return written
+    for path, part in made.items():
+        part.replace(path)
+    return list(made)
 
 
 def row(turn: Turn, fleet: Fleet) -> dict[str, Any]:

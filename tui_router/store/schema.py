@@ -11,16 +11,13 @@ from msgspec import Struct
 from tui_router.core.types import Session, Turn, Verdict
 from tui_router.store import json_codec
 
-SCHEMA = 1
-"""Version of the documents' layout. A change of it comes with a step in `MIGRATIONS`."""
-
-MIGRATIONS: dict[int, Callable[[str, dict[str, Any]], dict[str, Any] | None]] = {}
-"""For each older version, a function (table, document) -> the document in the next version, or None to drop it."""
+SCHEMA = 2
+"""Version of the documents' layout. A change of it comes with a step in `migrations.MIGRATIONS`."""
 
 TURNS, VERDICTS, SESSIONS = "turns", "verdicts", "sessions"
 OBSERVATIONS, LEADS, SETTINGS, COUNTERS = "observations", "leads", "settings", "counters"
-EXAMPLES, RULINGS, DIALOGUES = "examples", "rulings", "dialogues"
-TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, LEADS, SETTINGS, COUNTERS, EXAMPLES, RULINGS, DIALOGUES)
+EXAMPLES, RULINGS, DIALOGUES, PENDING = "examples", "rulings", "dialogues", "pending"
+TABLES = (TURNS, VERDICTS, SESSIONS, OBSERVATIONS, LEADS, SETTINGS, COUNTERS, EXAMPLES, RULINGS, DIALOGUES, PENDING)
 
 
 class StoredTurn(Turn, frozen=True, kw_only=True):
@@ -44,21 +41,19 @@ class Verdicts(Struct, frozen=True, kw_only=True):
     route: str
     """The decided route, for the counters."""
     history: tuple[RatingEvent, ...] = ()
+    right: bool | None = None
+    """Whether the decision was right by the latest verdict; None when that does not tell. For the counters and the chart."""
 
     @property
     def latest(self) -> Verdict | None:
         """The verdict that counts: the newest that was not taken back."""
         held: list[Verdict] = []
-        for marking in self.history:
-            if marking.verdict is not None:
-                held.append(marking.verdict)
+        for event in self.history:
+            if event.verdict is not None:
+                held.append(event.verdict)
             elif held:
                 held.pop()
         return held[-1] if held else None
-
-    def marked(self, marking: RatingEvent) -> Verdicts:
-        """After one more act of rating."""
-        return Verdicts(turn=self.turn, session=self.session, route=self.route, history=(*self.history, marking))
 
 
 class StoredSession(Session, frozen=True, kw_only=True):
@@ -87,40 +82,14 @@ class Counters(Struct, frozen=True, kw_only=True):
         """One turn more."""
         return msgspec.structs.replace(self, turns=self.turns + 1)
 
-    def moved(self, route: str, old: Verdict | None, new: Verdict | None) -> Counters:
-        """After a turn of that decided route changed its verdict."""
-        rated = _counts(new) - _counts(old)
-        right = _right(new) - _right(old)
-        if not rated and not right:
+    def regraded(self, route: str, old: bool | None, new: bool | None) -> Counters:
+        """Return the counters after a turn of this decided route changed from one grade to another."""
+        if old == new:
             return self
+        rated, right = (new is not None) - (old is not None), bool(new) - bool(old)
         tally = self.by_route.get(route, RouteTally())
         tallies = {**self.by_route, route: RouteTally(tally.rated + rated, tally.right + right)}
         return Counters(turns=self.turns, rated=self.rated + rated, right=self.right + right, by_route=tallies)
-
-
-def _counts(verdict: Verdict | None) -> int:
-    return int(verdict is not None and verdict.counts)
-
-
-def _right(verdict: Verdict | None) -> int:
-    return int(verdict is not None and verdict.counts and verdict.rating == "right")
-
-
-class TurnKey(Struct, frozen=True):
-    """The few fields of a turn that recording a verdict needs."""
-
-    id: str
-    session: str
-    decision: _Ranking
-
-    @property
-    def route(self) -> str:
-        """The decided route."""
-        return self.decision.ranking[0][0]
-
-
-class _Ranking(Struct, frozen=True):
-    ranking: tuple[tuple[str, float], ...]
 
 
 def decoder(kind: type[Any]) -> Callable[[bytes], Any]:

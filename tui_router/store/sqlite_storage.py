@@ -1,4 +1,4 @@
-"""SQLite under TinyDB: one document a row, transactions, and a log of what changed for other processes.
+"""SQLite under TinyDB: one document a row, transactions, and a log of who changed what.
 
 Durability: WAL with synchronous=FULL, so a commit is on the disk when it returns. Every row carries a CRC-32 of its id
 and text, checked at every read: `PRAGMA integrity_check` sees structure only, and misses most flipped bits.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import secrets
 import sqlite3
 import threading
 import time
@@ -21,6 +22,7 @@ from tinydb.storages import Storage
 
 from tui_router.store import json_codec
 from tui_router.store.store_errors import StoreBusyError, StoreConflictError, StoreDamagedError, StoreError, explain
+from tui_router.store.stored_table import StoredTable
 
 FORMAT = 1
 APPLICATION_ID = 0x74756972  # "tuir"
@@ -28,7 +30,8 @@ _SCHEMA = (
     "CREATE TABLE tables(name TEXT PRIMARY KEY, next_id INTEGER NOT NULL, count INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE docs(tab TEXT NOT NULL, id INTEGER NOT NULL, crc INTEGER NOT NULL, doc TEXT NOT NULL)",
     "CREATE UNIQUE INDEX docs_key ON docs(tab, id)",
-    "CREATE TABLE log(seq INTEGER PRIMARY KEY, tab TEXT NOT NULL, id INTEGER)",  # id NULL: the whole table
+    # id NULL: the whole table. writer NULL: a version that did not say who it was.
+    "CREATE TABLE log(seq INTEGER PRIMARY KEY, tab TEXT NOT NULL, id INTEGER, writer INTEGER)",
     f"PRAGMA application_id={APPLICATION_ID}",
     f"PRAGMA user_version={FORMAT}",
 )
@@ -53,10 +56,14 @@ class SQLiteStorage(Storage):
 
     Args:
         timeout: Seconds to wait for another writer before StoreBusyError.
+
+    Attributes:
+        writer: A random number that stands at every change that this object makes, so that it knows its own changes.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 10.0) -> None:
         self.path, self.timeout, self._pid = os.fspath(path), timeout, os.getpid()
+        self.writer = secrets.randbits(62)
         self._local, self._closed = threading.local(), False
         self._all = weakref.WeakSet[Connection]()
         create_private(self.path)
@@ -79,6 +86,13 @@ class SQLiteStorage(Storage):
             raise StoreError(f"{self.path}: is an SQLite file of another program, not a tui-router store")
         if found != FORMAT:
             raise StoreError(f"{self.path}: has format {found}; this version of tui-router reads format {FORMAT}")
+        if "writer" not in self._columns_of_log():
+            with self.transaction():  # made by an earlier version; one that still runs goes on writing without it
+                if "writer" not in self._columns_of_log():
+                    self.run("ALTER TABLE log ADD COLUMN writer INTEGER")
+
+    def _columns_of_log(self) -> list[str]:
+        return [name for (name,) in self.run("SELECT name FROM pragma_table_info('log')")[0]]
 
     def _pragma(self, name: str) -> int:
         return int(self.run(f"PRAGMA {name}")[0][0][0])
@@ -204,7 +218,7 @@ class SQLiteStorage(Storage):
     def _log(self, name: str, docs: Mapping[int, bytes | None], whole: bool) -> None:
         old = self.version()
         for entry in [None] if whole else docs:
-            self.run("INSERT INTO log(tab, id) VALUES(?,?)", name, entry)
+            self.run("INSERT INTO log(tab, id, writer) VALUES(?,?,?)", name, entry, self.writer)
         new = old + (1 if whole else len(docs))
         if old // 1000 != new // 1000:
             self.run("DELETE FROM log WHERE seq<=?", new - LOG_KEEP)
@@ -214,21 +228,28 @@ class SQLiteStorage(Storage):
         """Grows with every change by anyone; a few microseconds, so it can be polled."""
         return self.run("SELECT max(seq) FROM log")[0][0][0] or 0
 
-    def changed_since(self, version: int) -> tuple[int, list[tuple[str, int | None]] | None]:
-        """(version now, what changed as (table, id or None for all of it)); None: too long ago, read all again."""
+    def changed_since(
+        self, version: int, *, by_others: bool = False
+    ) -> tuple[int, list[tuple[str, int | None]] | None]:
+        """(version now, what changed as (table, id or None for all of it)); None: too long ago, read all again.
+
+        Args:
+            version: What `version` or this method said last.
+            by_others: Leave out what this object wrote itself.
+        """
         with self.transaction(write=False):
             first, now = self.run("SELECT (SELECT min(seq) FROM log), (SELECT max(seq) FROM log)")[0][0]
             if now is None or version == now:
                 return version if now else 0, []
             if not first - 1 <= version <= now:
                 return now, None
-            return now, self.run("SELECT DISTINCT tab, id FROM log WHERE seq>?", version)[0]
+            own = self.writer if by_others else -1
+            sql = "SELECT DISTINCT tab, id FROM log WHERE seq>? AND writer IS NOT ?"
+            return now, self.run(sql, version, own)[0]
 
     # -- TinyDB's contract, for tables(), drop_table() and its plain Table -----------------------------------------
     def read(self) -> dict[str, dict[str, Any]] | None:
         """All tables, read lazily."""
-        from tui_router.store.tinydb_table import StoredTable
-
         with self.transaction(write=False):
             self._local.seen = self.version()
             names = self.names()
@@ -236,8 +257,6 @@ class SQLiteStorage(Storage):
 
     def write(self, data: Mapping[str, Mapping[Any, Any]]) -> None:
         """Make the tables be these; StoreConflictError when somebody else changed them since `read`."""
-        from tui_router.store.tinydb_table import StoredTable
-
         with self.transaction():
             if data and getattr(self._local, "seen", None) not in (None, self.version()):
                 raise StoreConflictError(f"{self.path}: changed by someone else, repeat the operation")
@@ -245,7 +264,7 @@ class SQLiteStorage(Storage):
                 if name not in data:
                     self.put(name, {}, drop=True)
             for name, docs in data.items():
-                if not isinstance(docs, StoredTable):  # Rows: untouched since read()
+                if not isinstance(docs, StoredTable):  # one that is untouched since read()
                     old = dict(self.scan(name))
                     new = {int(i): json_codec.encode(doc) for i, doc in docs.items()}
                     self.put(name, {i: new.get(i) for i in old | new if new.get(i) != old.get(i)})

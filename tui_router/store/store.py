@@ -1,7 +1,7 @@
-"""The questions that the program asks of its store. The only module outside of which nobody sees TinyDB.
+"""What the program asks of its store. The only module that uses TinyDB directly.
 
-All methods are synchronous and may wait for a lock or the disk: call them from a worker thread. What a method returns
-from is on the disk. Everything here costs the same at any number of turns, except where the docstring says so.
+All methods are synchronous and may wait for a lock or the disk: call them from a worker thread. When a method that
+writes returns, what it wrote is on the disk. Everything here costs the same at any number of turns, except where the docstring says so.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from msgspec.structs import asdict
 
 from tui_router.core.clock import now
 from tui_router.core.types import Observation, Promotion, Session, Turn, Verdict
+from tui_router.core.verdicts import decision_was_right
 from tui_router.store import integrity, json_codec
+from tui_router.store.migrations import MIGRATIONS
 from tui_router.store.schema import (
     COUNTERS,
     LEADS,
-    MIGRATIONS,
     OBSERVATIONS,
     SCHEMA,
     SESSIONS,
@@ -34,7 +35,6 @@ from tui_router.store.schema import (
     RatingEvent,
     StoredSession,
     StoredTurn,
-    TurnKey,
     Verdicts,
     decoder,
 )
@@ -44,7 +44,6 @@ from tui_router.store.tinydb_table import SQLiteTinyDB
 from tui_router.store.training_tables import TrainingTables
 
 _turn = decoder(StoredTurn)
-_key = decoder(TurnKey)
 _verdicts = decoder(Verdicts)
 _session = decoder(StoredSession)
 _counters = decoder(Counters)
@@ -53,12 +52,14 @@ _lead = decoder(Promotion)
 
 
 STORE_FILE = "store.db"
+CHANGEABLE = ("state", "route", "dispatch", "answer", "shadows", "audit")
+"""The fields of a turn that `Store.change` keeps; all others are fixed when the turn is recorded."""
 _PAGE = 100
 """Turns from which on their verdicts are read in one go."""
 
 
 class StoreChange(Struct, frozen=True):
-    """What somebody, in this process or another, has written."""
+    """What others have written since the last look: other processes, or another `Store` of this one."""
 
     turns: frozenset[int] = frozenset()
     observations: frozenset[int] = frozenset()
@@ -69,7 +70,7 @@ class StoreChange(Struct, frozen=True):
     """Too much has changed to name it: read everything that is shown again."""
 
 
-class Store(TrainingTables):
+class Store:
     """The turns, verdicts, sessions and observations of one data folder.
 
     Opening checks the whole file (0.3 s for 100,000 turns). A damaged one is repaired from itself and its backups;
@@ -89,6 +90,8 @@ class Store(TrainingTables):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = folder / STORE_FILE
         self.repaired: str = ""
+        self.migrated: str = ""
+        """What opening changed in a store of an older layout, in a sentence; empty when nothing a person would notice."""
         lock = folder / "store.lock"
         lock.touch(0o600)
         with FileLock(lock, timeout=60):
@@ -96,8 +99,12 @@ class Store(TrainingTables):
             self._migrate()
             if self.repaired:
                 self._put(COUNTERS, 1, self.recount())
+        self.training = TrainingTables(self.db)
+        """Examples, tool conversations and label edits."""
         self._seen = self.db.storage.version()
-        self._subscribers: list[Callable[[StoreChange], None]] = []
+
+    def _put(self, table: str, doc_id: int, record: Any) -> None:
+        self.db.storage.put(table, {doc_id: json_codec.encode(record)})
 
     def _open(self, check: bool) -> SQLiteTinyDB:
         lost_log = integrity.wal_damage(self.path)
@@ -140,11 +147,8 @@ class Store(TrainingTables):
                 )
         integrity.backup(self.db.storage)
         with self.db.transaction():
-            for step in range(version, SCHEMA):
-                for name in TABLES:
-                    for doc_id, raw in list(self.db.storage.scan(name)):
-                        moved = MIGRATIONS[step](name, json_codec.decode(raw))
-                        self.db.storage.put(name, {doc_id: None if moved is None else json_codec.encode(moved)})
+            done = [MIGRATIONS[step](self.db.storage) for step in range(version, SCHEMA)]
+            self.migrated = " ".join(filter(None, done))
             self._put(SETTINGS, 1, {"schema": SCHEMA, "made": now()})
             self._put(COUNTERS, 1, self.recount())
 
@@ -177,34 +181,44 @@ class Store(TrainingTables):
             self._put(COUNTERS, 1, self.counters().with_turn())
         return stored
 
-    def update(self, turn: Turn) -> None:
-        """Keep what became of a turn (dispatch, answer, state, route, shadows); its verdict and its id stay."""
-        fields = msgspec.to_builtins(
-            {
-                "state": turn.state,
-                "route": turn.route,
-                "dispatch": turn.dispatch,
-                "answer": turn.answer,
-                "shadows": turn.shadows,
-            }
-        )
-        number = _number(turn.id)
+    def change(self, turn_id: str, change: Callable[[Turn], Turn]) -> Turn:
+        """Apply a function to the newest copy of a turn, keep the result and return it.
+
+        Nobody else writes the turn between the reading and the writing, in this process or another: so a change never
+        puts an old copy back. Only the fields of `CHANGEABLE` are kept; a verdict is given by `rate`.
+
+        Args:
+            turn_id: The turn.
+            change: From the stored turn to the new one. It is called in a transaction: it must not touch the store.
+
+        Raises:
+            UnknownTurnError: there is no such turn.
+        """
+        number = _number(turn_id)
         with self.db.transaction():
-            raw = self.db.storage.one(TURNS, number)
-            if raw is None:
-                raise UnknownTurnError(f"there is no turn {turn.id!r}")
-            self.db.storage.put(TURNS, {number: json_codec.encode({**json_codec.decode(raw), **fields})})
+            raw, old = self._stored(turn_id)
+            new = change(old)
+            fields = {name: getattr(new, name) for name in CHANGEABLE}
+            if any(value != getattr(old, name) for name, value in fields.items()):
+                document = {**json_codec.decode(raw), **msgspec.to_builtins(fields)}
+                self.db.storage.put(TURNS, {number: json_codec.encode(document)})
+        return msgspec.structs.replace(old, **fields)
+
+    def _stored(self, turn_id: str) -> tuple[bytes, Turn]:
+        """A turn as it is stored, and read with its verdict. Raises UnknownTurnError."""
+        number = _number(turn_id)
+        raw = self.db.storage.one(TURNS, number) if number else None
+        turn: StoredTurn | None = _turn(raw) if raw is not None else None
+        if raw is None or turn is None or turn_id not in (turn.id, str(number)):
+            raise UnknownTurnError(f"there is no turn {turn_id!r}; `tui-router turns` lists them")
+        return raw, self._with_verdict(turn)
 
     def find(self, turn_id: str) -> Turn | None:
         """A turn by its id or by its number alone, with its latest verdict."""
-        number = _number(turn_id)
-        raw = self.db.storage.one(TURNS, number) if number else None
-        if raw is None:
+        try:
+            return self._stored(turn_id)[1]
+        except UnknownTurnError:
             return None
-        turn: StoredTurn = _turn(raw)
-        if turn_id not in (turn.id, str(number)):
-            return None
-        return self._with_verdict(turn)
 
     def recent(self, limit: int = 50, before: int = LAST_ID) -> list[Turn]:
         """The newest turns with numbers below `before`, newest first."""
@@ -261,41 +275,39 @@ class Store(TrainingTables):
         return msgspec.structs.replace(turn, verdict=_verdicts(raw).latest)
 
     # -- verdicts ----------------------------------------------------------------------------------------------
-    def rate(self, turn_id: str, verdict: Verdict | None) -> Verdict | None:
+    def rate(self, turn_id: str, verdict: Verdict | None) -> Turn:
         """Keep a verdict on a turn, the latest of which counts; None takes the latest one back.
 
-        Returns the verdict that counts now.
+        Returns the turn with the verdict that counts now.
 
         Raises:
             UnknownTurnError: there is no such turn, or nothing to take back.
         """
-        number = _number(turn_id)
-        storage = self.db.storage
         with self.db.transaction():
-            raw = storage.one(VERDICTS, number)
-            if raw is not None:
-                record: Verdicts = _verdicts(raw)
-            else:
-                turn = storage.one(TURNS, number)
-                if turn is None:
-                    raise UnknownTurnError(f"there is no turn {turn_id!r}; `tui-router turns` lists them")
-                key: TurnKey = _key(turn)
-                record = Verdicts(turn=key.id, session=key.session, route=key.route)
-            if turn_id not in (record.turn, str(number)):
-                raise UnknownTurnError(f"there is no turn {turn_id!r}; `tui-router turns` lists them")
-            old = record.latest
+            _, turn = self._stored(turn_id)
+            old, number = turn.verdict, turn.number
             if verdict is None and old is None:
-                raise UnknownTurnError(f"turn {record.turn} has no verdict to take back")
-            record = record.marked(RatingEvent(at=verdict.at if verdict else now(), verdict=verdict))
+                raise UnknownTurnError(f"turn {turn.id} has no verdict to take back")
+            raw = self.db.storage.one(VERDICTS, number)
+            record: Verdicts = (
+                _verdicts(raw)
+                if raw is not None
+                else Verdicts(turn=turn.id, session=turn.session, route=turn.decision.route)
+            )
+            before = record.right
+            event = RatingEvent(at=verdict.at if verdict else now(), verdict=verdict)
+            record = msgspec.structs.replace(record, history=(*record.history, event))
             new = record.latest
+            rated = msgspec.structs.replace(turn, verdict=new)
+            record = msgspec.structs.replace(record, right=decision_was_right(rated))
             self._put(VERDICTS, number, record)
             counters = self.counters()
-            moved = counters.moved(record.route, old, new)
-            if moved is not counters:
-                self._put(COUNTERS, 1, moved)
+            regraded = counters.regraded(record.route, before, record.right)
+            if regraded is not counters:
+                self._put(COUNTERS, 1, regraded)
             if (old is None) != (new is None):
                 self._count_rated(record.session, 1 if old is None else -1)
-        return new
+        return rated
 
     def history(self, turn_id: str) -> tuple[RatingEvent, ...]:
         """Every act of rating of a turn, oldest first."""
@@ -311,7 +323,7 @@ class Store(TrainingTables):
         counters = Counters()
         for _, raw in self.db.storage.scan(VERDICTS):
             record = _verdicts(raw)
-            counters = counters.moved(record.route, None, record.latest)
+            counters = counters.regraded(record.route, None, record.right)
         return msgspec.structs.replace(counters, turns=len(self.db.table(TURNS)))
 
     def graded(self, limit: int = 400) -> list[tuple[int, bool]]:
@@ -320,9 +332,9 @@ class Store(TrainingTables):
         before = LAST_ID
         while len(found) < limit and (page := self.db.storage.recent(VERDICTS, limit, before)):
             for number, raw in page:
-                latest = _verdicts(raw).latest
-                if latest is not None and latest.counts:
-                    found.append((number, latest.rating == "right"))
+                right = _verdicts(raw).right
+                if right is not None:
+                    found.append((number, right))
             before = page[-1][0]
         return found[limit - 1 :: -1] if len(found) > limit else found[::-1]
 
@@ -415,29 +427,22 @@ class Store(TrainingTables):
         if not newest or newest[0].get("settings") != what:
             table.insert({"at": now(), "settings": what})
 
-    def subscribe(self, on_change: Callable[[StoreChange], None]) -> Callable[[], None]:
-        """Be told of every change, this process's own too, by `poll`; returns how to stop it."""
-        self._subscribers.append(on_change)
-        return lambda: self._subscribers.remove(on_change)
-
     def poll(self) -> StoreChange | None:
-        """Look for changes (a few microseconds when there are none) and tell the subscribers."""
+        """What others have written since the last call; None when there is nothing. Microseconds when nobody wrote."""
         if self.db.storage.version() == self._seen:
             return None
-        self._seen, what = self.db.storage.changed_since(self._seen)
+        self._seen, what = self.db.storage.changed_since(self._seen, by_others=True)
         if what is None or any(doc_id is None for _, doc_id in what):
-            change = StoreChange(reload=True)
-        else:
-            named = [(name, doc_id) for name, doc_id in what if doc_id is not None]
-            change = StoreChange(
-                turns=frozenset(i for name, i in named if name in (TURNS, VERDICTS)),
-                observations=frozenset(i for name, i in named if name == OBSERVATIONS),
-                sessions=any(name == SESSIONS for name, _ in named),
-                promotions=any(name == LEADS for name, _ in named),
-            )
-        for tell in list(self._subscribers):
-            tell(change)
-        return change
+            return StoreChange(reload=True)
+        if not what:
+            return None
+        named = [(name, doc_id) for name, doc_id in what if doc_id is not None]
+        return StoreChange(
+            turns=frozenset(i for name, i in named if name in (TURNS, VERDICTS)),
+            observations=frozenset(i for name, i in named if name == OBSERVATIONS),
+            sessions=any(name == SESSIONS for name, _ in named),
+            promotions=any(name == LEADS for name, _ in named),
+        )
 
     def backup_if_due(self) -> None:
         """A verified backup when the newest is older than a day. Time grows with the size of the store."""

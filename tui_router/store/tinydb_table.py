@@ -1,4 +1,4 @@
-"""TinyDB's own surface over `rows`: `TinyDB`, `Table` and `Query` as its documentation has them.
+"""TinyDB's own surface over `sqlite_storage`: `TinyDB`, `Table` and `Query` as its documentation has them.
 
 TinyDB's Table reads and writes everything for every change (`Table._update_table`) and hands out ids outside of it.
 Here an updater sees rows that are read on demand, and only what it touched is written, in one transaction.
@@ -16,33 +16,9 @@ from tinydb.table import Document, Table
 
 from tui_router.store import json_codec as documents
 from tui_router.store.sqlite_storage import LAST_ID, SQLiteStorage
+from tui_router.store.stored_table import StoredTable
 
 Fields = Mapping[str, Any] | Callable[[Any], None]
-
-
-class StoredTable(Mapping[str, Any]):
-    """A table as TinyDB reads it; each access parses afresh, so nobody can alter what is stored."""
-
-    def __init__(self, storage: SQLiteStorage, name: str) -> None:
-        self.storage, self.name = storage, name
-
-    def __getitem__(self, key: str) -> Any:
-        try:
-            raw = self.storage.one(self.name, int(key))
-        except ValueError:
-            raw = None
-        if raw is None:
-            raise KeyError(key)
-        return documents.decode(raw)
-
-    def __iter__(self) -> Iterator[str]:
-        return (str(i) for i, _ in self.storage.scan(self.name))
-
-    def __len__(self) -> int:
-        return self.storage.head(self.name)[1]
-
-    def items(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]
-        return ((str(i), documents.decode(raw)) for i, raw in self.storage.scan(self.name))
 
 
 class Changes(MutableMapping[int, Any]):

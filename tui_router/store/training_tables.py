@@ -1,4 +1,4 @@
-"""What the store keeps to be trained on, beside the turns: examples and conversations of other sources, and rulings on them."""
+"""The tables of training data that no turn made: examples and tool conversations from other sources, and edits of labels."""
 
 from __future__ import annotations
 
@@ -7,20 +7,27 @@ from typing import Any
 
 from tui_router.core.example import Example
 from tui_router.core.label_edit import LabelEdit
+from tui_router.core.pending_request import PendingRequest
 from tui_router.core.tool_dialogue import ToolDialogue
 from tui_router.store import json_codec
-from tui_router.store.schema import DIALOGUES, EXAMPLES, RULINGS, decoder
+from tui_router.store.schema import DIALOGUES, EXAMPLES, PENDING, RULINGS, decoder
 from tui_router.store.tinydb_table import SQLiteTinyDB
 
 _example = decoder(Example)
-_ruling = decoder(LabelEdit)
+_edit = decoder(LabelEdit)
 _dialogue = decoder(ToolDialogue)
+_pending = decoder(PendingRequest)
 
 
 class TrainingTables:
-    """The part of the store that is not about turns."""
+    """Examples, tool conversations and label edits. Reached as `Store.training`.
 
-    db: SQLiteTinyDB
+    Args:
+        db: The store's database; every change is a transaction of it.
+    """
+
+    def __init__(self, db: SQLiteTinyDB) -> None:
+        self.db = db
 
     def _put(self, table: str, doc_id: int, record: Any) -> None:
         self.db.storage.put(table, {doc_id: json_codec.encode(record)})
@@ -42,6 +49,38 @@ class TrainingTables:
         """All examples that no verdict made, in the order in which they came."""
         return (_example(raw) for _, raw in self.db.storage.scan(EXAMPLES))
 
+    def keep_imported(self, requests: Iterable[Example | PendingRequest]) -> tuple[int, int]:
+        """Keep imported requests, all or none: labelled ones as examples, the others as pending.
+
+        Those that are there already are left out; a request that is an example already is not pending.
+
+        Returns:
+            How many examples and how many pending requests were kept.
+        """
+        with self.db.transaction():
+            examples = {_named(example) for example in self.examples()}
+            requests_known = {name[:_KEY_BYTES] for name in examples} | {
+                bytes.fromhex(one.key) for one in self.pending()
+            }
+            first = next_example = self.db.storage.head(EXAMPLES)[0]
+            first_pending = next_pending = self.db.storage.head(PENDING)[0]
+            for one in requests:
+                if isinstance(one, Example):
+                    if (name := _named(one)) not in examples:
+                        examples.add(name)
+                        requests_known.add(name[:_KEY_BYTES])
+                        self._put(EXAMPLES, next_example, one)
+                        next_example += 1
+                elif (key := bytes.fromhex(one.key)) not in requests_known:
+                    requests_known.add(key)
+                    self._put(PENDING, next_pending, one)
+                    next_pending += 1
+        return next_example - first, next_pending - first_pending
+
+    def pending(self) -> Iterator[PendingRequest]:
+        """All requests that wait for a label, in the order in which they came."""
+        return (_pending(raw) for _, raw in self.db.storage.scan(PENDING))
+
     def keep_dialogues(self, dialogues: Iterable[ToolDialogue]) -> int:
         """Keep conversations with tools, all or none; returns how many. Those that are there already are left out."""
         with self.db.transaction():
@@ -58,14 +97,18 @@ class TrainingTables:
         """All conversations with tools, in the order in which they came."""
         return (_dialogue(raw) for _, raw in self.db.storage.scan(DIALOGUES))
 
-    def rule(self, ruling: LabelEdit) -> None:
-        """Keep what a person decided about an example."""
+    def record_edit(self, edit: LabelEdit) -> None:
+        """Keep a person's edit of a label."""
         with self.db.transaction():
-            self._put(RULINGS, self.db.storage.head(RULINGS)[0], ruling)
+            self._put(RULINGS, self.db.storage.head(RULINGS)[0], edit)
 
-    def rulings(self) -> list[LabelEdit]:
-        """All that was decided about examples, in its order."""
-        return [_ruling(raw) for _, raw in self.db.storage.scan(RULINGS)]
+    def edits(self) -> list[LabelEdit]:
+        """All edits of labels, oldest first."""
+        return [_edit(raw) for _, raw in self.db.storage.scan(RULINGS)]
+
+
+_KEY_BYTES = 8
+"""Of a request in what `_named` returns."""
 
 
 def _named(example: Example) -> bytes:

@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tui_router.core.example import Example
-from tui_router.datasets.formats import RowError, example_of, form_of
+from tui_router.datasets.formats import RowError, example_of, format_of
 from tui_router.routing.llm.control_tokens import neutralise
 from tui_router.training.recipe import Recipe
 from tui_router.training.training_error import TrainingError
@@ -129,7 +129,7 @@ def read_examples(folder: Path, part: Literal["train", "validation", "test"]) ->
                 continue
             try:
                 row = json.loads(line)
-                found.append(example_of(row, form_of(row) or "messages"))
+                found.append(example_of(row, format_of(row) or "messages"))
             except (ValueError, RowError) as error:
                 raise DataError(f"{path}:{number}: {error}") from error
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from tui_router.config.settings import Config
 from tui_router.core.example import Source
 from tui_router.datasets.export import ExportOptions, export
-from tui_router.datasets.sources import of_seeds, streamed
+from tui_router.datasets.sources import iter_examples, seed_examples
 from tui_router.routing.ensemble.ensemble import RouterEnsemble
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.store.store import STORE_FILE, Store
@@ -32,13 +32,19 @@ def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[
     fleet = config.fleet
     projection = LearnedRouter.as_shipped(fleet).projection
     if not (folder / STORE_FILE).exists():
-        export(lambda: of_seeds(fleet), fleet, options, out, projection)
+        export(lambda: seed_examples(fleet), fleet, options, out, projection)
         return out
     store = Store(folder)
     try:
         with store.db.transaction(write=False):  # the export reads the rows twice, and both times must give the same
-            rulings = store.rulings()
-            export(lambda: streamed(store.turns(), store.examples(), fleet, rulings), fleet, options, out, projection)
+            edits = store.training.edits()
+            export(
+                lambda: iter_examples(store.turns(), store.training.examples(), fleet, edits),
+                fleet,
+                options,
+                out,
+                projection,
+            )
     finally:
         store.close()
     return out

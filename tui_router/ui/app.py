@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding
+from textual.driver import Driver
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.worker import Worker
 
 from tui_router.core import assets
 from tui_router.core.text import one_line
-from tui_router.ui import glyphs, theme
+from tui_router.ui import theme
 from tui_router.ui.control_filter import ControlFilter
 from tui_router.ui.options import Options
 from tui_router.ui.screens.chat.screen import ChatScreen
+from tui_router.ui.widgets import glyphs
+from tui_router.ui.widgets.worker_faults import report_fault
 
 if TYPE_CHECKING:
     from textual.widgets import Markdown
@@ -30,12 +36,13 @@ if TYPE_CHECKING:
     from tui_router.ui.screens.panel_screen import PanelScreen
 
 _POLL_S = 0.4
-_AFTER_PICTURE_S = 0.05
-"""What is heavy is imported this long after the first picture, so that the picture and the first key come first."""
+_ENDING_SIGNALS = ("SIGHUP", "SIGTERM", "SIGINT", "SIGQUIT")
+_AFTER_PAINT_S = 0.05
+"""Seconds after the first paint until the heavy modules are imported, so that the paint and the first key come first."""
 
 
-def _spare_the_collector() -> None:
-    """Keep what a start has made out of the garbage collector's sight: a full collection of it holds up a key by 100 ms."""
+def _freeze_garbage_collector() -> None:
+    """Exempt what the start has created from garbage collection: a full collection of it delays a key by 100 ms."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(2_000, 1_000_000, 1_000_000)
@@ -45,36 +52,38 @@ class RouterApp(App[None]):
     """The dashboard."""
 
     TITLE = "tui-router"
-    CSS_PATH = [assets.style("app.tcss"), assets.style("chat.tcss"), assets.style("rooms.tcss")]  # noqa: RUF012  # Textual's own way
+    CSS_PATH = [assets.style("app.tcss"), assets.style("chat.tcss"), assets.style("panel_screens.tcss")]  # noqa: RUF012  # Textual's own way
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (150, "-xwide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = [  # noqa: RUF012
         Binding("f1", "help", "help", id="help", tooltip="What every key does", priority=True),
         Binding("f2", "chat", "Chat", id="chat", tooltip="The conversation"),
-        Binding("f3", "stats", "Stats", id="stats", tooltip="How the router does"),
-        Binding("f4", "data", "Data", id="data", tooltip="Training data: its faults, and the way out"),
-        Binding("f5", "train", "Train", id="train", tooltip="A router of your own: train it, test it, promote it"),
+        Binding("f3", "stats", "Stats", id="stats", tooltip="Accuracy, routes, calibration, models"),
+        Binding("f4", "data", "Data", id="data", tooltip="Review training data and fix labels"),
+        Binding("f5", "train", "Train", id="train", tooltip="Train a router, test it, promote it"),
         # With priority: a text area selects a line with this key.
         Binding(
-            "f6", "export", "Export", id="export", tooltip="Datasets and trained routers, for others", priority=True
+            "f6", "export", "Export", id="export", tooltip="Write datasets and trained routers to files", priority=True
         ),
         Binding("ctrl+o", "sessions", "sessions", id="sessions", tooltip="Earlier conversations", priority=True),
         Binding(
             "ctrl+r",
             "look_again",
-            "look again",
+            "check again",
             id="look_again",
-            tooltip="Look for servers now",
+            tooltip="Check the servers now",
             priority=True,
         ),
-        Binding("ctrl+t", "try_demo", "demo", id="try_demo", tooltip="Six pretend models", priority=True),
+        Binding(
+            "ctrl+t", "try_demo", "demo", id="try_demo", tooltip="Six pretend models, nothing is kept", priority=True
+        ),
         Binding(
             "ctrl+s",
             "use_next_model",
             "next model",
             id="use_next_model",
-            tooltip="Leave a slow model",
+            tooltip="Skip to fallback model",
             priority=True,
         ),
         Binding(
@@ -110,8 +119,9 @@ class RouterApp(App[None]):
         self.engine: Engine | None = None
         self.demo: DemoServer | None = None
         self._stop_listening: Callable[[], None] = lambda: None
+        self._ending = False
         self._then: Callable[[], None] | None = None
-        """What a key asked for before the engine was there to give it."""
+        """What a key asked for before the engine was there; done when it is."""
         for one in theme.THEMES:
             self.register_theme(one)
         self.theme = "router-dark"
@@ -124,6 +134,14 @@ class RouterApp(App[None]):
     def get_line_filters(self) -> list[LineFilter]:
         return [*super().get_line_filters(), ControlFilter()]
 
+    def get_driver_class(self) -> type[Driver]:
+        chosen = super().get_driver_class()
+        if chosen.__name__ != "LinuxDriver":  # Windows and the web have drivers of their own
+            return chosen
+        from tui_router.ui.terminal_driver import TerminalDriver
+
+        return TerminalDriver
+
     def get_default_screen(self) -> Screen[None]:
         return ChatScreen(feedback=self.options.feedback)
 
@@ -135,13 +153,34 @@ class RouterApp(App[None]):
         return screen
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self.set_timer, _AFTER_PICTURE_S, self._boot)
+        self._handle_signals()
+        self.call_after_refresh(self.set_timer, _AFTER_PAINT_S, self._boot)
+
+    # -- being ended from outside --------------------------------------------------------------------------------
+    def _handle_signals(self) -> None:
+        """End in order when asked to by a signal: what came of an answer is kept, the terminal is restored."""
+        if self.is_headless:
+            return
+        for name in _ENDING_SIGNALS:
+            number = getattr(signal, name, None)
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; not the main thread
+                if number is not None:
+                    asyncio.get_running_loop().add_signal_handler(number, self._end, 128 + number)
+
+    def on_terminal_closed(self) -> None:
+        """The terminal is gone: end as after a hang-up."""
+        self._end(128 + 1)
+
+    def _end(self, code: int) -> None:
+        if not self._ending:
+            self._ending = True
+            self.run_worker(self._quit(code), group="engine", description="quit", exit_on_error=False)
 
     # -- the engine ------------------------------------------------------------------------------------------------
     def _boot(self) -> None:
         self.run_worker(self._start_engine(self.options.demo), group="engine", description="start", exit_on_error=False)
         self.set_interval(_POLL_S, self._poll)
-        self.set_interval(1.0, self._second)
+        self.set_interval(1.0, self._tick)
 
     async def _start_engine(self, demo: bool) -> None:
         from tui_router.store.store_errors import StoreError
@@ -161,7 +200,7 @@ class RouterApp(App[None]):
         try:
             await self._run_engine(config, demo)
         except (StoreError, OSError) as error:
-            self.chat.trouble(one_line(str(error), 300))
+            self.chat.status.report_trouble(one_line(str(error), 300))
 
     def _load(self) -> Config:
         """Read the configuration and import what is heavy, outside the event loop."""
@@ -210,7 +249,7 @@ class RouterApp(App[None]):
         await self.chat.attach(engine, demo=demo, session=session)
         engine.start_health()
         engine.insights.start()
-        self.call_after_refresh(_spare_the_collector)
+        self.call_after_refresh(_freeze_garbage_collector)
         if self._then is not None:
             then, self._then = self._then, None
             then()
@@ -231,10 +270,10 @@ class RouterApp(App[None]):
             try:
                 await self.engine.poll()
             except StoreError as error:
-                self.chat.trouble(one_line(str(error), 200))
+                self.chat.status.report_trouble(one_line(str(error), 200))
 
-    def _second(self) -> None:
-        self.chat.second()
+    def _tick(self) -> None:
+        self.chat.tick()
 
     # -- actions ---------------------------------------------------------------------------------------------------
     def action_help(self) -> None:
@@ -248,20 +287,20 @@ class RouterApp(App[None]):
         """Back to the conversation."""
         while len(self.screen_stack) > 1:
             self.pop_screen()
-        self.chat.write()
+        self.chat.navigation.write()
 
     def _enter(self, make: Callable[[Engine], PanelScreen]) -> None:
-        """Into a room beside the conversation; before the engine is there, as soon as it is."""
+        """Open a screen beside the conversation; before the engine is there, as soon as it is."""
         if self.engine is None:
             self._then = partial(self._enter, make)
             return
-        room = make(self.engine)
-        if type(self.screen) is not type(room):
+        screen = make(self.engine)
+        if type(self.screen) is not type(screen):
             self.action_chat()
-            self.push_screen(room)
+            self.push_screen(screen)
 
     def action_stats(self) -> None:
-        """How the router does."""
+        """Stats."""
         from tui_router.ui.screens.stats import StatsScreen
 
         self._enter(StatsScreen)
@@ -273,13 +312,13 @@ class RouterApp(App[None]):
         self._enter(DataScreen)
 
     def action_train(self) -> None:
-        """A router of one's own."""
+        """Train a router."""
         from tui_router.ui.screens.train import TrainScreen
 
         self._enter(TrainScreen)
 
     def action_export(self) -> None:
-        """What leaves the program."""
+        """Write datasets and trained routers to files."""
         from tui_router.ui.screens.export import ExportScreen
 
         if isinstance(self.screen, ExportScreen):
@@ -294,7 +333,7 @@ class RouterApp(App[None]):
         self._enter(lambda engine: ReportScreen(engine, 1))
 
     def action_observer(self) -> None:
-        """What happened beside the turns."""
+        """Events and the observer's remarks."""
         from tui_router.ui.screens.observer import ObserverScreen
 
         self._enter(ObserverScreen)
@@ -308,24 +347,24 @@ class RouterApp(App[None]):
 
         demo = self.demo is not None
         config = await asyncio.to_thread(self._load)
-        session = self.chat.session
+        session = self.chat.conversation.session
         self.action_chat()
         await self._stop_engine()
         await self.chat.detach()
         try:
             await self._run_engine(config, demo, session)
         except (StoreError, OSError) as error:
-            self.chat.trouble(one_line(str(error), 300))
+            self.chat.status.report_trouble(one_line(str(error), 300))
 
     def action_sessions(self) -> None:
         """Earlier conversations."""
-        if self.chat.engine is None:
+        if self.chat.conversation.engine is None:
             self._then = self.action_sessions
         elif len(self.screen_stack) == 1:
             self.chat.open_sessions()
 
     def action_look_again(self) -> None:
-        """Look at the servers now."""
+        """Check the servers now."""
         if self.engine is not None:
             self.run_worker(self.engine.health.look(), group="health", description="look again", exit_on_error=False)
 
@@ -341,13 +380,13 @@ class RouterApp(App[None]):
         await self._run_engine(config, demo=True)
 
     def action_use_next_model(self) -> None:
-        """Leave a model that does not answer for the next one of its chain."""
-        self.chat.use_next_model()
+        """Skip a model that does not answer for the next one of its route."""
+        self.chat.conversation.use_next_model()
 
     def action_rate_newest(self, mark: str) -> None:
         """Rate the newest turn from anywhere."""
         if len(self.screen_stack) == 1:
-            self.chat.rate_newest(mark)
+            self.chat.verdicts.rate_newest(mark)
 
     def action_new_session(self) -> None:
         """Start another conversation."""
@@ -358,7 +397,7 @@ class RouterApp(App[None]):
         self.theme = name
 
     async def action_quit(self) -> None:
-        """Stop what runs, write what is due, and leave; a training may go on by itself."""
+        """Stop what runs, write what is due, and quit; a training may go on in the background."""
         from tui_router.ui.screens.quit_dialog import QuitDialog
 
         if isinstance(self.screen, QuitDialog):
@@ -386,33 +425,37 @@ class RouterApp(App[None]):
         folder = self.engine.folder
         return await asyncio.to_thread(lambda: next((run for run in all_runs(folder)[:5] if run.is_running()), None))
 
-    async def _quit(self) -> None:
-        self.chat.leaving()
-        await self._stop_engine()
-        self.exit()
+    async def _quit(self, code: int = 0) -> None:
+        await self.chat.before_quit()
+        try:
+            await self._stop_engine()
+        finally:
+            self.exit(return_code=code)
 
     async def action_write_logs(self) -> None:
         """Write the routing logs of today."""
         if self.engine is not None:
             paths = await self.engine.write_logs()
-            said = ", ".join(path.name for path in paths) or "nothing new to write"
-            self.notify(said, title=f"logs in {self.engine.folder / 'logs'}", markup=False)
+            written = ", ".join(path.name for path in paths) or "nothing new to write"
+            self.notify(written, title=f"logs in {self.engine.folder / 'logs'}", markup=False)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        yield SystemCommand("New conversation", "Later requests do not see the earlier ones", self.action_new_session)
-        yield SystemCommand("Sessions", "Earlier conversations: open one and go on", self.action_sessions)
-        yield SystemCommand("Stats", "How the router does: accuracy, routes, calibration, models", self.action_stats)
-        yield SystemCommand("Report", "Today: what goes wrong, and what a change would do", self.action_report)
-        yield SystemCommand("Observer", "What happened beside the turns; off, passive, active", self.action_observer)
+        yield SystemCommand("Start a new conversation", "Clears the context", self.action_new_session)
+        yield SystemCommand("Sessions", "Open an earlier conversation", self.action_sessions)
+        yield SystemCommand("Stats", "Accuracy, routes, calibration, models", self.action_stats)
+        yield SystemCommand(
+            "Report", "Today: what goes wrong, and what a change of fleet.toml would do", self.action_report
+        )
+        yield SystemCommand("Observer", "Events and the observer's remarks; off, passive, active", self.action_observer)
         yield SystemCommand("Reload", "Read fleet.toml again", self.action_reload)
-        yield SystemCommand("Data", "Training data: its faults, and the way out", self.action_data)
-        yield SystemCommand("Train", "A router of your own: train it, test it, promote it", self.action_train)
-        yield SystemCommand("Export", "Datasets and trained routers, for others", self.action_export)
-        yield SystemCommand("Look for servers", "Ask every server what it serves, now", self.action_look_again)
+        yield SystemCommand("Data", "Review training data and fix labels", self.action_data)
+        yield SystemCommand("Train", "Train a router, test it, promote it", self.action_train)
+        yield SystemCommand("Export", "Write datasets and trained routers to files", self.action_export)
+        yield SystemCommand("Check servers", "Ask every server what it serves, now", self.action_look_again)
         yield SystemCommand("Try the demo", "Six pretend models, nothing is kept", self.action_try_demo)
-        yield SystemCommand("Stop the answer", "Close the connection and keep what came", self.chat.stop_newest)
-        yield SystemCommand("Use the next model", "Leave a model that does not answer", self.action_use_next_model)
-        yield SystemCommand("Ask again", "Send the selected request once more", self.chat.retry)
+        yield SystemCommand("Stop the answer", "What came so far is kept", self.chat.stop_answer)
+        yield SystemCommand("Skip to fallback model", "When a model does not answer", self.action_use_next_model)
+        yield SystemCommand("Retry", "Send the selected request once more", self.chat.retry)
         if self.options.feedback:
             yield SystemCommand("Route was right", "Rate the newest turn", lambda: self.action_rate_newest("y"))
             yield SystemCommand(
@@ -421,14 +464,19 @@ class RouterApp(App[None]):
                 lambda: self.action_rate_newest("n"),
             )
             yield SystemCommand("Comment", "Wrong route, bad answer, or a note", lambda: self.action_rate_newest("c"))
-        yield SystemCommand("Write the routing logs", "One line a turn, one file a day", self.action_write_logs)
+        yield SystemCommand("Write the routing logs", "JSON Lines, one file a day", self.action_write_logs)
         for name in self.available_themes:
             if name.startswith("router-") and name != self.theme:
                 yield SystemCommand(
-                    f"Colours: {name}", "Change the theme", lambda name=name: self.action_set_theme(name)
+                    f"Theme: {name.removeprefix('router-')}",
+                    "Change the colours",
+                    lambda name=name: self.action_set_theme(name),
                 )
         yield SystemCommand("Help", "What every key does", self.action_help)
         yield SystemCommand("Quit", "Leave tui-router", self.action_quit)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        report_fault(self, event)
 
     def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
         """Links come from models: only web addresses open, and the address is shown."""

@@ -14,7 +14,15 @@ from tui_router.backends.json_writer import Written
 from tui_router.core import assets
 from tui_router.core.example import Example
 from tui_router.datasets.synthetic.batches import generate
-from tui_router.datasets.synthetic.requests import SHARE, RequestBatch, RequestWork, Sieve, asks, parse, prompt
+from tui_router.datasets.synthetic.requests import (
+    PHRASING_SHARE,
+    RequestBatch,
+    RequestFilter,
+    RequestTask,
+    parse,
+    plan_batches,
+    prompt,
+)
 from tui_router.routing.learned.learned_router import LearnedRouter
 
 FLEET = SHIPPED.fleet
@@ -22,12 +30,12 @@ LEARNED = LearnedRouter.as_shipped(FLEET)
 CODE = RequestBatch("code", "a terse engineer", "one sentence", "English", "")
 
 
-def sieve(known=(), judges=(LEARNED, RULES)):
-    return Sieve(known, LEARNED.projection, judges, "generated:m:1")
+def request_filter(known=(), judges=(LEARNED, RULES)):
+    return RequestFilter(known, LEARNED.projection, judges, "generated:m:1")
 
 
 def requests(fleet=FLEET):
-    return RequestWork(fleet, [], sieve(judges=()))
+    return RequestTask(fleet, [], request_filter(judges=()))
 
 
 @pytest.mark.parametrize(
@@ -44,26 +52,28 @@ def test_every_form_of_a_reply(text, found):
     assert parse(text) == found
 
 
-def test_the_sieve_says_why():
+def test_a_refused_request_has_a_reason():
     known = [Example(text="write a python function that sorts a list", route="code", source="seed")]
-    one = sieve(known)
-    assert one.take("Write a Python function that  sorts a list", CODE) == "known already"
-    assert one.take("write a python function that sorts a list!", CODE) == "nearly the same as another"
-    assert one.take("x" * 5000, CODE) == "empty or too long"
-    assert one.take("hello there, good morning!", CODE) == "the routers contradict the writer"
-    kept = one.take('2. "fix the borrow checker error in this rust loop"', CODE)
+    one = request_filter(known)
+    assert one.accept("Write a Python function that  sorts a list", CODE) == "known already"
+    assert one.accept("write a python function that sorts a list!", CODE) == "near-duplicate"
+    assert one.accept("x" * 5000, CODE) == "empty or too long"
+    assert one.accept("hello there, good morning!", CODE) == "the routers contradict the writer"
+    kept = one.accept('2. "fix the borrow checker error in this rust loop"', CODE)
     assert kept == Example(
         text="fix the borrow checker error in this rust loop", route="code", source="generated", origin="generated:m:1"
     )
-    assert one.take("fix the borrow checker error in this rust loop", CODE) == "known already"
+    assert one.accept("fix the borrow checker error in this rust loop", CODE) == "known already"
 
 
 def test_no_phrasing_has_more_than_its_share():
-    one = sieve(judges=())
+    one = request_filter(judges=())
     first, last = "kestrel marlow tansy orrin quill pell lorne brill", "wood stone gate field moor ford"
     nouns = [f"{a}{b}" for a in first.split() for b in last.split()]
-    taken = [one.take(f"please explain {noun} {noun[::-1]} in {place} terms", CODE) for place, noun in enumerate(nouns)]
-    assert "its phrasing has had its share" in taken
+    taken = [
+        one.accept(f"please explain {noun} {noun[::-1]} in {place} terms", CODE) for place, noun in enumerate(nouns)
+    ]
+    assert "phrasing used too often" in taken
     assert sum(isinstance(x, Example) for x in taken) <= 21
 
 
@@ -71,7 +81,7 @@ def test_the_routes_with_the_fewest_come_first_and_some_are_hard():
     import random
 
     counts = Counter({r.name: 5 for r in FLEET.routes} | {"vision": 0})
-    found = asks(FLEET, counts, random.Random(0))
+    found = plan_batches(FLEET, counts, random.Random(0))
     first = [next(iter([ask])) for ask, _ in zip(found, range(3), strict=False)]
     assert {ask.route for ask in first} == {"vision"} and first[2].other
     text = prompt(first[2], FLEET, ["what is in this picture"])[0].content
@@ -132,7 +142,7 @@ async def test_a_writer_that_repeats_itself_is_not_asked_for_ever():
 
 
 def test_the_prompt_is_shipped_and_the_share_is_stated():
-    assert assets.data("prompts/generate_routing_data.md").is_file() and 0 < SHARE < 0.5
+    assert assets.data("prompts/generate_routing_data.md").is_file() and 0 < PHRASING_SHARE < 0.5
 
 
 class Served:
@@ -200,7 +210,7 @@ def test_the_command_line_goes_on_where_the_writer_broke_off(tmp_path):
 
     served.breaks_after = 1
     broken = run("generate", "--n", "3")
-    assert broken.returncode == 1 and "Traceback" not in broken.stderr and "goes on" in broken.stderr, broken.stderr
+    assert broken.returncode == 1 and "Traceback" not in broken.stderr and "to go on" in broken.stderr, broken.stderr
     served.breaks_after, served.count = 100, 1
     done = run("generate")
     assert done.returncode == 0, done.stderr
@@ -229,7 +239,9 @@ async def test_a_real_engine_writes_valid_and_endless_replies(engine_url, tmp_pa
     try:
         await health.look()
         writer = Writer(health, "gemma-3-1b")
-        writer._plain.add(engine_url)  # a grammar would force this model into letters that it has no successor for
+        writer._without_schema.add(
+            engine_url
+        )  # a grammar would force this model into letters that it has no successor for
 
         async def write(messages):
             return await writer.write([messages[0]], {}, max_tokens=60, temperature=0.0, deadline_s=30.0)

@@ -11,18 +11,18 @@ from itertools import pairwise
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.datasets.tool_dialogues import FLEET, LEARNED, MAIL, SEND, TOOLS, ask, call, said, some, work
+from tests.datasets.tool_dialogues import FLEET, LEARNED, MAIL, SEND, TOOLS, batch, call, said, some, task
+from tests.doubles.lmstudio import LMStudio
 from tui_router.cli import main
 from tui_router.core.tool_dialogue import SCENARIOS
-from tui_router.datasets.export import DatasetExportError
+from tui_router.datasets.exported_dataset import DatasetExportError
 from tui_router.datasets.synthetic.tool_dialogues import ToolsError, read_tools
 from tui_router.datasets.synthetic.tool_export import export
-from tui_router.demo.server import DemoServer
 from tui_router.store.store import Store
 
 
 def test_a_conversation_is_kept_with_the_tools_that_were_on_offer():
-    made = work().take(said("send mia a mail that I come at nine", SEND), MAIL)
+    made = task().accept(said("send mia a mail that I come at nine", SEND), MAIL)
     assert made.calls[0].arguments["to"] == ["mia"] and made.scenario == "immediate" and made.tools == MAIL.tools
     assert made.origin == "generated:m:1"
 
@@ -33,38 +33,38 @@ def test_a_conversation_is_kept_with_the_tools_that_were_on_offer():
         ("no object", "no request with calls"),
         ({"request": "send it"}, "no request with calls"),
         (said("send mia a mail", SEND, answer=" "), "no answer at the end"),
-        (said("send mia a mail"), "no call, or too many"),
-        (said("send mia a mail", call("home_set", device="lamp", state="on")), "calls a tool that is not on offer"),
+        (said("send mia a mail"), "no call, or more than 8"),
+        (said("send mia a mail", call("home_set", device="lamp", state="on")), "calls a tool that was not offered"),
         (
             said("send mia a mail", call("mail_send", to="mia", subject="", body="x")),
-            "arguments that the tool does not take",
+            "arguments do not fit the tool's schema",
         ),
-        (said("send mia a mail", call("mail_send", to=["mia"])), "arguments that the tool does not take"),
-        (said("weather", call("weather", place="Graz", day="friday")), "arguments that the tool does not take"),
-        (said("weather", call("weather", place="Graz", unit="K")), "arguments that the tool does not take"),
+        (said("send mia a mail", call("mail_send", to=["mia"])), "arguments do not fit the tool's schema"),
+        (said("weather", call("weather", place="Graz", day="friday")), "arguments do not fit the tool's schema"),
+        (said("weather", call("weather", place="Graz", unit="K")), "arguments do not fit the tool's schema"),
         (said("send mia a mail", {**SEND, "result": ""}), "a call without a result"),
-        (said("send mia a mail", SEND, SEND), "not one call at once"),
-        (said("send mia a mail", {**SEND, "ok": False}), "not one call at once"),
+        (said("send mia a mail", SEND, SEND), "not exactly one successful call"),
+        (said("send mia a mail", {**SEND, "ok": False}), "not exactly one successful call"),
         (said("hello, good morning to you!", SEND), "the routers contradict the writer"),
     ],
 )
 def test_everything_else_is_refused_and_says_why(piece, why):
-    assert work().take(piece, MAIL) == why
+    assert task().accept(piece, MAIL) == why
 
 
 def test_a_failure_is_overcome_in_another_way_and_steps_are_several():
-    asked = ask("recovery", "weather", "web_search")
+    asked = batch("recovery", "weather", "web_search")
     failed = call("weather", result="no such place", ok=False, place="Grz")
-    take = work().take
+    accept = task().accept
     text = "look up what the weather in Graz will be tomorrow"
-    assert take(said(text, failed, failed), asked) == "no failure that is overcome"
-    assert take(said(text, failed, {**failed, "ok": True}), asked) == "no failure that is overcome"
-    assert take(said(text, call("weather", place="Graz")), asked) == "no failure that is overcome"
-    assert take(said(text, failed, call("weather", place="Graz")), asked).calls[0].ok is False
+    assert accept(said(text, failed, failed), asked) == "no recovery from a failure"
+    assert accept(said(text, failed, {**failed, "ok": True}), asked) == "no recovery from a failure"
+    assert accept(said(text, call("weather", place="Graz")), asked) == "no recovery from a failure"
+    assert accept(said(text, failed, call("weather", place="Graz")), asked).calls[0].ok is False
     steps = asked._replace(scenario="steps")
-    assert take(said(text, call("weather", place="Graz")), steps) == "not several steps"
-    assert take(said(text, *[call("weather", place="Graz")] * 2), steps) == "not several steps"
-    assert take(
+    assert accept(said(text, call("weather", place="Graz")), steps) == "not several different calls"
+    assert accept(said(text, *[call("weather", place="Graz")] * 2), steps) == "not several different calls"
+    assert accept(
         said(
             "compare the forecast for Linz today with that for the weekend and mail it",
             call("weather", place="Graz"),
@@ -75,27 +75,29 @@ def test_a_failure_is_overcome_in_another_way_and_steps_are_several():
 
 
 def test_the_prompt_has_the_tools_the_kind_and_what_is_known():
-    one, dice = work(), random.Random(0)
-    found = next(one.asks(dice))
-    text = one.prompt(found, dice)[0].content
+    one, rng = task(), random.Random(0)
+    found = next(one.batches(rng))
+    text = one.prompt(found, rng)[0].content
     assert all(tool["function"]["name"] in text for tool in found.tools) and "gpt-oss-20b" in text
     assert one.parse('Sure: ```{"conversations": [1, 2]}```') == [1, 2] and one.parse("no") is None
     scenarios, firsts = [], []
-    for item, _ in zip(one.asks(dice), range(18), strict=False):
+    for item, _ in zip(one.batches(rng), range(18), strict=False):
         scenarios.append(item.scenario)
         firsts.append(item.tools[0]["function"]["name"])
-        one.done(item, [])
+        one.finish(item, [])
     assert set(scenarios) == set(SCENARIOS) and set(firsts) == set(TOOLS)
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[", "is not JSON"), ("{}", "expected a list of tools"), ("[1]", "tool 1 is no"),
-        ('[{"function": {"name": "a"}}, {"function": {"name": "a"}}]', "is the second named 'a'"),
-        ('[{"function": {"name": "a", "parameters": {"type": 7}}}]', "the parameters of 'a' are no JSON schema"),
+        ("[", "is not JSON"),
+        ("{}", "expected a list of tools"),
+        ("[1]", "tool 1 is not {"),
+        ('[{"function": {"name": "a"}}, {"function": {"name": "a"}}]', "is the second one named 'a'"),
+        ('[{"function": {"name": "a", "parameters": {"type": 7}}}]', "the parameters of 'a' are not a JSON schema"),
     ],
-)  # fmt: skip
+)
 def test_tools_that_cannot_be_used_are_one_sentence(tmp_path, text, why):
     (tmp_path / "tools.json").write_text(text)
     with pytest.raises(ToolsError, match=r"tools\.json") as caught:
@@ -139,7 +141,7 @@ def calls_of(row):
 
 def test_private_data_is_kept_masked_or_dropped(tmp_path):
     mail = {**SEND, "arguments": {"to": ["mia@example.org"], "subject": "x", "body": "y"}}
-    made = [work().take(said("send mia a mail that I come at nine", mail), MAIL)]
+    made = [task().accept(said("send mia a mail that I come at nine", mail), MAIL)]
     for private, wanted in (("keep", True), ("mask", False)):
         export(made, FLEET, "messages", tmp_path / private, LEARNED.projection, private)
         text = "".join(p.read_text() for p in (tmp_path / private).glob("*.jsonl"))
@@ -166,8 +168,8 @@ def requests_of(number):
         "moor",
         "ford",
     ]
-    dice = random.Random(number)
-    return [" ".join(f"{dice.choice(words)}{dice.choice(words)}" for _ in range(6)) for _ in range(3)]
+    rng = random.Random(number)
+    return [" ".join(f"{rng.choice(words)}{rng.choice(words)}" for _ in range(6)) for _ in range(3)]
 
 
 def writes(count):
@@ -190,9 +192,15 @@ def writes(count):
 
 def valid(function):
     examples = {
-        "url": "https://example.org", "start": "2026-01-02T10:00", "at": "2026-01-02T10:00", "day": "2026-01-02", "state": "on",
-        "people": 2, "to": ["mia"], "items": ["milk"],
-    }  # fmt: skip
+        "url": "https://example.org",
+        "start": "2026-01-02T10:00",
+        "at": "2026-01-02T10:00",
+        "day": "2026-01-02",
+        "state": "on",
+        "people": 2,
+        "to": ["mia"],
+        "items": ["milk"],
+    }
     wanted = function["parameters"]["required"]
     arguments = {name: examples.get(name, "some") for name in wanted}
     if function["name"] in ("message_send", "route_find"):
@@ -203,7 +211,7 @@ def valid(function):
 @pytest.mark.parametrize("kind", ["routing", "tool-use"])
 @pytest.mark.timeout(240)
 async def test_an_order_that_is_killed_anywhere_is_carried_out_without_loss_or_repeat(tmp_path, kind):
-    double, count = DemoServer(speed=400), []
+    double, count = LMStudio(speed=400), []
     double.writes = writes(count)
     url = await double.start()
     names = "".join(f'[backends."{name}"]\nremove = true\n' for name in ("Ollama", "llama-server"))
@@ -221,14 +229,14 @@ async def test_an_order_that_is_killed_anywhere_is_carried_out_without_loss_or_r
         out, err = await done
         return process.returncode, out.decode(), err.decode()
 
-    wanted, dice = 40, random.Random(1)
+    wanted, rng = 40, random.Random(1)
     first = (
         ("--n", str(wanted), "--model", "gemma-3-1b") if kind == "routing" else ("--n", "40", "--model", "gpt-oss-20b")
     )
     more = first
-    for fault in ("", "status_500", "die", "empty_stop", "error_frame", "endless", ""):
+    for fault in ("", "status_500", "die", "empty_stop", "error_frame", ""):
         double.faults = {"*": fault} if fault else {}
-        seen, later = len(count), dice.randint(1, 3)
+        seen, later = len(count), rng.randint(1, 3)
         kill = (lambda seen=seen, later=later: len(count) >= seen + later) if not fault else None
         code, _, err = await run(*more, kill_when=kill)
         assert "Traceback" not in err and code != 0, (fault, err)
@@ -237,7 +245,11 @@ async def test_an_order_that_is_killed_anywhere_is_carried_out_without_loss_or_r
     code, _, err = await run()
     assert code == 0, err
     store = Store(tmp_path / "d")
-    found = [one.text for one in store.examples()] if kind == "routing" else [one.request for one in store.dialogues()]
+    found = (
+        [one.text for one in store.training.examples()]
+        if kind == "routing"
+        else [one.request for one in store.training.dialogues()]
+    )
     store.close()
     assert len(found) == wanted == len(set(found)) and not (tmp_path / "d" / "generation.json").exists()
     out = ["dataset", "export", "--kind", kind, "--source", "generated", "--out", str(tmp_path / "out"), *where]

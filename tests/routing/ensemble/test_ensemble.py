@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
 from tui_router.core.clock import now
@@ -55,11 +56,18 @@ def test_a_verdict_grades_every_router_that_decided():
         None,
         Verdict(kind="answer", at=now(), rating="wrong"),
         Verdict(kind="note", at=now(), comment="x"),
-        Verdict(kind="accepted", at=now(), rating="right", route="code"),
     ],
 )
 def test_what_does_not_tell_the_right_route_grades_nobody(verdict):
     assert grade(a_turn("write a python function", id="7-abc", verdict=verdict), SHIPPED.fleet) is None
+
+
+def test_an_accepted_ask_grades_as_a_chosen_one_does():
+    turn = a_turn("write a python function", id="7-abc", asked="unsure")
+    accepted = Verdict(kind="accepted", at=now(), rating="right", route="code")
+    chosen = Verdict(kind="chosen", at=now(), rating="wrong", route="reasoning")
+    assert grade(replace(turn, verdict=accepted), SHIPPED.fleet).right("rules") is True
+    assert grade(replace(turn, verdict=chosen, route="reasoning"), SHIPPED.fleet).right("rules") is False
 
 
 def test_a_wrong_route_without_the_right_one_tells_of_those_that_took_it():

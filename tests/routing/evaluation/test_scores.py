@@ -58,7 +58,7 @@ def test_the_command(tmp_path):
     figures = json.loads(run(str(file), "--json").stdout)["routers"]["rules"]
     assert figures["accuracy"] == pytest.approx(2 / 3) and figures["confusion"]["reasoning"] == {"code": 1}
     shown = run(str(file), "--wrong", "5").stdout
-    assert "rules: accuracy 66.7% [20.8-93.9] n=3" in shown and "reasoning taken for code" in shown
+    assert "rules: accuracy 66.7% [20.8-93.9] n=3" in shown and "instead of reasoning" in shown
     assert "there is no router 'x'" in run(str(file), "--router", "x", expect=2).stderr
     file.write_text('{"text": "x"}')
     assert 'line 1: expected a "route"' in run(str(file), expect=2).stderr

@@ -16,7 +16,7 @@ def answer(number):
 
 def drawn(f):
     """Numbers of the cards whose answers are drawn."""
-    return [place for place, card in enumerate(f.chat.cards.values()) if card.query(Markdown)]
+    return [place for place, card in enumerate(f.chat.conversation.cards.values()) if card.query(Markdown)]
 
 
 async def long_talk(f):
@@ -46,8 +46,8 @@ async def test_the_way_up_shows_every_line_once(face):
         await long_talk(f)
         await f.pilot.press("escape")
         seen = []
-        while f.chat.talk.scroll_y > 0:
-            f.chat.talk.scroll_relative(y=-8, animate=False)
+        while f.chat.widgets.conversation.scroll_y > 0:
+            f.chat.widgets.conversation.scroll_relative(y=-8, animate=False)
             for _ in range(4):
                 await f.pilot.pause()
             found = [line.split("BEGIN ")[1].split()[0] for line in f.screen().splitlines() if "BEGIN " in line]
@@ -74,7 +74,7 @@ async def test_an_answer_that_streamed_here_is_blank_too_when_it_is_left_behind(
         await long_talk(f)
         await f.ask("write a python function")
         await f.see("A sketch, from the demo")
-        newest = f.chat.cards[f.chat.newest]
+        newest = f.chat.conversation.cards[f.chat.conversation.newest]
         before = newest.virtual_region.height
         await f.pilot.press("escape", "g")
         await f.until(lambda: not newest.query(Markdown), "the newest left blank")

@@ -1,8 +1,7 @@
-"""Having a served model write training data: batch after batch, each kept before the next is asked for."""
+"""Has a served model write training data in batches; each batch is saved before the next one is requested."""
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
@@ -11,114 +10,107 @@ from msgspec import Struct
 
 from tui_router.core.types import Message
 
-A = TypeVar("A")
-K = TypeVar("K")
-MOST_BARREN = 6
-"""Batches in a row of which nothing is kept; then the writer has nothing more to say."""
+Batch = TypeVar("Batch")
+Item = TypeVar("Item")
+MAX_EMPTY_BATCHES = 6
+"""Batches in a row of which nothing is kept, after which generation ends. Chosen by hand, not measured."""
 
 
 class WriterReply(Protocol):
-    """What a writer gives back."""
+    """The reply of the writing model."""
 
     @property
     def text(self) -> str:
-        """As it came."""
+        """The reply, unchanged."""
         ...
 
     @property
     def tokens(self) -> int:
-        """That it took."""
+        """Tokens of prompt and reply."""
         ...
 
 
-Write = Callable[[Sequence[Message]], Awaitable[WriterReply]]
+WriterCall = Callable[[Sequence[Message]], Awaitable[WriterReply]]
+"""Sends messages to the writing model and returns its reply."""
 
 
-class Work(Protocol[A, K]):
-    """What is to be written, and what of it is kept."""
+class GenerationTask(Protocol[Batch, Item]):
+    """What is to be written, and which of it is kept."""
 
     schema: dict[str, Any]
-    """Of a reply, for servers that can hold a model to one."""
+    """JSON schema of a reply, for servers that can enforce one."""
 
-    def asks(self, dice: random.Random) -> Iterator[A]:
-        """What to ask for, without end."""
+    def batches(self, rng: random.Random) -> Iterator[Batch]:
+        """Yield what to request next, without end."""
         ...
 
-    def prompt(self, ask: A, dice: random.Random) -> tuple[Message, ...]:
-        """The question."""
+    def prompt(self, batch: Batch, rng: random.Random) -> tuple[Message, ...]:
+        """Return the messages that request a batch."""
         ...
 
     def parse(self, text: str) -> list[Any] | None:
-        """The pieces in a reply; None when it cannot be read."""
+        """Return the pieces of a reply; None if the reply cannot be read."""
         ...
 
-    def take(self, piece: Any, ask: A) -> K | str:
-        """What is kept of a piece, or why nothing is."""
+    def accept(self, piece: Any, batch: Batch) -> Item | str:
+        """Return the item to keep, or the reason why the piece is refused."""
         ...
 
-    def done(self, ask: A, kept: Sequence[K]) -> None:
-        """A batch is over."""
+    def finish(self, batch: Batch, kept: Sequence[Item]) -> None:
+        """Note what was kept of a batch."""
         ...
 
 
 class GenerationTally(Struct):
-    """How it goes."""
+    """Counts of a generation."""
 
     wanted: int
     kept: int = 0
     written: int = 0
     tokens: int = 0
-    refused: dict[str, int] = {}  # msgspec copies it
-    """Why -> how many."""
+    refused: dict[str, int] = {}  # msgspec gives each instance a copy
+    """Reason -> pieces."""
 
 
 async def generate(
-    write: Write, work: Work[A, K], wanted: int, keep: Callable[[list[K]], Awaitable[None]],
-    tell: Callable[[GenerationTally], bool], seed: str = "",
-) -> GenerationTally:  # fmt: skip
-    """Have pieces written until there are enough, or the writer has nothing more to say.
+    write: WriterCall,
+    task: GenerationTask[Batch, Item],
+    wanted: int,
+    save: Callable[[list[Item]], Awaitable[None]],
+    progress: Callable[[GenerationTally], bool],
+    seed: str = "",
+) -> GenerationTally:
+    """Request batches until enough items are kept, or `MAX_EMPTY_BATCHES` in a row bring nothing.
 
     Args:
-        write: Asks the writer; what it raises ends this.
-        work: What is asked for, and what is let through.
-        wanted: How many are to be kept.
-        keep: Puts them where they stay.
-        tell: Hears how it goes; returns whether to go on.
-        seed: Of the dice that vary the questions.
+        write: Calls the writing model. Its exceptions end the generation and are raised; saved batches stay.
+        task: What to request, and what to keep.
+        wanted: Items to keep.
+        save: Stores the kept items of a batch.
+        progress: Called before each batch and at the end; returns False to stop.
+        seed: Of the random numbers that vary the prompts.
     """
-    tally, barren, dice = GenerationTally(wanted=wanted), 0, random.Random(seed)
-    for ask in work.asks(dice):
-        if tally.kept >= wanted or barren >= MOST_BARREN or not tell(tally):
+    tally, empty_batches, rng = GenerationTally(wanted=wanted), 0, random.Random(seed)
+    for batch in task.batches(rng):
+        if tally.kept >= wanted or empty_batches >= MAX_EMPTY_BATCHES or not progress(tally):
             break
-        reply = await write(work.prompt(ask, dice))
+        reply = await write(task.prompt(batch, rng))
         tally.tokens += reply.tokens
-        kept: list[K] = []
-        pieces = work.parse(reply.text)
+        kept: list[Item] = []
+        pieces = task.parse(reply.text)
         if pieces is None:
             tally.refused["no JSON"] = tally.refused.get("no JSON", 0) + 1
         for piece in pieces or ():
             tally.written += 1
-            taken = work.take(piece, ask) if tally.kept + len(kept) < wanted else "more than wanted"
-            if isinstance(taken, str):
-                tally.refused[taken] = tally.refused.get(taken, 0) + 1
+            accepted = task.accept(piece, batch) if tally.kept + len(kept) < wanted else "more than wanted"
+            if isinstance(accepted, str):
+                tally.refused[accepted] = tally.refused.get(accepted, 0) + 1
             else:
-                kept.append(taken)
-        barren = 0 if kept else barren + 1
-        work.done(ask, kept)
+                kept.append(accepted)
+        empty_batches = 0 if kept else empty_batches + 1
+        task.finish(batch, kept)
         if kept:
-            await keep(kept)
+            await save(kept)
             tally.kept += len(kept)
-    tell(tally)
+    progress(tally)
     return tally
-
-
-def object_in(text: str) -> dict[str, Any] | None:
-    """The JSON object in a reply, which may stand in prose or in a fence; None without one."""
-    start, end = text.find("{"), text.rfind("}")
-    if not 0 <= start < end:
-        return None
-    try:
-        found = json.loads(text[start : end + 1])
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Decision, Turn
-from tui_router.routing.labels import labelled_route
+from tui_router.core.verdicts import decision_was_right, labelled_route
 
 
 class Grade(Struct, frozen=True):
@@ -36,14 +36,13 @@ class Grade(Struct, frozen=True):
 
 
 def grade(turn: Turn, fleet: Fleet) -> Grade | None:
-    """Return the grade of a turn; None while it has no verdict that belongs to the accuracy, or its route is gone."""
-    verdict = turn.verdict
-    if verdict is None or not verdict.counts:
+    """Return the grade of a turn; None while its verdict says nothing of the decision, or its route is gone."""
+    if decision_was_right(turn) is None:
         return None
     decisions = {made.router: _renamed(made, fleet) for made in (*turn.shadows, turn.decision)}
-    label = labelled_route(turn, verdict)
+    label = labelled_route(turn)
     if label is None:
-        return Grade(turn.number, "", decisions, decisions[turn.decision.router].route)
+        return Grade(turn.number, "", decisions, fleet.names.get(turn.route, turn.route))
     now = fleet.names.get(label)
     return None if now is None else Grade(turn.number, now, decisions)
 

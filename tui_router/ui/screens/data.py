@@ -1,4 +1,4 @@
-"""F4: training data. What there is, what the doctor doubts, and a queue in which each doubt is settled by one key."""
+"""F4: training data. What there is, what the label audit found, and a queue in which one key settles each issue."""
 
 from __future__ import annotations
 
@@ -22,33 +22,36 @@ if TYPE_CHECKING:
     from tui_router.app.generation_service import DataKind, GenerationOrder
     from tui_router.core.example import Example
     from tui_router.core.label_edit import EditKind, LabelEdit
-    from tui_router.datasets.label_audit import AuditReport, Trouble
+    from tui_router.datasets.label_audit import AuditReport, IssueKind
     from tui_router.datasets.synthetic.batches import GenerationTally
 
-_KINDS: tuple[tuple[Trouble | None, str], ...] = (
-    ("suspect", "perhaps the wrong route"), ("conflict", "the same request, two routes"),
-    ("private", "private data"), ("duplicate", "repetitions"), (None, "all examples"),
-)  # fmt: skip
-_SETTLED: tuple[Trouble, ...] = ("suspect", "conflict", "private")
-"""Doubts that are over when a person says that the example is right."""
+_KINDS: tuple[tuple[IssueKind | None, str], ...] = (
+    ("suspect", "possibly mislabelled"),
+    ("conflict", "same request, two routes"),
+    ("private", "private data"),
+    ("duplicate", "duplicates"),
+    (None, "all examples"),
+)
+_SETTLED: tuple[IssueKind, ...] = ("suspect", "conflict", "private")
+"""Issues that are settled when a person keeps the example as it is."""
 
 
-class Doubt:
-    """One entry of a queue."""
+class DataIssue:
+    """One entry of a queue: an example, and what the audit found in it."""
 
     def __init__(self, name: str, example: Example, says: str = "", suggested: str = "", other: str = "") -> None:
         self.name, self.example, self.says, self.suggested, self.other = name, example, says, suggested, other
 
 
 class DataScreen(ListScreen):
-    """Examples, their faults, and what a person says about them."""
+    """Examples, the issues found in them, and what a person decides about each."""
 
     BINDINGS: ClassVar = [
         Binding("f4", "leave", "chat", show=False, id="leave_data"),
         Binding("1", "kind(0)", "suspects", id="data_suspects"),
         Binding("2", "kind(1)", "conflicts", id="data_conflicts"),
         Binding("3", "kind(2)", "private", id="data_private"),
-        Binding("4", "kind(3)", "repetitions", id="data_repetitions"),
+        Binding("4", "kind(3)", "duplicates", id="data_duplicates"),
         Binding("5", "kind(4)", "all", id="data_all"),
         Binding("n", "move(1)", "next", id="data_next"),
         Binding("e", "keep", "keep", id="data_keep"),
@@ -56,37 +59,45 @@ class DataScreen(ListScreen):
         Binding("d", "drop", "drop", id="data_drop"),
         Binding("u", "undo", "undo", id="data_undo"),
         Binding("slash", "search", "search", id="data_search"),
-        Binding("g", "generate('routing')", "generate", id="data_generate"),
-        Binding("G", "generate('tool-use')", "tool use", id="data_tool_use"),
+        Binding("g", "generate('routing')", "generate requests", id="data_generate"),
+        Binding("G", "generate('tool-use')", "generate tool calls", id="data_tool_use"),
         Binding("x", "app.export", "export", id="data_export"),
     ]
 
-    name_shown = "F4 Data"
+    screen_name = "F4 Data"
     around, before = 12, 3
-    keys_shown = (
-        ("1-5", "kind"), ("jk", "move"), ("e", "keep"), ("l", "relabel"), ("d", "drop"), ("u", "undo"), ("/", "search"),
-        ("g", "generate"), ("G", "tool use"), ("x", "export"), ("esc", "chat"),
-    )  # fmt: skip
+    shown_keys = (
+        ("1-5", "kind"),
+        ("jk", "move"),
+        ("e", "keep"),
+        ("l", "relabel"),
+        ("d", "drop"),
+        ("u", "undo"),
+        ("/", "search"),
+        ("g G", "generate requests, tool calls"),
+        ("x", "export"),
+        ("esc", "chat"),
+    )
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.examples: dict[str, Example] = {}
-        """Name of an example before any ruling -> what the rulings so far have made of it."""
+        """Name of an example as it was collected -> the example with every label edit so far."""
         self.checkup: AuditReport | None = None
-        self.queues: list[list[Doubt]] = []
-        """The doubts of each kind; the last is all examples that no seed gave and that hold what is looked for."""
+        self.queues: list[list[DataIssue]] = []
+        """The issues of each kind; the last queue holds all examples but the seeds that match the search."""
         self.kind, self.wanted = 0, ""
         self.dialogues = 0
-        """Conversations with tools that there are."""
+        """How many conversations with tools there are."""
         self._there = True
-        """Whether the doctor's answer is still wanted."""
+        """The screen is open, so the audit goes on."""
         self._writing = False
-        """Whether a model is writing requests now."""
+        """A model is writing requests now."""
         self._done: list[tuple[str, str]] = []
-        """What was settled here, for undoing: (`ruling` or `verdict`, of what)."""
-        self.sources = LinesPane("Validated examples", "data-sources")
+        """What was decided here, for undo: (`edit` or `verdict`, of which example or turn)."""
+        self.sources = LinesPane("Rated examples", "data-sources")
         self.balance = LinesPane("By route", "data-balance")
-        self.queue = LinesPane("Doctor", "data-doctor")
+        self.queue = LinesPane("Label audit", "data-audit")
 
     def left(self) -> Iterable[Widget]:
         return (self.queue,)
@@ -106,10 +117,10 @@ class DataScreen(ListScreen):
 
     # -- reading -------------------------------------------------------------------------------------------------
     async def _read(self) -> None:
-        """All examples, and what the doctor says of those that no seed gave."""
+        """Read all examples, and audit those that are not seeds."""
         from tui_router.core.label_edit import effective_edits, name_of
-        from tui_router.datasets.label_audit import check
-        from tui_router.datasets.sources import ruled, streamed
+        from tui_router.datasets.label_audit import audit
+        from tui_router.datasets.sources import iter_examples, with_edits
         from tui_router.routing.learned.learned_router import LearnedRouter
         from tui_router.store.store_errors import StoreError
 
@@ -117,37 +128,39 @@ class DataScreen(ListScreen):
 
         def read() -> tuple[dict[str, Example], Mapping[str, LabelEdit]]:
             store = self.engine.opened()
-            kept, rulings = self.engine.at_store(lambda: (list(store.examples()), store.rulings()))
-            self.dialogues = self.engine.at_store(lambda: sum(1 for _ in store.dialogues()))
-            held = effective_edits(rulings)
-            raw = streamed(self.all_turns(), kept, fleet)
-            return {name_of(one): made for one in raw for made in ruled([one], held, fleet)}, held
+            kept, edits = self.engine.at_store(lambda: (list(store.training.examples()), store.training.edits()))
+            self.dialogues = self.engine.at_store(lambda: sum(1 for _ in store.training.dialogues()))
+            held = effective_edits(edits)
+            raw = iter_examples(self.all_turns(), kept, fleet)
+            return {name_of(one): made for one in raw for made in with_edits([one], held, fleet)}, held
 
         try:
             self.examples, held = await asyncio.to_thread(read)
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
-            self.say("the store cannot be read")
+            self.set_status("the store cannot be read")
             return
         self._show_sources()
         own = self._own()
         self.checkup = checkup = await asyncio.to_thread(
-            lambda: check(list(own.values()), fleet, LearnedRouter.as_shipped(fleet).projection, lambda: self._there)
+            lambda: audit(list(own.values()), fleet, LearnedRouter.as_shipped(fleet).projection, lambda: self._there)
         )
-        right = {name for name, ruling in held.items() if ruling.kind == "keep"}
-        self.queues = [_doubts(checkup, own, kind, right) for kind, _ in _KINDS if kind is not None]
+        right = {name for name, edit in held.items() if edit.kind == "keep"}
+        self.queues = [_issues(checkup, own, kind, right) for kind, _ in _KINDS if kind is not None]
         self.queues.append([])
         self._look_for(self.wanted)
         self._show_sources()
 
     def _own(self) -> dict[str, Example]:
-        """The examples that no seed gave."""
+        """The examples that are not seeds."""
         return {name: example for name, example in self.examples.items() if example.source != "seed"}
 
     def _look_for(self, wanted: str) -> None:
-        """Fill the last queue."""
+        """Fill the last queue with the examples that hold a text or belong to a route."""
         self.wanted, low = wanted, wanted.casefold()
         self.queues[-1] = [
-            Doubt(name, one) for name, one in self._own().items() if low in one.text.casefold() or wanted == one.route
+            DataIssue(name, one)
+            for name, one in self._own().items()
+            if low in one.text.casefold() or wanted == one.route
         ]
         self._show()
 
@@ -155,67 +168,68 @@ class DataScreen(ListScreen):
     def _show_sources(self) -> None:
         counts = Counter(example.source for example in self.examples.values())
         done = counts["verdict"]
-        self.sources.head.say(f"{done} of {GOAL}")
+        self.sources.head.set_status(f"{done} of {GOAL}")
         rest = ", ".join(f"{source} {n:,}" for source, n in counts.items()) or "none"
         rest += f"; conversations with tools {self.dialogues:,}" if self.dialogues else ""
-        self.sources.rows.put(
-            line(bar(min(1.0, done / GOAL), 40, "$right" if done >= GOAL else "$s1")), line((rest, "$muted")),
-            line(("Verdicts make them: y, or n with the right route.", "$muted")) if done < GOAL else line(""),
-        )  # fmt: skip
+        self.sources.rows.set_lines(
+            line(bar(min(1.0, done / GOAL), 40, "$right" if done >= GOAL else "$s1")),
+            line((rest, "$muted")),
+            line(("Rate turns (y, or n + route) to add examples.", "$muted")) if done < GOAL else line(""),
+        )
         routes = Counter(example.route for example in self._own().values())
         most = max(routes.values(), default=1)
-        missing = self.checkup.starving if self.checkup else {}
-        self.balance.rows.put(
+        self.balance.rows.set_lines(
             *(
                 line(
-                    f"{r.name:<13}{routes[r.name]:>6,}  ", bar(routes[r.name] / most, 14, "$s1"),
-                    (f"  {missing[r.name]} missing" if r.name in missing else "", "$caution"),
+                    f"{r.name:<13}{routes[r.name]:>6,}  ",
+                    bar(routes[r.name] / most, 10, "$s1"),
+                    (_distinct(self.checkup, r.name), "$caution"),
                 )
                 for r in self.engine.config.fleet.routes
             )
-        )  # fmt: skip
-        self.say(f"{len(self.examples):,} examples")
+        )
+        self.set_status(f"{len(self.examples):,} examples")
 
     def _show(self) -> None:
         if not self.queues:
-            self.queue.rows.put(line(("looking …", "$muted")))
+            self.queue.rows.set_lines(line(("checking …", "$muted")))
             return
         tabs: list[Content] = []
-        for place, (_, says) in enumerate(_KINDS):
+        for place, (_, title) in enumerate(_KINDS):
             style = "$accent bold" if place == self.kind else "$muted"
-            tabs.append(line((f"{place + 1} {says}", style), (f" {len(self.queues[place]):,}", "$strong")))
-        doubts = self.queues[self.kind]
-        around = self.shown(doubts)
+            tabs.append(line((f"{place + 1} {title}", style), (f" {len(self.queues[place]):,}", "$strong")))
+        issues = self.queues[self.kind]
+        around = self.shown(issues)
         title = _KINDS[self.kind][1]
-        self.queue.head.say(f"{title}: {self.at + 1} of {len(doubts):,}" if doubts else title)
+        self.queue.head.set_status(f"{title}: {self.at + 1} of {len(issues):,}" if issues else title)
         if self.kind == len(_KINDS) - 1 and self.wanted:
-            tabs.append(line(("  holding ", "$muted"), self.wanted))
+            tabs.append(line(("  matching ", "$muted"), self.wanted))
         rows: list[Content] = [*tabs, line("")]
-        for doubt, here in around:
-            rows += self._entry(doubt, here=here)
-        if not doubts:
+        for issue, here in around:
+            rows += self._entry(issue, here=here)
+        if not issues:
             rows.append(line(("none", "$muted")))
-        self.queue.rows.put(*rows)
+        self.queue.rows.set_lines(*rows)
 
-    def _entry(self, doubt: Doubt, *, here: bool) -> list[Content]:
-        example = doubt.example
+    def _entry(self, issue: DataIssue, *, here: bool) -> list[Content]:
+        example = issue.example
         where = f"turn {example.origin.partition('-')[0]}" if example.source == "verdict" else example.source
         mark: Part = ("› ", "$accent bold") if here else "  "
-        said: list[Part] = [(f"  {'':<11}{example.route}", "$text")]
-        said += [(f": {doubt.says}", "$caution")] if doubt.says else []
+        details: list[Part] = [(f"  {'':<11}{example.route}", "$text")]
+        details += [(f": {issue.says}", "$caution")] if issue.says else []
         return [
             line(mark, (f"{where:<11}", "$muted"), (one_line(example.text, 78), "$strong bold" if here else "$text")),
-            line(*said),
+            line(*details),
         ]
 
     # -- moving --------------------------------------------------------------------------------------------------
     def action_kind(self, place: int) -> None:
-        """Another kind of doubts."""
+        """Another kind of issue."""
         self.kind, self.at = place, 0
         self._show()
 
     def action_search(self) -> None:
-        """Examples that hold a text."""
+        """Find examples by a text or a route."""
         from tui_router.ui.screens.text_dialog import TextDialog
 
         def named(text: str | None) -> None:
@@ -223,14 +237,14 @@ class DataScreen(ListScreen):
                 self.kind, self.at = len(_KINDS) - 1, 0
                 self._look_for(text)
 
-        self.app.push_screen(TextDialog("Find examples that hold, or a route", self.wanted), named)
+        self.app.push_screen(TextDialog("Find examples by text or route", self.wanted), named)
 
     # -- generated requests --------------------------------------------------------------------------------------
     def action_generate(self, kind: DataKind) -> None:
         """Have a served model write requests or conversations with tools; while it does, stop it."""
         if self._writing:
             self._writing = False
-            self.notify("stopping after this batch; g goes on later", markup=False)
+            self.notify("Stopping after this batch. Press g to resume.", markup=False)
             return
         from tui_router.app.generation_service import open_order
         from tui_router.ui.screens.text_dialog import TextDialog
@@ -247,16 +261,16 @@ class DataScreen(ListScreen):
                 begin(int(text))
 
         noun = "requests" if kind == "routing" else "conversations with tools"
-        self.app.push_screen(TextDialog(f"How many {noun} shall a served model write?", "100"), named)
+        self.app.push_screen(TextDialog(f"How many {noun} should the model generate?", "100"), named)
 
     async def _generate(self, kind: DataKind, wanted: int) -> None:
         from tui_router.app.generation_service import GenerationOrder, OrderError, carry_out, open_order, writer_of
         from tui_router.backends.backend_errors import BackendError
         from tui_router.store.store_errors import StoreError
 
-        def tell(order: GenerationOrder, kept: int, tally: GenerationTally) -> bool:
-            said = f"{order.model} writes: {kept} of {order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens; g stops"
-            self.say(said)
+        def show_progress(order: GenerationOrder, kept: int, tally: GenerationTally) -> bool:
+            progress = f"{kept} of {order.wanted} kept, {tally.written} written, {tally.tokens:,} tokens"
+            self.set_status(f"{order.model} is generating: {progress}; g stops")
             return self._writing
 
         self._writing = True
@@ -264,7 +278,7 @@ class DataScreen(ListScreen):
             order = open_order(self.engine.folder)
             if wanted or order is None:
                 order = GenerationOrder(kind=kind, wanted=wanted, model=writer_of(self.engine))
-            made = await carry_out(self.engine, order, tell)
+            made = await carry_out(self.engine, order, show_progress)
         except (OrderError, BackendError, StoreError, OSError) as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
             return
@@ -277,93 +291,86 @@ class DataScreen(ListScreen):
         await self._read()
 
     # -- settling ------------------------------------------------------------------------------------------------
-    def _hand(self) -> Doubt | None:
-        return self.in_hand(self.queues[self.kind]) if self.queues else None
+    def _selected(self) -> DataIssue | None:
+        return self.selected(self.queues[self.kind]) if self.queues else None
 
     def action_keep(self) -> None:
-        """The example is right; the doctor is silent about it from now on."""
+        """The example is right; the audit ignores it from now on."""
         self._settle("keep")
 
     def action_drop(self) -> None:
-        """The example is not trained on."""
+        """The example is left out of training."""
         self._settle("drop")
 
     def _settle(self, kind: EditKind, route: str = "") -> None:
-        doubt = self._hand()
-        if doubt is not None:
-            self.run_worker(self._rule(doubt, kind, route), group="ruling", exit_on_error=False)
+        issue = self._selected()
+        if issue is not None:
+            self.run_worker(self._rule(issue, kind, route), group="edit", exit_on_error=False)
 
     def action_relabel(self) -> None:
         """Another route."""
-        doubt = self._hand()
-        if doubt is None:
+        issue = self._selected()
+        if issue is None:
             return
         from tui_router.ui.screens.route_dialog import RouteDialog
 
         def picked(route: str | None) -> None:
-            if route and route != doubt.example.route:
-                work = self._rule(doubt, "relabel", route)
-                self.run_worker(work, group="ruling", exit_on_error=False)
+            if route and route != issue.example.route:
+                work = self._rule(issue, "relabel", route)
+                self.run_worker(work, group="edit", exit_on_error=False)
 
-        self.app.push_screen(RouteDialog(self.engine.config.fleet, doubt.example.text, doubt.suggested), picked)
+        self.app.push_screen(RouteDialog(self.engine.config.fleet, issue.example.text, issue.suggested), picked)
 
-    async def _rule(self, doubt: Doubt, kind: EditKind, route: str) -> None:
-        """Keep what was decided. The label of a turn is its verdict, so that the routers learn the correction too."""
+    async def _rule(self, issue: DataIssue, kind: EditKind, route: str) -> None:
+        """Store a decision. The label of a turn is its verdict, so the routers learn the correction too."""
         from tui_router.core.label_edit import LabelEdit
         from tui_router.store.store_errors import StoreError
 
-        example, engine = doubt.example, self.engine
+        example, engine = issue.example, self.engine
         try:
             if kind == "relabel" and example.source == "verdict":
                 await self._rate(example, route)
                 self._done.append(("verdict", example.origin))
             else:
-                ruling = LabelEdit(at=now(), example=doubt.name, kind=kind, route=route)
-                await engine.in_store(lambda: engine.opened().rule(ruling))
-                self._done.append(("ruling", doubt.name))
+                edit = LabelEdit(at=now(), example=issue.name, kind=kind, route=route)
+                await engine.in_store(lambda: engine.opened().training.record_edit(edit))
+                self._done.append(("edit", issue.name))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
             return
-        said = {"keep": "kept", "drop": "dropped"}.get(kind, f"relabelled: {route}")
-        self.notify(f"{said}, u undoes it", markup=False)
-        self._settled(doubt, kind, route)
+        result = {"keep": "kept", "drop": "dropped"}.get(kind, f"relabelled: {route}")
+        self.notify(f"{result}; u undo", markup=False)
+        self._settled(issue, kind, route)
 
-    def _settled(self, doubt: Doubt, kind: EditKind, route: str) -> None:
-        """Take an example that was decided about out of the queues; what it contradicted is contradicted no more."""
+    def _settled(self, issue: DataIssue, kind: EditKind, route: str) -> None:
+        """Take a settled example out of the queues, with the conflicts that it was part of."""
         from msgspec.structs import replace
 
         if kind == "drop":
-            self.examples.pop(doubt.name, None)
+            self.examples.pop(issue.name, None)
         elif kind == "relabel":
-            self.examples[doubt.name] = replace(doubt.example, route=route)
+            self.examples[issue.name] = replace(issue.example, route=route)
         for (trouble, _), queue in zip(_KINDS[:-1], self.queues, strict=False):
             if kind != "keep" or trouble in _SETTLED:
-                queue[:] = [one for one in queue if doubt.name not in (one.name, one.other)]
+                queue[:] = [one for one in queue if issue.name not in (one.name, one.other)]
         self._look_for(self.wanted)
         self._show_sources()
 
     async def _rate(self, example: Example, route: str) -> None:
-        from tui_router.core.types import Verdict
+        from tui_router.core.verdicts import judge
         from tui_router.store.store_errors import UnknownTurnError
 
         engine = self.engine
         turn = await engine.in_store(lambda: engine.opened().find(example.origin))
         if turn is None:
             raise UnknownTurnError(f"turn {example.origin} is gone")
-        right = turn.decision.route == route
-        verdict = Verdict(
-            kind="route",
-            at=now(),
-            rating="right" if right else "wrong",
-            route=None if right else route,
-            source="doctor",
-        )
+        verdict = judge(turn, route, source="doctor")
         await engine.rate(turn.id, verdict)
 
     def action_undo(self) -> None:
-        """Take the last decision of this visit back."""
+        """Undo the last decision of this visit."""
         if self._done:
-            self.run_worker(self._undo(), group="ruling", exit_on_error=False)
+            self.run_worker(self._undo(), group="edit", exit_on_error=False)
 
     async def _undo(self) -> None:
         from tui_router.core.label_edit import LabelEdit
@@ -375,8 +382,8 @@ class DataScreen(ListScreen):
             if what == "verdict":
                 await engine.rate(name, None)
             else:
-                ruling = LabelEdit(at=now(), example=name, kind="undone")
-                await engine.in_store(lambda: engine.opened().rule(ruling))
+                edit = LabelEdit(at=now(), example=name, kind="undone")
+                await engine.in_store(lambda: engine.opened().training.record_edit(edit))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
             return
@@ -384,15 +391,27 @@ class DataScreen(ListScreen):
         await self._read()
 
 
-def _doubts(checkup: AuditReport, own: Mapping[str, Example], trouble: Trouble, right: set[str]) -> list[Doubt]:
-    """The queue of one kind of trouble; without the examples of which a person said that they are right."""
+def _issues(checkup: AuditReport, own: Mapping[str, Example], trouble: IssueKind, right: set[str]) -> list[DataIssue]:
+    """The queue of one kind of issue, without the examples that a person kept."""
     names = list(own)
     settled = right if trouble in _SETTLED else set()
     return [
-        Doubt(
-            names[one.place], own[names[one.place]], one.says, one.route or "",
+        DataIssue(
+            names[one.index],
+            own[names[one.index]],
+            one.message,
+            one.route or "",
             names[one.other] if trouble == "conflict" and one.other is not None else "",
         )
         for one in checkup.of(trouble)
-        if names[one.place] not in settled
-    ]  # fmt: skip
+        if names[one.index] not in settled
+    ]
+
+
+def _distinct(checkup: AuditReport | None, route: str) -> str:
+    """How many examples of a route differ enough to count, when there are too few; else nothing."""
+    missing = checkup.starving.get(route, 0) if checkup is not None else 0
+    if checkup is None or not missing:
+        return ""
+    distinct = checkup.per_route.get(route, 0)
+    return f"  {distinct} of {distinct + missing} distinct"

@@ -1,4 +1,4 @@
-"""Try it: what a proposed change of fleet.toml would do on all stored turns, and only then apply it."""
+"""A proposed change of fleet.toml: what it would do on all stored turns, before it is applied."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from tui_router.ui.widgets.lines import line
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
     from tui_router.insight.findings import Finding
-    from tui_router.insight.replay import Move, Replayed
+    from tui_router.insight.replay import Move, ReplayResult
 
-_BY = "Replayed by the rules: the learned router takes them as one of its signs."
+_BY = "Replayed with the rules router; the learned router uses them as one input."
 
 
 class FleetChangeScreen(ListScreen):
     """One proposal."""
 
     BINDINGS: ClassVar = [
-        Binding("enter", "open", "the turn", id="change_open"),
+        Binding("enter", "open", "show turn", id="change_open"),
         Binding("a", "apply", "apply", id="change_apply"),
     ]
-    name_shown = "Try it"
-    keys_shown = (("jk", "move"), ("⏎", "the turn"), ("a", "apply"), ("esc", "leave it"))
+    screen_name = "Try it"
+    shown_keys = (("jk", "move"), ("⏎", "show turn"), ("a", "apply"), ("esc", "cancel"))
 
     def __init__(self, engine: Engine, finding: Finding) -> None:
         super().__init__(engine)
         self.finding = finding
-        self.replayed: Replayed | None = None
+        self.replayed: ReplayResult | None = None
         self.moves: list[Move] = []
         self.listed, self.change = (
-            LinesPane("Turns that would move", "change-moves"),
+            LinesPane("Turns that would change route", "change-moves"),
             LinesPane("The change", "change-lines"),
         )
 
@@ -60,17 +60,17 @@ class FleetChangeScreen(ListScreen):
         from tui_router.insight.findings import simulate_change
         from tui_router.store.store_errors import StoreError
 
-        self.say("replaying all turns …")
+        self.set_status("replaying all turns …")
         fleet, toml = self.engine.config.fleet, self.finding.toml
         try:
             self.replayed = found = await asyncio.to_thread(lambda: simulate_change(toml, self.all_turns(), fleet))
             otherwise = await asyncio.to_thread(self._without_rules) if found is None else ""
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
-            self.say("the store cannot be read")
+            self.set_status("the store cannot be read")
             return
         if found is None:
-            self.say(otherwise)
-            self.listed.rows.put(line(("It changes nothing that the rules decide by.", "$muted")))
+            self.set_status(otherwise)
+            self.listed.rows.set_lines(line(("This change does not affect the rules router.", "$muted")))
             return
         self.moves = sorted(found.moves, key=lambda move: (not move.fixes, not move.breaks))
         self._show()
@@ -83,50 +83,54 @@ class FleetChangeScreen(ListScreen):
             lower = float(tomllib.loads(self.finding.toml)["settings"]["confidence_threshold"])
             asked = [turn.decision.confidence for turn in self.all_turns() if turn.asked == "unsure"]
             spared = sum(confidence >= lower for confidence in asked)
-            return f"{spared} of {len(asked)} questions would not have been asked"
-        return f"{self.finding.n} times it was tried; others of the chain would be tried instead"
+            return f"{spared} of {len(asked)} questions before sending would not have been asked"
+        return f"{self.finding.n} times this model was tried; the next ones of the route would be tried instead"
 
     # -- showing -------------------------------------------------------------------------------------------------
     def _show_change(self) -> None:
         rows: list[Content] = []
-        for part in wrap(one_line(self.finding.says, 300), 46):
+        for part in wrap(one_line(self.finding.text, 300), 46):
             rows.append(line((part, "$text")))
         rows += [line(""), *(line((part, "$strong")) for part in wrap(self.finding.proposal, 46)), line("")]
         rows += [line((part, "$accent")) for part in self.finding.toml.splitlines()]
         rows += [
             line(""),
             line((f"in {from_home(self._path())}", "$muted")),
-            line(("comments stay; u in the report undoes it", "$muted")),
+            line(("comments are kept; u in the report undoes it", "$muted")),
         ]
         rows += [line(""), *(line((part, "$muted")) for part in wrap(_BY, 46))]
-        self.change.rows.put(*rows)
+        self.change.rows.set_lines(*rows)
 
     def _show(self) -> None:
         found = self.replayed
         if found is None:
             return
-        self.say(
-            f"fixes {found.fixes}, breaks {found.breaks}, unrated that would move: {found.unlabelled}; of {plural(found.turns, 'turn')}"
+        unrated = f"{plural(found.unrated, 'unrated turn')} would change route"
+        self.set_status(
+            f"fixes {found.fixes}, breaks {found.breaks}; {unrated}; {plural(found.turns, 'turn')} replayed"
         )
         rows = [self._row(move, here=here) for move, here in self.shown(self.moves)]
-        self.listed.head.say(f"{len(self.moves):,}")
-        self.listed.rows.put(*(rows or [line(("no turn would move", "$muted"))]))
+        self.listed.head.set_status(f"{len(self.moves):,}")
+        self.listed.rows.set_lines(*(rows or [line(("no turn would change route", "$muted"))]))
 
     def _row(self, move: Move, *, here: bool) -> Content:
         sign, style = ("✓", "$right") if move.fixes else ("✗", "$wrong") if move.breaks else ("·", "$muted")
         number = move.turn.partition("-")[0]
         return line(
-            ("› " if here else "  ", "$accent bold"), (f"{sign} ", style), (f"{number:>6} ", "$muted"), f"{move.before} → {move.after}  ",
+            ("› " if here else "  ", "$accent bold"),
+            (f"{sign} ", style),
+            (f"{number:>6} ", "$muted"),
+            f"{move.before} → {move.after}  ",
             (one_line(move.text, 90), "$strong bold" if here else "$text"),
-        )  # fmt: skip
+        )
 
     # -- acting --------------------------------------------------------------------------------------------------
     def action_open(self) -> None:
-        """The turn in hand."""
-        if (move := self.in_hand(self.moves)) is not None:
+        """Show the selected turn."""
+        if (move := self.selected(self.moves)) is not None:
             from tui_router.ui.screens.turns import TurnsScreen
 
-            self.app.push_screen(TurnsScreen(self.engine, "would move", ids=[move.turn]))
+            self.app.push_screen(TurnsScreen(self.engine, "would change route", ids=[move.turn]))
 
     def _path(self) -> Path:
         from tui_router.config.settings import config_dir
@@ -138,12 +142,12 @@ class FleetChangeScreen(ListScreen):
         from tui_router.config.fleet_edit import EditError, FleetEdits
 
         if getattr(self.app, "demo", None) is not None:
-            self.notify("the demo leaves your fleet.toml alone", severity="warning", markup=False)
+            self.notify("the demo does not change your fleet.toml", severity="warning", markup=False)
             return
         try:
             edit = FleetEdits(self.engine.folder).apply(self._path(), self.finding.toml, self.finding.proposal)
         except EditError as error:
             self.notify(one_line(str(error), 300), severity="error", markup=False, timeout=15)
             return
-        self.notify(f"{one_line(edit.says, 100)}; u in the report undoes it", title="applied", markup=False)
+        self.notify(f"{one_line(edit.summary, 100)}; u in the report undoes it", title="applied", markup=False)
         self.app.call_later(self.app.run_action, "reload")

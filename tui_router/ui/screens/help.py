@@ -12,68 +12,123 @@ from textual.screen import ModalScreen
 
 from tui_router.ui.widgets.lines import Lines, line
 
-_WRITING = (
-    ("enter", "send"), ("shift+enter, ctrl+j", "new line"), ("↑ on empty", "earlier requests"), ("esc", "browse; esc again stops the answer"),
-    ("@image PATH", "attach a picture; a pasted path works too"), ("/", "commands; // sends a slash"),
-)  # fmt: skip
-_RATING = (
-    ("y", "the route was right"), ("n", "wrong: pick the right one, digits choose"), ("c", "wrong route, bad answer, or a note"),
-    ("u", "take a verdict back"), ("enter", "next, no verdict"), ("any other key", "goes to the prompt"),
+Keys = tuple[tuple[str, str], ...]
+_WRITING: Keys = (
+    ("enter", "send"),
+    ("shift+enter, ctrl+j", "new line"),
+    ("↑ on empty", "earlier requests, of earlier runs too"),
+    ("esc", "browse; esc again stops the answer"),
+    ("@image PATH", "attach a picture; a pasted path works too"),
+    ("/", "commands, tab completes; // sends a slash"),
+)
+_RATING: Keys = (
+    ("y", "the route was right"),
+    ("n", "wrong: pick the right one, digits choose"),
+    ("c", "comment: wrong route, bad answer, or a note"),
+    ("u", "undo a verdict"),
+    ("enter", "next, no verdict"),
+    ("any other key", "goes to the prompt"),
     ("alt+y n c", "rate the newest turn, from anywhere"),
-)  # fmt: skip
-_BROWSE = (
-    ("j k ↑ ↓ g G", "between turns"), ("y n c u", "rate the selected one, again or anew"), ("t", "show or fold the reasoning"),
-    ("r", "ask again"), ("/", "find in the conversation"), ("i, enter", "write"), ("z", "enlarge the pane; esc goes back"),
-    ("tab", "the panes"), ("1-5", "choose a pane, below 100 columns"), ("s", "sessions"),
-)  # fmt: skip
-_ANYWHERE = (
-    ("F1 F2 F3 F4", "help, chat, stats, data"), ("F5 F6", "train, export"),
-    ("^O", "sessions"), ("^R", "look for servers"), ("^S", "leave a slow model for the next"),
-    ("^P", "every action"), ("^Q", "quit"),
-)  # fmt: skip
-_DATA = (
-    ("1-5 j k", "kind of doubt; the next, the one before"), ("e l d u", "keep, relabel, drop, undo"), ("/", "find examples"),
-    ("g G", "a served model writes requests, tool use; again: stop"), ("x", "to the Export screen"),
-)  # fmt: skip
-_STATS = (
-    ("1-4", "period"), ("↑ ↓ ← → enter", "a number; the turns behind it, to be rated again"), ("r", "report"), ("z", "enlarge a pane"),
-)  # fmt: skip
-_REPORT = (
-    ("j k enter", "a finding; its turns"), ("t", "try what it proposes; a applies it"), ("u", "undo the newest change"),
-    ("← → s", "kept reports; keep this one"),
-)  # fmt: skip
-_TRAIN = (
-    ("↑ ↓ ← → enter", "the recipe: field, value, type one"), ("f s", "preflight, start"), ("[ ]", "newer, older run; n: a new one"),
-    ("p x d", "pause or go on; stop and keep; stop and drop"), ("v m c", "another curve, smoothing, a run beside it"),
-    ("g o b", "the gate's page, promote, roll back"), ("w delete", "note, delete"),
-)  # fmt: skip
-_EXPORT = (
-    ("m", "dataset or model"), ("↑ ↓ ← →", "field, value"), ("d x", "folder, write it"), ("c r", "copy or run its command"),
-)  # fmt: skip
-COMMANDS = (
-    ("/health", "look at servers and models"), ("/image PATH", "attach a picture"), ("/model NAME", "pin a model; alone: unpin"),
-    ("/route NAME", "pin a route; alone: unpin"), ("/new", "a new conversation"), ("/stats", "how the router does"),
-    ("/analyze", "the report of today"), ("/observer", "the feed, and who writes it"), ("/help", "this page"),
-)  # fmt: skip
+)
+_BROWSE: Keys = (
+    ("j k ↑ ↓ g G", "between turns"),
+    ("y n c u", "rate the selected turn, or rate it again"),
+    ("t", "show or fold reasoning and long requests"),
+    ("x b X", "copy the answer, a code block, the request"),
+    ("e r", "edit and send again; retry"),
+    ("/", "find in the conversation"),
+    ("i, enter", "write"),
+    ("z", "enlarge the pane; esc goes back"),
+    ("tab", "the panes"),
+    ("1-5", "choose a pane, below 100 columns"),
+    ("s", "sessions"),
+)
+_ANYWHERE: Keys = (
+    ("F1 F2 F3 F4", "help, chat, stats, data"),
+    ("F5 F6", "train, export"),
+    ("^O", "sessions"),
+    ("^R", "check the servers"),
+    ("^S", "skip a slow model, ask its fallback"),
+    ("^P", "every action"),
+    ("^Q", "quit"),
+)
+_DATA: Keys = (
+    ("1-5 j k", "kind of issue; the next, the previous one"),
+    ("e l d u", "keep, relabel, drop, undo"),
+    ("/", "find examples"),
+    ("g G", "generate requests, tool calls; again: stop"),
+    ("x", "to the Export screen"),
+)
+_STATS: Keys = (
+    ("1-4", "period"),
+    ("↑ ↓ ← → enter", "select a number; show its turns, to rate them again"),
+    ("r", "report"),
+    ("z", "enlarge a pane"),
+)
+_REPORT: Keys = (
+    ("j k enter", "select a finding; show its turns"),
+    ("t", "try what it proposes; a applies it"),
+    ("u", "undo the newest change"),
+    ("← → s", "past reports; save this one"),
+)
+_TRAIN: Keys = (
+    ("↑ ↓ ← → enter", "the recipe: field, value, edit one"),
+    ("f s", "preflight, start"),
+    ("[ ]", "newer, older run; n: a new one"),
+    ("p x d", "pause or resume; stop and keep; stop and discard"),
+    ("v m c", "another curve, smoothing, compare with a run"),
+    ("g o b", "the gate's result, promote, roll back"),
+    ("w delete", "note, delete"),
+)
+_EXPORT: Keys = (
+    ("m", "dataset or model"),
+    ("↑ ↓ ← →", "field, value"),
+    ("d x", "folder, write it"),
+    ("c r", "copy or run its command"),
+)
+COMMANDS: Keys = (
+    ("/health", "check servers and models"),
+    ("/image PATH", "attach a picture"),
+    ("/model NAME", "pin a model; alone: unpin"),
+    ("/route NAME", "pin a route; alone: unpin"),
+    ("/find TEXT", "find a turn of this conversation"),
+    ("/new", "start a new conversation"),
+    ("/stats", "accuracy, routes, calibration, models"),
+    ("/analyze", "the report of today"),
+    ("/observer", "events and the observer's remarks"),
+    ("/help", "this page"),
+)
+"""(command with its argument, what it does), in the order in which they are shown."""
 
 
 class HelpScreen(ModalScreen[None]):
-    """A page of keys."""
+    """A page of keys.
 
-    BINDINGS: ClassVar = [Binding("escape,f1,q,question_mark,enter", "dismiss_help", "close", id="close_help")]
+    Args:
+        feedback: Whether this person rates; without it the keys of rating are left out.
+    """
+
+    BINDINGS: ClassVar = [
+        Binding("escape,f1,q,question_mark,enter", "dismiss_help", "close", id="close_help", tooltip="Close the help")
+    ]
 
     def __init__(self, feedback: bool) -> None:
         super().__init__(classes="dialog")
         self.feedback = feedback
 
     def compose(self) -> ComposeResult:
-        groups: list[tuple[str, tuple[tuple[str, str], ...]]] = [("Writing", _WRITING)]
-        if self.feedback:
-            groups.append(("Rating, while the prompt is empty", _RATING))
-        groups += [
-            ("Browsing, after esc", _BROWSE), ("Anywhere", _ANYWHERE), ("F3 Stats", _STATS), ("Report", _REPORT),
-            ("F4 Data", _DATA), ("F5 Train", _TRAIN), ("F6 Export", _EXPORT), ("Commands", COMMANDS),
-        ]  # fmt: skip
+        groups = [
+            ("Writing", _WRITING),
+            *([("Rating, while the prompt is empty", _RATING)] if self.feedback else []),
+            ("Browsing, after esc", _BROWSE),
+            ("Anywhere", _ANYWHERE),
+            ("F3 Stats", _STATS),
+            ("Report", _REPORT),
+            ("F4 Data", _DATA),
+            ("F5 Train", _TRAIN),
+            ("F6 Export", _EXPORT),
+            ("Commands", COMMANDS),
+        ]
         rows: list[Content] = []
         for title, pairs in groups:
             rows.append(line((title, "$strong bold")))

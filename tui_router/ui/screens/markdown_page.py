@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class MarkdownPage(PanelScreen):
-    """Read it, leave it."""
+    """Shows the file until it is closed."""
 
     BINDINGS: ClassVar = [Binding("g,q", "leave", "back", show=False, id="leave_page")]
-    keys_shown = (("↑↓", "scroll"), ("esc", "back"))
+    shown_keys = (("↑↓", "scroll"), ("esc", "back"))
 
     def __init__(self, engine: Engine, title: str, path: Path) -> None:
         super().__init__(engine)
-        self.name_shown, self.path = title, path
+        self.screen_name, self.path = title, path
         self.text = Markdown("", open_links=False)
 
     def left(self) -> Iterable[Widget]:
@@ -42,4 +42,4 @@ class MarkdownPage(PanelScreen):
         except OSError as error:
             text = f"{self.path} cannot be read: {error.strerror}"
         await self.text.update(clean(text))
-        self.say(str(self.path))
+        self.set_status(str(self.path))

@@ -1,4 +1,4 @@
-"""The feed of what happened beside the turns: servers, findings, the observer's remarks; and the turns that they speak of."""
+"""The observer's feed: servers, findings, remarks; and the turns that each is about."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 _MOST = 400
 _SHOWN_LEVELS = ("", "wrong", "caution", "good", "info")
 _MODES: tuple[ObserverMode, ...] = ("off", "passive", "active")
-MODE_SAYS = {"off": "off", "passive": "looks at every fifth turn", "active": "looks at every turn"}
+MODE_SAYS = {"off": "off", "passive": "every fifth turn", "active": "every turn"}
 
 
 class ObserverScreen(ListScreen):
     """Events, newest first, by level and tag."""
 
     BINDINGS: ClassVar = [
-        Binding("enter", "open", "its turns", id="observer_open"),
+        Binding("enter", "open", "show turns", id="observer_open"),
         Binding("t", "tag", "tag", id="observer_tag"),
         Binding("v", "level", "level", id="observer_level"),
         Binding("m", "mode", "off, passive, active", id="observer_mode"),
     ]
-    name_shown = "Observer"
+    screen_name = "Observer"
     around, before = 14, 3
-    keys_shown = (("jk", "move"), ("⏎", "its turns"), ("t", "tag"), ("v", "level"), ("m", "mode"), ("esc", "chat"))
+    shown_keys = (("jk", "move"), ("⏎", "show turns"), ("t", "tag"), ("v", "level"), ("m", "mode"), ("esc", "chat"))
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -54,13 +54,13 @@ class ObserverScreen(ListScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self._stop = self.engine.listen(self._told)
+        self._stop = self.engine.listen(self._on_event)
         self.run_worker(self._read(), group="observer", exclusive=True, exit_on_error=False)
 
     def on_unmount(self) -> None:
         self._stop()
 
-    def _told(self, event: object) -> None:
+    def _on_event(self, event: object) -> None:
         from tui_router.app.events import NoticeEvent
 
         if isinstance(event, NoticeEvent):
@@ -73,7 +73,7 @@ class ObserverScreen(ListScreen):
         try:
             self.seen = await self.engine.in_store(lambda: self.engine.opened().observations(_MOST))
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
-            self.say("the store cannot be read")
+            self.set_status("the store cannot be read")
             return
         self._show()
 
@@ -88,23 +88,26 @@ class ObserverScreen(ListScreen):
     def _show(self) -> None:
         fitting = self._fitting()
         only = " ".join(part for part in (self.level and f"level {self.level}", self.tag and f"tag {self.tag}") if part)
-        self.say(f"{plural(len(fitting), 'event')}{f', {only} only' if only else ''}")
+        self.set_status(f"{plural(len(fitting), 'event')}{f', {only} only' if only else ''}")
         rows: list[Content] = []
         width = max(30, self.feed.size.width - 4)
         for one, here in self.shown(fitting):
             rows += self._entry(one, width, here=here)
-        self.feed.rows.put(*(rows or [line(("none", "$muted"))]))
+        self.feed.rows.set_lines(*(rows or [line(("none", "$muted"))]))
         self._show_state()
 
     def _entry(self, one: Observation, width: int, *, here: bool) -> list[Content]:
         sign, style = LEVELS[one.level]
         when = f"{local(one.at):%m-%d %H:%M}"
-        by = {"": "", "counts": "  from the counts"}.get(one.by, f"  {one.by}")
+        by = {"": "", "counts": "  from statistics"}.get(one.by, f"  {one.by}")
         turns = ", ".join(turn.partition("-")[0] for turn in one.turns[:6])
         head = line(
-            ("› " if here else "  ", "$accent bold"), (f"{sign} ", style), (one_line(one.tag, 30), "$strong bold" if here else "$text"),
-            (f"  {when}{by}", "$muted"), (f"  turns {turns}" if turns else "", "$accent"),
-        )  # fmt: skip
+            ("› " if here else "  ", "$accent bold"),
+            (f"{sign} ", style),
+            (one_line(one.tag, 30), "$strong bold" if here else "$text"),
+            (f"  {when}{by}", "$muted"),
+            (f"  turns {turns}" if turns else "", "$accent"),
+        )
         return [
             head,
             *(line((f"    {part}", "$text" if here else "$muted")) for part in wrap(one_line(one.text, 400), width)),
@@ -123,17 +126,17 @@ class ObserverScreen(ListScreen):
             rows.append(
                 line(
                     ("cost     ", "$muted"),
-                    f"{plural(remarks, 'look')}, {ms / remarks / 1000:.1f} s, {tokens / remarks:,.0f} tokens each",
+                    f"{plural(remarks, 'run')}, {ms / remarks / 1000:.1f} s, {tokens / remarks:,.0f} tokens each",
                 )
             )
         dropped = sum(watching.dropped.values())
-        rows.append(line(("dropped  ", "$muted"), plural(dropped, "remark") if dropped else "no remark"))
+        rows.append(line(("dropped  ", "$muted"), plural(dropped, "remark") if dropped else "0"))
         rows += [line((f"         {why} {count}", "$muted")) for why, count in sorted(watching.dropped.items())]
         rows += [line("")] + [
             line((part, "$muted"))
-            for part in wrap("A remark that names a turn or a number which the model was not shown is dropped.", 44)
+            for part in wrap("Remarks are dropped when they name a turn or number that the model was not shown.", 44)
         ]
-        self.state.rows.put(*rows)
+        self.state.rows.set_lines(*rows)
 
     # -- acting --------------------------------------------------------------------------------------------------
     def action_tag(self) -> None:
@@ -148,14 +151,14 @@ class ObserverScreen(ListScreen):
         self._show()
 
     def action_mode(self) -> None:
-        """Off, every fifth turn, every turn."""
+        """Observe no turn, every fifth turn, every turn."""
         watching = self.engine.insights
         watching.set_mode(_MODES[(_MODES.index(watching.mode) + 1) % len(_MODES)])
         self._show()
 
     def action_open(self) -> None:
-        """The turns that it speaks of."""
-        one = self.in_hand(self._fitting())
+        """Show the turns that the entry is about."""
+        one = self.selected(self._fitting())
         if one is not None and one.turns:
             from tui_router.ui.screens.turns import TurnsScreen
 

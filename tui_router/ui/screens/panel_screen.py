@@ -1,4 +1,4 @@
-"""What the rooms beside the conversation share: a line at the top, one or two columns, the keys."""
+"""What the screens beside the conversation have in common: a line at the top, one or two columns, the keys."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.worker import Worker
 
 from tui_router.core.clock import local_day, now
 from tui_router.core.types import Turn
 from tui_router.ui.widgets.bars import KeysBar
 from tui_router.ui.widgets.lines import Lines, PaneHeader, Part, line
 from tui_router.ui.widgets.panes import Pane
+from tui_router.ui.widgets.worker_faults import report_fault
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
@@ -48,9 +50,9 @@ class PanelScreen(Screen[None]):
         Binding("escape,f2", "leave", "chat", id="leave_room"),
         Binding("z", "enlarge", "enlarge", id="enlarge_pane"),
     ]
-    name_shown = ""
+    screen_name = ""
     """`F3 Stats`, ..."""
-    keys_shown: tuple[tuple[str, str], ...] = ()
+    shown_keys: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
@@ -63,7 +65,7 @@ class PanelScreen(Screen[None]):
 
     def first(self) -> Widget:
         """What has the focus at first."""
-        return self.query_one(".room-left")
+        return self.query_one(".panel-left")
 
     def right(self) -> Iterable[Widget]:
         """What stands beside it; below it when the terminal is narrow."""
@@ -71,21 +73,24 @@ class PanelScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield self.top
-        with VerticalScroll(classes="room-body"):  # scrolls as a whole when narrow, column by column when wide
-            yield VerticalScroll(*self.left(), classes="room-left")
+        with VerticalScroll(classes="panel-body"):  # scrolls as a whole when narrow, column by column when wide
+            yield VerticalScroll(*self.left(), classes="panel-left")
             if beside := tuple(self.right()):
-                yield VerticalScroll(*beside, classes="room-right")
+                yield VerticalScroll(*beside, classes="panel-right")
         yield self.keys_bar
 
     def on_mount(self) -> None:
-        self.keys_bar.show(list(self.keys_shown))
+        self.keys_bar.set_keys(list(self.shown_keys))
         self.first().focus()
-        self.say("reading …")
+        self.set_status("reading …")
 
-    def say(self, text: str, *marks: Part) -> None:
-        """Show the room's name, marks behind it, and a sentence in the top line."""
+    def set_status(self, text: str, *marks: Part) -> None:
+        """Show the screen's name, its tabs, and a sentence in the top line."""
         start: list[Part] = [] if self.has_class("-narrow") else [("tui-router  ", "$strong bold")]
-        self.top.put(line(*start, (f"{self.name_shown} ", "$accent"), *marks, (f" {text}", "$muted")))
+        self.top.set_lines(line(*start, (f"{self.screen_name} ", "$accent"), *marks, (f" {text}", "$muted")))
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        report_fault(self, event)
 
     def action_leave(self) -> None:
         """Back."""
@@ -129,15 +134,15 @@ class PanelScreen(Screen[None]):
 
 
 class ListScreen(PanelScreen):
-    """A room with a list and one entry of it in hand. `_show` draws it again."""
+    """A screen with a list and one selected entry. `_show` draws it again."""
 
     BINDINGS: ClassVar = [
-        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
+        # With priority: where the screen scrolls as a whole, its scrolling would take the arrows.
         Binding("j,down", "move(1)", "next", id="list_next", priority=True),
         Binding("k,up", "move(-1)", "before", id="list_before", priority=True),
     ]
     around, before = 24, 4
-    """Entries that are shown, and how many of them stand before the one in hand."""
+    """Entries that are shown, and how many of them stand before the selected one."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -148,13 +153,13 @@ class ListScreen(PanelScreen):
         self.call_after_refresh(self._show)
 
     def shown(self, entries: Sequence[T]) -> list[tuple[T, bool]]:
-        """The entries around the one in hand, each with whether it is that one."""
+        """The entries around the selected one, each with whether it is that one."""
         self.at = max(0, min(self.at, len(entries) - 1))
         first = max(0, self.at - self.before)
         return [(entry, place == self.at) for place, entry in enumerate(entries[first : first + self.around], first)]
 
-    def in_hand(self, entries: Sequence[T]) -> T | None:
-        """The entry in hand; None of an empty list."""
+    def selected(self, entries: Sequence[T]) -> T | None:
+        """The selected entry; None of an empty list."""
         return entries[self.at] if self.at < len(entries) else None
 
     def action_move(self, by: int) -> None:
@@ -164,7 +169,7 @@ class ListScreen(PanelScreen):
 
     @abstractmethod
     def _show(self) -> None:
-        """Draw the list, and the entry in hand."""
+        """Draw the list, and the selected entry."""
 
 
 def first_day(days: int) -> str:

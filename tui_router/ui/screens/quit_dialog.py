@@ -1,4 +1,4 @@
-"""Quitting while a training runs: it can go on by itself."""
+"""Quitting while a training runs: it can go on in the background."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ QuitChoice = Literal["keep", "pause", "stay"]
 
 
 class QuitDialog(ModalScreen[QuitChoice]):
-    """Asks what becomes of a running training."""
+    """Asks what happens to a running training."""
 
     BINDINGS: ClassVar = [
-        Binding("k,enter", "answer('keep')", "keep training", id="leaving_keep"),
-        Binding("p", "answer('pause')", "pause it", id="leaving_pause"),
-        Binding("escape", "answer('stay')", "stay", id="leaving_stay"),
+        Binding("k,enter", "answer('keep')", "keep training", id="quit_keep"),
+        Binding("p", "answer('pause')", "pause it", id="quit_pause"),
+        Binding("escape", "answer('stay')", "stay", id="quit_stay"),
     ]
 
     def __init__(self, run: str) -> None:
@@ -30,11 +30,13 @@ class QuitDialog(ModalScreen[QuitChoice]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
             yield Lines(
-                line((f"Run {self.run_id} is training", "$strong bold")), line(""),
-                line("It needs no screen: it goes on by itself, and the next"),
-                line("start shows it with its whole curve."), line(""),
+                line((f"Run {self.run_id} is training", "$strong bold")),
+                line(""),
+                line("It can go on in the background; the next start shows"),
+                line("it with its whole curve."),
+                line(""),
                 keys(("k", "keep training"), ("p", "pause it, resume later"), ("esc", "stay")),
-            )  # fmt: skip
+            )
 
     def action_answer(self, answer: QuitChoice) -> None:
         """Close with an answer."""

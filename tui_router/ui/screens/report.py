@@ -1,4 +1,4 @@
-"""The report of a period, its findings one by one, what each proposal would do, and the reports that were kept."""
+"""The report of a period: its text, its findings with what each proposal would change, and past reports."""
 
 from __future__ import annotations
 
@@ -24,23 +24,29 @@ if TYPE_CHECKING:
 
 
 class ReportScreen(PanelScreen):
-    """What happened, what goes wrong, what to do next."""
+    """A report and its findings."""
 
     BINDINGS: ClassVar = [
         Binding("r", "leave", "back", show=False, id="leave_report"),
         Binding("j", "move(1)", "next finding", id="report_next"),
         Binding("k", "move(-1)", "finding before", id="report_before"),
-        Binding("enter", "open", "its turns", id="report_open"),
+        Binding("enter", "open", "show turns", id="report_open"),
         Binding("t", "try", "try it", id="report_try"),
         Binding("u", "undo", "undo a change", id="report_undo"),
         Binding("left,h", "kept(-1)", "older report", show=False, id="report_older", priority=True),
         Binding("right,l", "kept(1)", "newer report", show=False, id="report_newer", priority=True),
         Binding("s", "save", "save", id="save_report"),
     ]
-    name_shown = "Report"
-    keys_shown = (
-        ("jk", "finding"), ("⏎", "its turns"), ("t", "try it"), ("u", "undo"), ("← →", "kept ones"), ("s", "save"), ("esc", "back"),
-    )  # fmt: skip
+    screen_name = "Report"
+    shown_keys = (
+        ("jk", "finding"),
+        ("⏎", "show turns"),
+        ("t", "try it"),
+        ("u", "undo"),
+        ("← →", "past reports"),
+        ("s", "save"),
+        ("esc", "back"),
+    )
 
     def __init__(self, engine: Engine, days: int) -> None:
         super().__init__(engine)
@@ -49,8 +55,8 @@ class ReportScreen(PanelScreen):
         self.at = 0
         self.names: list[str] = []
         self.place = 0
-        """Of the kept report that is shown; behind the last one comes the one of now."""
-        self.text = Markdown("Replaying the proposals …", id="report-text", open_links=False)
+        """Which past report is shown, 0 the oldest; after the last one comes the report of now."""
+        self.text = Markdown("Counting, and trying the proposals …", id="report-text", open_links=False)
         self.found = LinesPane("Findings", "report-findings")
 
     def left(self) -> Iterable[Widget]:
@@ -64,46 +70,48 @@ class ReportScreen(PanelScreen):
         self.run_worker(self._make(), group="report", exclusive=True, exit_on_error=False)
 
     async def _make(self) -> None:
-        from tui_router.insight.report import markdown
-        from tui_router.insight.report_files import Reports, gathered
+        from tui_router.insight.report import to_markdown
+        from tui_router.insight.report_files import Reports, prepare_report
         from tui_router.store.store_errors import StoreError
 
         engine = self.engine
         try:
             await engine.insights.count()
             store, fleet, counts = engine.opened(), engine.config.fleet, engine.insights.counted
-            make = await engine.in_store(lambda: gathered(store, fleet, engine.threshold, self.days, counts=counts))
+            make = await engine.in_store(
+                lambda: prepare_report(store, fleet, engine.threshold, self.days, counts=counts)
+            )
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             await self.text.update("The store cannot be read.")
             return
         made, self.names = await asyncio.to_thread(lambda: (make(), Reports(engine.folder).names()))
         self.report, self.place = made, len(self.names)
-        await self.text.update(clean(markdown(made)))
+        await self.text.update(clean(to_markdown(made)))
         self._show()
 
     # -- findings ------------------------------------------------------------------------------------------------
     def _show(self) -> None:
         if self.report is None:
             return
-        kept = f", {len(self.names)} kept before" if self.names else ""
+        kept = f", {plural(len(self.names), 'past report')}" if self.names else ""
         of = f"{self.report.first} to {self.report.last}{kept}"
         if self.place < len(self.names):
-            of = f"{self.names[self.place]}, kept; {self.place + 1} of {len(self.names)}"
+            of = f"{self.names[self.place]}, past report {self.place + 1} of {len(self.names)}"
         findings = self.report.findings
-        self.say(f"{of}; {plural(len(findings), 'finding')}" if findings else of)
+        self.set_status(f"{of}; {plural(len(findings), 'finding')}" if findings else of)
         self.at = max(0, min(self.at, len(findings) - 1))
-        self.found.head.say(f"{len(findings)} now")
+        self.found.head.set_status(f"{len(findings)} now")
         rows: list[Content] = []
         width = max(30, self.found.size.width - 4)
         for place, one in enumerate(findings):
             rows += self._entry(one, width, here=place == self.at)
-        self.found.rows.put(*(rows or [line(("none that is more than chance", "$muted"))]))
+        self.found.rows.set_lines(*(rows or [line(("no significant findings", "$muted"))]))
 
     def _entry(self, one: Finding, width: int, *, here: bool) -> list[Content]:
-        said = wrap(one_line(one.says, 300), width)
+        parts = wrap(one_line(one.text, 300), width)
         rows = [
             line(("› " if here and i == 0 else "  ", "$accent bold"), (part, "$strong" if here else "$text"))
-            for i, part in enumerate(said)
+            for i, part in enumerate(parts)
         ]
         rows += [
             line((f"  → {part}" if i == 0 else f"    {part}", "$muted"))
@@ -112,16 +120,19 @@ class ReportScreen(PanelScreen):
         if one.effect is not None:
             effect = one.effect
             if not (effect.fixes or effect.breaks or effect.unrated):
-                return [*rows, line(("    would move no turn", "$muted")), line("")]
+                return [*rows, line(("    would change no turn", "$muted")), line("")]
             rows.append(
                 line(
-                    "    ", (f"fixes {effect.fixes}", "$right"), ", ", (f"breaks {effect.breaks}", "$wrong" if effect.breaks else "$muted"),
-                    (f", unrated that would move {effect.unrated}", "$muted"),
+                    "    ",
+                    (f"fixes {effect.fixes}", "$right"),
+                    ", ",
+                    (f"breaks {effect.breaks}", "$wrong" if effect.breaks else "$muted"),
+                    (f", {effect.unrated} unrated would change route", "$muted"),
                 )
-            )  # fmt: skip
+            )
         return [*rows, line("")]
 
-    def _hand(self) -> Finding | None:
+    def _selected(self) -> Finding | None:
         findings = self.report.findings if self.report is not None else ()
         return findings[self.at] if self.at < len(findings) else None
 
@@ -132,24 +143,24 @@ class ReportScreen(PanelScreen):
         self.found.scroll_visible(animate=False)  # narrow, it lies below the report
 
     def action_open(self) -> None:
-        """The turns that the finding speaks of."""
-        if (one := self._hand()) is not None:
+        """Show the turns behind the finding."""
+        if (one := self._selected()) is not None:
             from tui_router.ui.screens.turns import TurnsScreen
 
-            self.app.push_screen(TurnsScreen(self.engine, one_line(one.says, 60), ids=one.turns))
+            self.app.push_screen(TurnsScreen(self.engine, one_line(one.text, 60), ids=one.turns))
 
     def action_try(self) -> None:
-        """What the proposal would do, turn by turn."""
-        one = self._hand()
+        """Show what the proposal would change, turn by turn."""
+        one = self._selected()
         if one is None or not one.toml:
-            self.notify("there is nothing in fleet.toml to change for it", markup=False)
+            self.notify("this finding proposes no change of fleet.toml", markup=False)
             return
         from tui_router.ui.screens.fleet_change import FleetChangeScreen
 
         self.app.push_screen(FleetChangeScreen(self.engine, one))
 
     def action_undo(self) -> None:
-        """Take the newest change of fleet.toml back."""
+        """Undo the newest change of fleet.toml."""
         from tui_router.config.fleet_edit import EditError, FleetEdits
 
         try:
@@ -157,24 +168,24 @@ class ReportScreen(PanelScreen):
         except EditError as error:
             self.notify(one_line(str(error), 200), severity="warning", markup=False)
             return
-        self.notify(f"taken back: {one_line(edit.says, 100)}", markup=False)
+        self.notify(f"undone: {one_line(edit.summary, 100)}", markup=False)
         self.app.call_later(self.app.run_action, "reload")
 
-    # -- kept ones -----------------------------------------------------------------------------------------------
+    # -- past reports -----------------------------------------------------------------------------------------------
     async def action_kept(self, by: int) -> None:
-        """A report that was kept, or the one of now."""
-        from tui_router.insight.report import markdown
+        """A past report, or the one of now."""
+        from tui_router.insight.report import to_markdown
         from tui_router.insight.report_files import Reports
 
         if self.report is None:
             return
         self.place = max(0, min(len(self.names), self.place + by))
-        text = markdown(self.report)
+        text = to_markdown(self.report)
         if self.place < len(self.names):
             try:
-                text = Reports(self.engine.folder).text(self.names[self.place])
+                text = Reports(self.engine.folder).read(self.names[self.place])
             except OSError as error:
-                text = f"It cannot be read: {error.strerror}"
+                text = f"This report cannot be read: {error.strerror}"
         await self.text.update(clean(text))
         self._show()
 
@@ -186,7 +197,7 @@ class ReportScreen(PanelScreen):
             return
         made, reports = self.report, Reports(self.engine.folder)
         try:
-            name = await asyncio.to_thread(lambda: reports.keep(made))
+            name = await asyncio.to_thread(lambda: reports.save(made))
         except OSError as error:
             self.notify(f"{reports.folder} cannot be written: {error.strerror}", severity="error", markup=False)
             return

@@ -15,9 +15,9 @@ from tui_router.ui.widgets.lines import Lines, keys, line
 
 
 class RouteDialog(ModalScreen[str]):
-    """Dismisses with a route's name, or an empty string when it was left."""
+    """Dismisses with a route's name, or an empty string when it was cancelled."""
 
-    BINDINGS: ClassVar = [Binding("escape", "leave", "leave", id="leave_route_pick")]
+    BINDINGS: ClassVar = [Binding("escape", "cancel", "cancel", id="cancel_route")]
 
     def __init__(self, fleet: Fleet, text: str, suggested: str) -> None:
         super().__init__(classes="dialog")
@@ -29,16 +29,20 @@ class RouteDialog(ModalScreen[str]):
             yield Lines(
                 *(
                     line(
-                        (f"{place} ", "$accent bold"), f"{route.name:<16}",
-                        ("● the doctor's" if route.name == self.suggested else "", "$caution"),
+                        (f"{place} ", "$accent bold"),
+                        f"{route.name:<16}",
+                        ("● suggested" if route.name == self.suggested else "", "$caution"),
                     )
                     for place, route in enumerate(self.fleet.routes[:9], 1)
                 )
-            )  # fmt: skip
-            yield Lines(line(""), keys(("1-9", "route"), ("⏎", "the doctor's"), ("esc", "leave")))
+            )
+            yield Lines(
+                line(""),
+                keys(("1-9", "route"), *([("⏎", "use suggestion")] if self.suggested else []), ("esc", "cancel")),
+            )
 
     def on_key(self, event: Any) -> None:
-        """A digit chooses; enter takes what the doctor suggests."""
+        """A digit chooses; enter takes the suggestion."""
         routes = self.fleet.routes
         if event.key.isdigit() and 1 <= int(event.key) <= min(9, len(routes)):
             event.stop()
@@ -47,6 +51,6 @@ class RouteDialog(ModalScreen[str]):
             event.stop()
             self.dismiss(self.suggested)
 
-    def action_leave(self) -> None:
+    def action_cancel(self) -> None:
         """Close without a route."""
         self.dismiss("")

@@ -1,4 +1,4 @@
-"""Earlier conversations: find one, open it, go on."""
+"""Earlier conversations: open one and go on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SessionsScreen(ModalScreen[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield SplitLine(line(("Sessions", "$strong bold")), line((f"{len(self.sessions)} newest", "$muted")))
+            yield SplitLine(line(("Sessions", "$strong bold")), line((f"newest {len(self.sessions)}", "$muted")))
             options = [Option(session_line(s, self.current, 46), id=s.id) for s in self.sessions]
             if options:
                 yield OptionList(*options, markup=False)
@@ -60,6 +60,7 @@ def session_line(session: Session, current: str, width: int) -> Content:
     title = one_line(session.title, width) or "(no text)"
     when = local(session.last or session.started)
     return line(
-        ("● " if session.id == current else "  ", "$accent"), (f"{title:<{width}}", "$text"),
+        ("● " if session.id == current else "  ", "$accent"),
+        (f"{title:<{width}}", "$text"),
         (f"{plural(session.turns, 'turn'):>10}, {session.rated} rated  {when:%d %b %H:%M}", "$muted"),
-    )  # fmt: skip
+    )

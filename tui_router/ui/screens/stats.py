@@ -1,4 +1,4 @@
-"""F3: how the router does. Every number has its n and its interval, and opens the turns behind it."""
+"""F3: how often the router is right. Every number has its n and its interval, and opens the turns behind it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ROOMY = 78
 """Width from which the routes get a bar each."""
 _COLORS = ("s1", "s2", "s3", "s4")
 _SETTLED = 8
-"""Graded turns from which on a running accuracy is drawn: the first few swing from 0 to 100."""
+"""Rated turns from which on a running accuracy is drawn: the first few swing from 0 to 100. Chosen by hand, not measured."""
 _PARTIAL_S, _DAYS_S = 0.25, 20.0
 """Seconds between two pictures of a count that takes long, and between two pictures of the days."""
 _POINTS = 240
@@ -36,16 +36,16 @@ _POINTS = 240
 
 
 class AccuracyOverTime(ChartPane):
-    """The running accuracy of every router, the leader's with its band."""
+    """The running accuracy of every router, the champion's with its band."""
 
     title = "Accuracy over the rated turns"
 
     def __init__(self) -> None:
         super().__init__("over-time")
 
-    def put(self, metrics: Metrics, champion: str) -> None:
-        """Draw what was graded."""
-        lines = sorted(metrics.running.items(), key=lambda item: item[0] != champion)
+    def show_metrics(self, metrics: Metrics, champion: str) -> None:
+        """Draw the accuracy of each router over the rated turns."""
+        lines = sorted(metrics.outcomes.items(), key=lambda item: item[0] != champion)
         longest = max((len(found) for _, found in lines), default=0)
         self.chart.display = longest >= 2
         series, legend = [], []
@@ -57,14 +57,14 @@ class AccuracyOverTime(ChartPane):
             hits = sum(found)
             legend.append(line((f"━ {name} ", f"${color}"), *accuracy(hits, len(found), *wilson(hits, len(found)))))
         if not lines:
-            legend = [line(("No turn of this period has a verdict that tells the right route.", "$muted"))]
-        self.legend.put(*legend)
+            legend = [line(("No turn of this period has a verdict with the right route.", "$muted"))]
+        self.legend.set_lines(*legend)
         if longest < 2:
             return
         bottom = max(0.0, min(90.0, floor * 100 // 10 * 10))
         ticks = {bottom: f"{bottom:.0f}", (bottom + 100) / 2: f"{(bottom + 100) / 2:.0f}", 100.0: "100"}
-        self.chart.put(
-            series, Scale(1, longest, {1.0: "1", float(longest): f"{longest:,} graded"}), Scale(bottom, 100, ticks)
+        self.chart.set_series(
+            series, Scale(1, longest, {1.0: "1", float(longest): f"{longest:,} rated"}), Scale(bottom, 100, ticks)
         )
 
 
@@ -87,15 +87,15 @@ def _running(found: bytearray, color: str, *, band: bool) -> tuple[Series, float
 
 
 class FirstToken(ChartPane):
-    """How long people waited for the first token, day by day, of the models that served most."""
+    """Seconds until the first token, day by day, of the models that served most."""
 
     title = "First token, by day"
 
     def __init__(self) -> None:
         super().__init__("first-token")
 
-    def put(self, days: Mapping[str, Metrics]) -> None:
-        """Draw the medians; with a single day there is nothing to draw, only to say."""
+    def show_days(self, days: Mapping[str, Metrics]) -> None:
+        """Draw the medians; a single day has a legend and no chart."""
         served = Counter({name: 0 for metrics in days.values() for name in metrics.models})
         for metrics in days.values():
             served.update({name: model.first_token_ms.n for name, model in metrics.models.items()})
@@ -117,13 +117,13 @@ class FirstToken(ChartPane):
                     (f"  n={served[name]:,}", "$muted"),
                 )
             )
-        self.legend.put(*(legend or [line(("no data", "$muted"))]))
+        self.legend.set_lines(*(legend or [line(("no data", "$muted"))]))
         self.chart.display = len(days) > 1 and bool(names)
         if self.chart.display:
             first, last = next(iter(days)), next(reversed(list(days)))
             top = max(0.5, most * 1.1)
             ticks = {0.0: "0", top / 2: f"{top / 2:.1f}", top: f"{top:.1f}"}
-            self.chart.put(
+            self.chart.set_series(
                 series, Scale(1, len(days), {1.0: first[5:], float(len(days)): last[5:]}), Scale(0, top, ticks)
             )
 
@@ -131,7 +131,7 @@ class FirstToken(ChartPane):
 def _first_token(metrics: Metrics, name: str) -> float | None:
     """Seconds, the median of a day."""
     model = metrics.models.get(name)
-    value = model.first_token_ms.at(0.5) if model is not None else None
+    value = model.first_token_ms.quantile(0.5) if model is not None else None
     return value / 1000 if value is not None else None
 
 
@@ -145,17 +145,23 @@ class StatsScreen(PanelScreen):
         Binding("3", "period(2)", "30 days", id="stats_month"),
         Binding("4", "period(3)", "all", id="stats_all"),
         Binding("r", "report", "report", id="stats_report"),
-        # With priority: where the room scrolls as a whole, its scrolling would take the arrows.
+        # With priority: where the screen scrolls as a whole, its scrolling would take the arrows.
         Binding("down,j", "move(1, 0)", "next row", show=False, id="stats_down", priority=True),
         Binding("up,k", "move(-1, 0)", "row before", show=False, id="stats_up", priority=True),
         Binding("right,l", "move(0, 1)", "next number", show=False, id="stats_right", priority=True),
         Binding("left,h", "move(0, -1)", "number before", show=False, id="stats_left", priority=True),
-        Binding("enter", "open", "its turns", id="stats_open"),
+        Binding("enter", "open", "show turns", id="stats_open"),
     ]
-    name_shown = "F3 Stats"
-    keys_shown = (
-        ("1-4", "period"), ("↑↓←→", "number"), ("⏎", "its turns"), ("r", "report"), ("z", "enlarge"), ("esc", "chat"), ("F1", "help"),
-    )  # fmt: skip
+    screen_name = "F3 Stats"
+    shown_keys = (
+        ("1-4", "period"),
+        ("↑↓←→", "select"),
+        ("⏎", "show turns"),
+        ("r", "report"),
+        ("z", "enlarge"),
+        ("esc", "chat"),
+        ("F1", "help"),
+    )
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -164,12 +170,12 @@ class StatsScreen(PanelScreen):
         self.openings = Openings(engine.config.fleet)
         self.over_time = AccuracyOverTime()
         self.per_route = LinesPane("By route", "per-route")
-        self.confusion = LinesPane("Right route, and what was decided", "confusion")
-        self.calibration = LinesPane("Confidence and how often it was right", "calibration")
+        self.confusion = LinesPane("Confusion", "confusion")
+        self.calibration = LinesPane("Calibration", "calibration")
         self.models = LinesPane("Models", "stats-models")
         self.first_token = FirstToken()
         self._days_due = 0.0
-        self.routers = LinesPane("Routers, and what a decision costs", "stats-routers")
+        self.routers = LinesPane("Routers", "stats-routers")
 
     def left(self) -> Iterable[Widget]:
         return self.over_time, self.per_route, self.routers
@@ -179,7 +185,7 @@ class StatsScreen(PanelScreen):
 
     def on_mount(self) -> None:
         super().on_mount()
-        self._stop = self.engine.listen(self._told)
+        self._stop = self.engine.listen(self._on_event)
         self.action_period(self.period)
 
     def _count_again(self) -> None:
@@ -192,8 +198,8 @@ class StatsScreen(PanelScreen):
         """Some rows are wider where there is room."""
         self.call_after_refresh(self._show)
 
-    def _told(self, event: object) -> None:
-        """Something was written: count it."""
+    def _on_event(self, event: object) -> None:
+        """A turn or verdict was written: count again."""
         from tui_router.app.events import ChampionEvent, EffectEvent, StoreEvent, TurnEvent
 
         if isinstance(event, TurnEvent | EffectEvent | ChampionEvent | StoreEvent):
@@ -215,23 +221,23 @@ class StatsScreen(PanelScreen):
 
         first, shown = first_day(_PERIODS[self.period][1]), time.monotonic()
 
-        def tell(share: float) -> None:
+        def show_progress(share: float) -> None:
             """A store that was never counted takes seconds: show the newest turns meanwhile."""
             nonlocal shown
             if time.monotonic() - shown > _PARTIAL_S:
-                self.metrics, shown = self.engine.insights.counted.since(first), time.monotonic()
+                self.metrics, shown = self.engine.insights.counted.total(first), time.monotonic()
                 self._show(f"   counting … {share:.0%}")
 
         try:
-            await self.engine.insights.count(tell)
+            await self.engine.insights.count(show_progress)
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             self._title("the store cannot be read")
             return
-        self.metrics = self.engine.insights.counted.since(first)
+        self.metrics = self.engine.insights.counted.total(first)
         self._show()
         if time.monotonic() > self._days_due:  # days pass slowly
-            days = self.engine.insights.counted.days()
-            self.first_token.put({day: metrics for day, metrics in days.items() if day >= first})
+            days = self.engine.insights.counted.by_day()
+            self.first_token.show_days({day: metrics for day, metrics in days.items() if day >= first})
             self._days_due = time.monotonic() + _DAYS_S
 
     # -- showing -------------------------------------------------------------------------------------------------
@@ -240,31 +246,31 @@ class StatsScreen(PanelScreen):
             (f" {i} {name} ", "$accent bold" if i == self.period + 1 else "$muted")
             for i, (name, _) in enumerate(_PERIODS, 1)
         ]
-        self.say(text, *marks)
+        self.set_status(text, *marks)
 
     def _show(self, more: str = "") -> None:
         m = self.metrics
         if m is None or not self.is_mounted:
             return
-        warned = "   only bad turns seem to be rated: the accuracy says little" if m.biased else ""
-        self._title(f"{plural(m.turns, 'turn')}, {m.verdicts.hits:,} rated{warned}{more}")
-        self.over_time.put(m, self.engine.router_service.champion)
-        self.over_time.head.say(line(*rate_parts(m.accuracy)))
+        warned = "   mostly wrong turns are rated: the accuracy is too low" if m.only_bad_rated else ""
+        self._title(f"{plural(m.turns, 'turn')}, {m.rated.hits:,} rated{warned}{more}")
+        self.over_time.show_metrics(m, self.engine.router_service.champion)
+        self.over_time.head.set_status(line(*rate_parts(m.accuracy)))
         self._show_numbers(m)
 
     def _show_numbers(self, m: Metrics) -> None:
         cells = self.openings.begin()
         roomy = self.per_route.size.width >= _ROOMY
-        self.per_route.rows.put(*routes(m, cells.of(self.per_route), roomy=roomy))
-        self.routers.rows.put(*routers(m, cells.of(self.routers), self.engine.insights.cost))
-        self.calibration.head.say(f"ECE {m.ece:.3f}" if m.ece is not None else "no data")
-        self.calibration.rows.put(*calibration(m, cells.of(self.calibration)))
-        self.confusion.rows.put(*confusion(m, cells.of(self.confusion)))
-        self.models.rows.put(*models(m, cells.of(self.models)))
+        self.per_route.rows.set_lines(*routes(m, cells.of(self.per_route), roomy=roomy))
+        self.routers.rows.set_lines(*routers(m, cells.of(self.routers), self.engine.insights.cost))
+        self.calibration.head.set_status(f"ECE {m.ece:.3f}" if m.ece is not None else "no data")
+        self.calibration.rows.set_lines(*calibration(m, cells.of(self.calibration)))
+        self.confusion.rows.set_lines(*confusion(m, cells.of(self.confusion)))
+        self.models.rows.set_lines(*models(m, cells.of(self.models)))
 
     # -- opening -------------------------------------------------------------------------------------------------
     def action_move(self, down: int, right: int) -> None:
-        """Another number."""
+        """Select another number."""
         if self.metrics is None:
             return
         self.openings.move(down, right)
@@ -273,8 +279,8 @@ class StatsScreen(PanelScreen):
             pane.scroll_visible(animate=False)
 
     def action_open(self) -> None:
-        """The turns behind the number in hand."""
-        if (opening := self.openings.hand) is None:
+        """Show the turns behind the selected number."""
+        if (opening := self.openings.selected) is None:
             return
         from tui_router.ui.screens.turns import TurnsScreen
 

@@ -1,4 +1,4 @@
-"""The tables of F3, and the turns that each of their numbers stands for."""
+"""The tables of F3, and which turns are behind each of their numbers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from textual.widget import Widget
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Turn
+from tui_router.core.verdicts import decision_was_right
 from tui_router.ui.widgets.lines import Part, accuracy, bar, line, percent
 
 if TYPE_CHECKING:
-    from tui_router.insight.metrics import Metrics, Rate, Spread
+    from tui_router.insight.metrics import LogHistogram, Metrics, Rate
 
 Wanted = Callable[[Turn], bool]
 _OFTEN = 0.2
 """Share of a right route from which on a cell of the confusion stands out."""
-_IN_HAND = "$accent bold reverse"
+_SELECTED = "$accent bold reverse"
 
 
 class Opening(Struct, frozen=True):
@@ -32,7 +33,7 @@ class Opening(Struct, frozen=True):
 
 
 class Openings:
-    """All numbers that open, in the order in which they stand, and the one in hand."""
+    """All numbers that open, in reading order, and the selected one."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
@@ -57,36 +58,36 @@ class Openings:
         self._row += 1
 
     def cell(self, text: str, style: str, title: str, wanted: Wanted) -> Part:
-        """A number, marked when it is the one in hand."""
+        """A number, marked when it is selected."""
         assert self._pane is not None
         self._all.append(Opening(title, wanted, self._row, self._pane))
         if len(self._all) - 1 != self._at:
             return (text, style)
         bare = text.strip()
         before, _, after = text.partition(bare)
-        return line(before, (bare, _IN_HAND), after)
+        return line(before, (bare, _SELECTED), after)
 
     @property
-    def hand(self) -> Opening | None:
-        """The number in hand."""
+    def selected(self) -> Opening | None:
+        """The selected number."""
         return self._all[self._at] if 0 <= self._at < len(self._all) else None
 
     @property
     def pane(self) -> Widget | None:
         """Where it stands."""
-        return self.hand.pane if self.hand is not None else None
+        return self.selected.pane if self.selected is not None else None
 
     def move(self, down: int, right: int) -> None:
         """To another number: within its row, or to the first one of another row."""
         if not self._all:
             return
-        if self.hand is None:
+        if self.selected is None:
             self._at = 0
         elif right:
             self._at = (self._at + right) % len(self._all)
         else:
             rows = sorted({one.row for one in self._all})
-            row = rows[(rows.index(self.hand.row) + down) % len(rows)]
+            row = rows[(rows.index(self.selected.row) + down) % len(rows)]
             self._at = next(place for place, one in enumerate(self._all) if one.row == row)
 
 
@@ -112,7 +113,11 @@ def _rate_cell(rate: Rate, width: int, cells: Openings, title: str, wanted: Want
 
 
 def routes(m: Metrics, cells: Openings, *, roomy: bool) -> list[Content]:
-    """By route: how many turns, how often that was right, how many of its turns were found."""
+    """By route: turns, precision and recall.
+
+    Precision: of the turns sent to the route, the share that belonged there. Recall: of those that belonged there, the
+    share that was sent there.
+    """
     from tui_router.insight.metrics import Rate
     from tui_router.routing.ensemble.grading import grade
 
@@ -120,34 +125,40 @@ def routes(m: Metrics, cells: Openings, *, roomy: bool) -> list[Content]:
 
     def decided(route: str, rated: bool) -> Wanted:
         return lambda t: (
-            t.state != "cancelled" and fleet.names.get(t.decision.route, t.decision.route) == route
-            and (not rated or (t.verdict is not None and t.verdict.counts))
-        )  # fmt: skip
+            t.state != "cancelled"
+            and fleet.names.get(t.decision.route, t.decision.route) == route
+            and (not rated or decision_was_right(t) is not None)
+        )
 
     def labelled(route: str) -> Wanted:
         return lambda t: (made := grade(t, fleet)) is not None and made.label == route
 
-    most = max(m.routes.values(), default=1) or 1
+    most = max(m.route_turns.values(), default=1) or 1
     space = f"{'':<13}" if roomy else ""
-    rows = [line((f"{'':<13}{'turns':>7}  {space}{'decided rightly':<22}{'found':<20}", "$muted"))]
+    rows = [line((f"{'':<13}{'turns':>7}  {space}{'precision':<22}{'recall':<20}", "$muted"))]
     for route in fleet.routes:
         cells.row()
-        name, count = route.name, m.routes.get(route.name, 0)
+        name, count = route.name, m.route_turns.get(route.name, 0)
         parts: list[Part] = [f"{name:<13}"]
         parts.append(
-            cells.cell(f"{count:>7,}", "", f"decided {name}", decided(name, False)) if count else f"{count:>7}"
+            cells.cell(f"{count:>7,}", "", f"sent to {name}", decided(name, False)) if count else f"{count:>7}"
         )
         parts.append("  ")
         parts += [bar(count / most, 12, "$s1"), " "] if roomy else []
-        right, found = m.by_route.get(name, Rate()), m.recall.get(name, Rate())
-        parts.append(_rate_cell(right, 22, cells, f"rated, decided {name}", decided(name, True)))
-        parts.append(_rate_cell(found, 0, cells, f"rightly {name}", labelled(name)))
+        right, found = m.precision.get(name, Rate()), m.recall.get(name, Rate())
+        parts.append(_rate_cell(right, 22, cells, f"rated, sent to {name}", decided(name, True)))
+        parts.append(_rate_cell(found, 0, cells, f"belongs to {name}", labelled(name)))
         rows.append(line(*parts))
     cells.row()
-    asked = _rate_cell(m.asked, 22, cells, "asked first", lambda t: bool(t.asked))
+    asked = _rate_cell(m.asked, 22, cells, "asked you first", lambda t: bool(t.asked))
     cells.row()
-    other = _rate_cell(m.fallbacks, 22, cells, "another model served", _instead)
-    return [*rows, line(""), line(("asked first   ", "$muted"), asked), line(("another model ", "$muted"), other)]
+    other = _rate_cell(m.fallbacks, 22, cells, "served by a fallback", _instead)
+    return [
+        *rows,
+        line(""),
+        line((f"{'asked you first':<22}", "$muted"), asked),
+        line((f"{'served by a fallback':<22}", "$muted"), other),
+    ]
 
 
 def _instead(turn: Turn) -> bool:
@@ -156,7 +167,7 @@ def _instead(turn: Turn) -> bool:
 
 
 def confusion(m: Metrics, cells: Openings) -> list[Content]:
-    """A heat map: a row for each right route, a column for each decided one, what is often stands out."""
+    """A heat map: a row for each right route, a column for each decided one; frequent cells stand out."""
     from tui_router.routing.ensemble.grading import grade
 
     fleet = cells.fleet
@@ -184,23 +195,23 @@ def confusion(m: Metrics, cells: Openings) -> list[Content]:
                 continue
             often = " bold on $raised" if count / n >= _OFTEN else ""
             style = ("$right" if label == decided else "$wrong") + often
-            parts.append(cells.cell(f"{count:>6}", style, f"{label}, decided {decided}", confused(label, decided)))
+            parts.append(cells.cell(f"{count:>6}", style, f"{label}, sent to {decided}", confused(label, decided)))
         rows.append(line(*parts))
     return rows
 
 
 def calibration(m: Metrics, cells: Openings) -> list[Content]:
     """How often a confidence was right."""
-    from tui_router.insight.metrics import bin_of
+    from tui_router.insight.metrics import calibration_bin
 
     if not m.accuracy.n:
         return [line(("no data", "$muted"))]
 
     def within(place: int) -> Wanted:
-        return lambda t: t.verdict is not None and t.verdict.counts and bin_of(t.decision.confidence) == place
+        return lambda t: decision_was_right(t) is not None and calibration_bin(t.decision.confidence) == place
 
-    rows = [line((f"{'confidence':<12}{'right':<34}", "$muted"))]
-    for place, (total, rate) in enumerate(m.bins):
+    rows = [line((f"{'confidence':<12}{'share right':<34}", "$muted"))]
+    for place, (total, rate) in enumerate(m.calibration_bins):
         if rate.value is None:
             continue
         cells.row()
@@ -246,7 +257,7 @@ def models(m: Metrics, cells: Openings) -> list[Content]:
 
 
 def routers(m: Metrics, cells: Openings, cost: tuple[int, float, int]) -> list[Content]:
-    """Each router's accuracy and what its decisions take; the observer's cost at the end.
+    """Each router's accuracy and latency; the observer's cost at the end.
 
     Args:
         m: Of the period.
@@ -261,26 +272,31 @@ def routers(m: Metrics, cells: Openings, cost: tuple[int, float, int]) -> list[C
     def wrong(name: str) -> Wanted:
         return lambda t: (made := grade(t, fleet)) is not None and made.right(name) is False
 
-    rows = [line((f"{'':<13}{'right':<22}{'a decision takes':<20}", "$muted"))]
-    for name, spread in sorted(m.router_ms.items(), key=lambda item: -m.routers.get(item[0], Rate()).n):
+    rows = [line((f"{'':<13}{'accuracy':<22}{'latency p50':<14}{'p95':<20}", "$muted"))]
+    for name, spread in sorted(m.router_ms.items(), key=lambda item: -m.router_accuracy.get(item[0], Rate()).n):
         cells.row()
-        right = _rate_cell(m.routers.get(name, Rate()), 22, cells, f"{name} was wrong", wrong(name))
-        half, most = spread.at(0.5) or 0.0, spread.at(0.95) or 0.0
+        right = _rate_cell(m.router_accuracy.get(name, Rate()), 22, cells, f"{name} was wrong", wrong(name))
+        half, most = spread.quantile(0.5) or 0.0, spread.quantile(0.95) or 0.0
         rows.append(
-            line(f"{name[:12]:<13}", right, f"{half:.1f} ms", (f"  95% {most:.1f} ms  n={spread.n:,}", "$muted"))
+            line(
+                f"{name[:12]:<13}",
+                right,
+                f"{f'{half:.1f} ms':<14}",
+                (f"{f'{most:.1f} ms':<11}n={spread.n:,}", "$muted"),
+            )
         )
     remarks, ms, tokens = cost
     if remarks:
-        said = f"{remarks:,} remarks, {ms / remarks / 1000:.1f} s and {tokens / remarks:,.0f} tokens each"
-        rows.append(line(f"{'observer':<13}", (said, "$muted")))
+        cost_text = f"{remarks:,} remarks, {ms / remarks / 1000:.1f} s and {tokens / remarks:,.0f} tokens each"
+        rows.append(line(f"{'observer':<13}", (cost_text, "$muted")))
     return rows if len(rows) > 1 else [line(("no data", "$muted"))]
 
 
-def _seconds(spread: Spread) -> str:
-    value = spread.at(0.5)
+def _seconds(spread: LogHistogram) -> str:
+    value = spread.quantile(0.5)
     return f"{value / 1000:.1f}s" if value is not None else ""
 
 
-def _whole(spread: Spread) -> str:
-    value = spread.at(0.5)
+def _whole(spread: LogHistogram) -> str:
+    value = spread.quantile(0.5)
     return f"{value:.0f}" if value is not None else ""

@@ -1,4 +1,4 @@
-"""A question that is answered with a line of text."""
+"""A question that a line of text answers."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tui_router.ui.widgets.lines import Lines, keys, line
 
 
 class TextDialog(ModalScreen[str | None]):
-    """Dismisses with the text, or None when it was left."""
+    """Dismisses with the text, or None when it was cancelled."""
 
-    BINDINGS: ClassVar = [Binding("escape", "leave", "close", id="leave_typed")]
+    BINDINGS: ClassVar = [Binding("escape", "cancel", "cancel", id="cancel_text")]
 
     def __init__(self, title: str, text: str = "") -> None:
         super().__init__(classes="dialog")
-        self.asked, self.text = title, text
+        self.question, self.text = title, text
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield Lines(line((self.asked, "$strong bold")), line(""))
+            yield Lines(line((self.question, "$strong bold")), line(""))
             yield Input(self.text, compact=True)
-            yield Lines(line(""), keys(("⏎", "keep"), ("esc", "leave")))
+            yield Lines(line(""), keys(("⏎", "ok"), ("esc", "cancel")))
 
     def on_mount(self) -> None:
         self.query_one(Input).focus()
@@ -34,6 +34,6 @@ class TextDialog(ModalScreen[str | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.dismiss(event.value.strip())
 
-    def action_leave(self) -> None:
+    def action_cancel(self) -> None:
         """Close without a text."""
         self.dismiss(None)

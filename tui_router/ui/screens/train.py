@@ -1,4 +1,4 @@
-"""F5: train a router of one's own. Readiness and recipe before, curves while it runs, the gate's page after."""
+"""F5: train a router. Data and recipe before, curves while it runs, the gate's result after."""
 
 from __future__ import annotations
 
@@ -26,13 +26,18 @@ if TYPE_CHECKING:
 _LOOK_S = 0.5
 _OVER = ("done", "failed", "dropped")
 _SIGNS: dict[str, tuple[str, str]] = {
-    "running": ("●", "$accent"), "paused": ("◐", "$caution"), "done": ("✓", "$right"), "failed": ("✗", "$wrong"),
-    "dead": ("✗", "$wrong"), "dropped": ("○", "$muted"), "new": ("○", "$muted"),
-}  # fmt: skip
+    "running": ("●", "$accent"),
+    "paused": ("◐", "$caution"),
+    "done": ("✓", "$right"),
+    "failed": ("✗", "$wrong"),
+    "dead": ("✗", "$wrong"),
+    "dropped": ("○", "$muted"),
+    "new": ("○", "$muted"),
+}
 
 
 class TrainScreen(PanelScreen):
-    """Runs, one of them large, and the way to a new one."""
+    """The runs, one of them in full, and the form of a new one."""
 
     BINDINGS: ClassVar = [
         Binding("f5", "leave", "chat", show=False, id="leave_train"),
@@ -53,18 +58,31 @@ class TrainScreen(PanelScreen):
         Binding("w", "note", "note", id="train_note"),
         Binding("delete", "delete", "delete", id="train_delete"),
     ]
-    name_shown = "F5 Train"
-    _NEW_KEYS = (("s", "start"), ("f", "preflight"), ("↑↓←→", "recipe"), ("]", "runs"), ("F4", "data"), ("esc", "chat"))
+    screen_name = "F5 Train"
+    _NEW_KEYS = (
+        ("s", "start"),
+        ("f", "preflight"),
+        ("↑↓←→", "recipe"),
+        ("]", "past runs"),
+        ("F4", "data"),
+        ("esc", "chat"),
+    )
     _RUN_KEYS = (
-        ("p", "pause"), ("x", "stop, keep"), ("o", "promote"), ("g", "gate"), ("v", "curve"), ("c", "compare"), ("F1", "help"),
+        ("p", "pause"),
+        ("x", "stop, keep"),
+        ("o", "promote"),
+        ("g", "gate"),
+        ("v", "curve"),
+        ("c", "compare"),
+        ("F1", "help"),
         ("n", "new"),
-    )  # fmt: skip
+    )
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.seen: list[Seen] = []
         self.at = -1
-        """Which run is large; -1: a new one."""
+        """Which run is shown in full; -1: the form of a new one."""
         self.other = -1
         """Which run is drawn beside it; -1: none."""
         self.smoothing = 1
@@ -99,7 +117,7 @@ class TrainScreen(PanelScreen):
 
     # -- reading -------------------------------------------------------------------------------------------------
     async def _find(self) -> None:
-        """The runs that are there; a running one is shown large."""
+        """Find the runs; a running one is shown in full."""
         from tui_router.training.run_events import Curve
         from tui_router.training.runs import all_runs
 
@@ -117,8 +135,8 @@ class TrainScreen(PanelScreen):
         self._show()
 
     async def _look(self) -> None:
-        """Read on what the runs tell that live or may go on, in a thread."""
-        living = [one for one in self.seen if one.state not in _OVER or one is self._large()]
+        """Read what the running and unfinished runs have written since, in a thread."""
+        living = [one for one in self.seen if one.state not in _OVER or one is self._shown()]
         if not self.is_current:
             return
         changed = await asyncio.to_thread(lambda: [one.read() for one in living])
@@ -127,34 +145,34 @@ class TrainScreen(PanelScreen):
         self._judge_if_due()
 
     def _judge_if_due(self) -> None:
-        """A run that has just finished, here or while nobody looked, is put to its gate; once."""
+        """Run the gate of a run that has just finished, here or while the screen was closed; once."""
         for one in self.seen:
             if one.state == "done" and one.verdict is None and not one.tried and not self._judging:
                 one.tried = True
                 self.run_worker(self._to_gate(one), group="gate", exit_on_error=False)
                 return
 
-    def _large(self) -> Seen | None:
+    def _shown(self) -> Seen | None:
         return self.seen[self.at] if 0 <= self.at < len(self.seen) else None
 
     async def _read_data(self) -> None:
-        """How much there is to train on."""
+        """Count the examples of each route."""
         from tui_router.core.conversation import with_histories
         from tui_router.core.example import GOAL
-        from tui_router.datasets.sources import of_turns
+        from tui_router.datasets.sources import examples_of_turns
         from tui_router.store.store_errors import StoreError
 
         fleet = self.engine.config.fleet
 
         def read() -> Counter[str]:
-            return Counter(example.route for example in of_turns(with_histories(self.all_turns()), fleet))
+            return Counter(example.route for example in examples_of_turns(with_histories(self.all_turns()), fleet))
 
         try:
             counts = await asyncio.to_thread(read)
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             return
         done, most = counts.total(), max(counts.values(), default=1)
-        self.readiness.head.say(f"{done} of {GOAL} validated examples")
+        self.readiness.head.set_status(f"{done} of {GOAL} rated examples")
         rows = [
             line(
                 (f"{place} ", "$muted"), f"{r.name:<14}", bar(counts[r.name] / most, 16, "$s1"), f"{counts[r.name]:>5,}"
@@ -162,42 +180,42 @@ class TrainScreen(PanelScreen):
             for place, r in enumerate(fleet.routes, 1)
         ]
         if done < GOAL:
-            rows.append(line(("below the mark: it will know little of you", "$caution")))
-        rows.append(line(("F4 has the label doctor look at them", "$muted")))
-        self.readiness.rows.put(*rows)
+            rows.append(line((f"under {GOAL} labels: it will hardly reflect your own use", "$caution")))
+        rows.append(line(("F4 checks the labels", "$muted")))
+        self.readiness.rows.set_lines(*rows)
 
     # -- showing -------------------------------------------------------------------------------------------------
     def _show(self) -> None:
-        one = self._large()
+        one = self._shown()
         fresh = one is None
         self.form.display = self.readiness.display = self.preflight.display = fresh
         for pane in (self.loss, self.view, self.log_pane, self.now, self.gate):
             pane.display = not fresh
-        self.keys_bar.show(list(self._NEW_KEYS if fresh else self._RUN_KEYS))
+        self.keys_bar.set_keys(list(self._NEW_KEYS if fresh else self._RUN_KEYS))
         self._show_runs()
         if one is None:
-            self.say("a new run")
-            self.about.head.call("New run")
-            self.about.head.say("")
-            self.about.rows.put(
-                line("A small model learns your routes, and takes over from the rules"),
-                line("if it passes its gate. It trains by itself; you can go on."),
+            self.set_status("a new run")
+            self.about.head.set_title("New run")
+            self.about.head.set_status("")
+            self.about.rows.set_lines(
+                line("A small model learns your routes. It becomes champion only if it"),
+                line("passes its gate. Training runs in the background."),
             )
             self._show_preflight()
             return
-        self.about.head.call("Run")
-        self.about.head.say(one.run.id)
-        self.about.rows.put(*about_rows(one))
+        self.about.head.set_title("Run")
+        self.about.head.set_status(one.run.id)
+        self.about.rows.set_lines(*about_rows(one))
         beside = self.seen[self.other] if 0 <= self.other < len(self.seen) and self.other != self.at else None
         other = (beside.run.id, beside.curve) if beside is not None else None
-        self.loss.put(one.curve, SMOOTHING[self.smoothing], other)
-        self.view.put(one.curve, other)
-        self.log_pane.rows.put(*log_rows(one))
-        self.now.rows.put(*now_rows(one.curve, max(40, self.now.size.width)))
-        self.now.head.say(one.curve.start.device if one.curve.start else "")
-        self.gate.rows.put(*gate_rows(one))
-        self.gate.head.say(one.judged or "fixed before the start")
-        self.say(f"run {one.run.id}, {one.state}")
+        self.loss.show_curve(one.curve, SMOOTHING[self.smoothing], other)
+        self.view.show_curve(one.curve, other)
+        self.log_pane.rows.set_lines(*log_rows(one))
+        self.now.rows.set_lines(*now_rows(one.curve, max(40, self.now.size.width)))
+        self.now.head.set_status(one.curve.start.device if one.curve.start else "")
+        self.gate.rows.set_lines(*gate_rows(one))
+        self.gate.head.set_status(one.judged or "set before the start")
+        self.set_status(f"run {one.run.id}, {one.state}")
 
     def _show_runs(self) -> None:
         leading = self.engine.router_service.learner.ensemble.champion_run if self.engine.router_service.learner else ""
@@ -206,19 +224,19 @@ class TrainScreen(PanelScreen):
             sign, style = _SIGNS[one.state]
             last = one.curve.evals[-1] if one.curve.evals else None
             score = f"{last.accuracy:.0%} n={last.n}" if last else one.state
-            said = "leads" if one.run.id == leading else one.judged
+            state = "champion" if one.run.id == leading else one.judged
             name = "$accent bold" if place == self.at else "$s3" if place == self.other else "$text"
-            rows.append(line((f"{sign} ", style), (f"{one.run.id:<21}", name), f"{score:<13}", (said, "$muted")))
+            rows.append(line((f"{sign} ", style), (f"{one.run.id:<21}", name), f"{score:<13}", (state, "$muted")))
             if one.run.record.notes:
                 rows.append(line((f"  {one_line(one.run.record.notes, 46)}", "$muted")))
-        self.runs.head.say(f"{len(self.seen)}")
-        self.runs.rows.put(*(rows or [line(("none yet", "$muted"))]))
+        self.runs.head.set_status(f"{len(self.seen)}")
+        self.runs.rows.set_lines(*(rows or [line(("none yet", "$muted"))]))
 
     def _show_preflight(self) -> None:
         found = self.found
         if found is None:
-            self.preflight.head.say("")
-            self.preflight.rows.put(line(("f looks at everything and estimates time and memory", "$muted")))
+            self.preflight.head.set_status("")
+            self.preflight.rows.set_lines(line(("f checks everything and estimates time and memory", "$muted")))
             return
         signs = {"stop": ("✗ ", "$wrong"), "warning": ("! ", "$caution"), "note": ("· ", "$muted")}
         rows: list[Content] = []
@@ -230,8 +248,8 @@ class TrainScreen(PanelScreen):
             rows.append(line(("✓ ", "$right"), f"{found.examples:,} examples, {found.steps:,} steps"))
         if found.seconds:
             rows.append(line(("✓ ", "$right"), f"about {minutes(found.seconds)}, {found.memory_bytes / 1e9:.1f} GB"))
-        self.preflight.head.say("ready" if found.ready else "not yet")
-        self.preflight.rows.put(*rows)
+        self.preflight.head.set_status("ready" if found.ready else "not ready")
+        self.preflight.rows.set_lines(*rows)
 
     # -- a new run -----------------------------------------------------------------------------------------------
     def action_new(self) -> None:
@@ -241,21 +259,21 @@ class TrainScreen(PanelScreen):
         self.form.focus()
 
     def on_recipe_form_changed(self) -> None:
-        """What was found before the change says nothing now."""
+        """The recipe changed: an earlier preflight is out of date."""
         self.found = None
         self._show_preflight()
 
     def action_preflight(self) -> None:
-        """Look at everything without starting."""
+        """Check everything without starting."""
         self.run_worker(self._prepare(start=False), group="train", exclusive=True, exit_on_error=False)
 
     def action_start(self) -> None:
-        """Export the dataset, look at everything, and start."""
+        """Export the dataset, check everything, and start."""
         if self.at == -1:
             self.run_worker(self._prepare(start=True), group="train", exclusive=True, exit_on_error=False)
 
     async def _prepare(self, *, start: bool) -> None:
-        from tui_router.datasets.export import DatasetExportError
+        from tui_router.datasets.exported_dataset import DatasetExportError
         from tui_router.store.store_errors import StoreError
         from tui_router.training import start as beginning
         from tui_router.training.preflight import preflight
@@ -268,7 +286,7 @@ class TrainScreen(PanelScreen):
             data = beginning.own_dataset(config, folder, recipe, sources)
             return preflight(recipe, data, folder), str(data)
 
-        self.preflight.rows.put(line(("looking …", "$muted")))
+        self.preflight.rows.set_lines(line(("checking …", "$muted")))
         try:
             self.found, data = found, _ = await asyncio.to_thread(look)
             self._show_preflight()
@@ -285,7 +303,7 @@ class TrainScreen(PanelScreen):
 
             await asyncio.to_thread(begin)
         except (DatasetExportError, StoreError, TrainingError, OSError) as error:
-            self.preflight.rows.put(*(line((part, "$wrong")) for part in folded(str(error), 48)))
+            self.preflight.rows.set_lines(*(line((part, "$wrong")) for part in folded(str(error), 48)))
             return
         self.at = 0
         await self._find()
@@ -301,7 +319,7 @@ class TrainScreen(PanelScreen):
 
     def action_pause(self) -> None:
         """Pause a running run, go on with one that is not."""
-        one = self._large()
+        one = self._shown()
         if one is None:
             return
         if one.state == "running":
@@ -313,18 +331,18 @@ class TrainScreen(PanelScreen):
 
     def action_ask(self, word: str) -> None:
         """Stop a running run: keep what it has learned, or (asked twice) drop it."""
-        one = self._large()
+        one = self._shown()
         if one is None or one.state != "running":
             return
-        if word == "drop" and not self._twice("drop", "d again drops all that this run has learned"):
+        if word == "drop" and not self._twice("drop", "press d again to discard what this run has learned"):
             return
         one.run.request_stop("stop_and_keep" if word == "keep" else "discard")
         self.notify("stopping after this step", markup=False)
 
     def action_delete(self) -> None:
         """Remove a run, asked twice."""
-        one = self._large()
-        if one is None or not self._twice("delete", f"delete again removes run {one.run.id} and its exports"):
+        one = self._shown()
+        if one is None or not self._twice("delete", f"press delete again to remove run {one.run.id} and its exports"):
             return
         self._do(one.run.delete)
 
@@ -338,7 +356,7 @@ class TrainScreen(PanelScreen):
         return False
 
     def _do(self, work: Callable[[], None]) -> None:
-        """Something with a run that waits for the disk; then all of them are read again."""
+        """Do something with a run that waits for the disk; then read all runs again."""
 
         async def done() -> None:
             from tui_router.training.training_error import TrainingError
@@ -353,7 +371,7 @@ class TrainScreen(PanelScreen):
 
     def action_note(self) -> None:
         """Write something down about this run."""
-        one = self._large()
+        one = self._shown()
         if one is None:
             return
         from tui_router.ui.screens.text_dialog import TextDialog
@@ -387,12 +405,12 @@ class TrainScreen(PanelScreen):
 
     # -- gate and lead -------------------------------------------------------------------------------------------
     def action_gate(self) -> None:
-        """Put the run to its gate again, or show the page."""
-        one = self._large()
+        """Run the gate, or show its result."""
+        one = self._shown()
         if one is None or one.state != "done":
             return
         if self._judging:
-            self.notify("the leader decides the sealed rows; some seconds more", markup=False)
+            self.notify("the gate is running; some seconds more", markup=False)
             return
         if one.verdict is None:
             self.run_worker(self._to_gate(one), group="gate", exit_on_error=False)
@@ -411,7 +429,7 @@ class TrainScreen(PanelScreen):
             return
         self._judging = True
         ensemble, config, folder = learner.ensemble, self.engine.config, self.engine.folder
-        self.gate.head.say("the leader decides the sealed rows …")
+        self.gate.head.set_status("running the gate …")
         try:
             one.verdict = await asyncio.to_thread(
                 evaluate_run, one.run, config, folder, ensemble.champion, ensemble.champion_run
@@ -420,17 +438,17 @@ class TrainScreen(PanelScreen):
             self.notify(one_line(str(error), 200), severity="error", markup=False)
         finally:
             self._judging = False
-        await self.engine.router_service.look_for_tuned()
+        await self.engine.router_service.load_tuned_router()
         self._show()
 
     def action_promote(self) -> None:
-        """Give this run the lead, if it passes its gate."""
-        one = self._large()
+        """Make this run champion, if it passes its gate."""
+        one = self._shown()
         if one is not None and one.state == "done":
             self.run_worker(self._lead(one.run), group="gate", exclusive=True, exit_on_error=False)
 
     def action_rollback(self) -> None:
-        """Take the lead back from the trained router."""
+        """Make the champion before the trained router champion again."""
         self.run_worker(self._lead(None), group="gate", exclusive=True, exit_on_error=False)
 
     async def _lead(self, run: Run | None) -> None:
@@ -444,5 +462,5 @@ class TrainScreen(PanelScreen):
             self.notify(one_line(str(error), 300), severity="error", markup=False, timeout=12)
             await self._find()
             return
-        self.notify(one_line(lead.reason, 200), title=f"{lead.router} leads now", markup=False)
+        self.notify(one_line(lead.reason, 200), title=f"{lead.router} is champion now", markup=False)
         await self._find()

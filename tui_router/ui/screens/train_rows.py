@@ -1,4 +1,4 @@
-"""What the Train screen says of a run, as lines."""
+"""A run on the Train screen, as lines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Seen:
         self.verdict: GateResult | None = None
         self.size_bytes = 0
         self.tried = False
-        """Whether it was put to its gate from here."""
+        """Its gate was run from here."""
 
     @property
     def judged(self) -> str:
@@ -56,10 +56,11 @@ def about_rows(one: Seen) -> list[Content]:
         left = f"  {minutes(last.seconds_left)} left" if one.state == "running" else ""
         rows.append(
             line(
-                bar(last.step / max(1, last.of), 32, "$accent", track=True), (f" {last.step / max(1, last.of):.0%}", "$strong bold"),
+                bar(last.step / max(1, last.of), 32, "$accent", track=True),
+                (f" {last.step / max(1, last.of):.0%}", "$strong bold"),
                 (f"  {last.step:,} of {last.of:,}{left}", "$muted"),
             )
-        )  # fmt: skip
+        )
     start = curve.start
     disk = f"; {one.size_bytes / 1e6:,.0f} MB of disk" if one.size_bytes else ""
     data = f"{start.examples:,} examples, {start.backend} ({start.why})" if start else curve.stage or "starting"
@@ -67,10 +68,12 @@ def about_rows(one: Seen) -> list[Content]:
     match one.state:
         case "dead":
             rows.append(
-                line(("its process ended without a word: a crash, or the memory was full; p goes on", "$wrong"))
+                line(
+                    ("its process ended without an error message: it crashed or ran out of memory; p resumes", "$wrong")
+                )
             )
         case "paused":
-            rows.append(line(("paused behind a checkpoint; p goes on", "$caution")))
+            rows.append(line(("paused after a checkpoint; p resumes", "$caution")))
         case "failed":
             end = curve.end
             rows += [line((part, "$wrong")) for part in folded(getattr(end, "message", ""), 66)]
@@ -79,28 +82,28 @@ def about_rows(one: Seen) -> list[Content]:
 
 
 def log_rows(one: Seen) -> list[Content]:
-    """What was told of late, newest first."""
+    """The newest events of a run, newest first."""
     curve = one.curve
-    told: list[tuple[float, list[Part]]] = []
+    entries: list[tuple[float, list[Part]]] = []
     for e in curve.evals:
         low, high = e.ci95
-        told.append(
+        entries.append(
             (
                 e.step + 0.5,
                 [f"held out at {e.step}: {e.accuracy:.0%} [{low * 100:.0f}-{high * 100:.0f}] n={e.n}, ECE {e.ece:.3f}"],
             )
         )
     if curve.checkpoint:
-        told.append((curve.checkpoint + 0.2, [f"checkpoint kept at {curve.checkpoint}"]))
+        entries.append((curve.checkpoint + 0.2, [f"checkpoint kept at {curve.checkpoint}"]))
     for s in curve.steps[-3:]:
-        told.append(
+        entries.append(
             (
                 float(s.step),
                 [f"step {s.step}  loss {s.loss:.3f}  lr {s.learning_rate:.1e}  {s.tokens_per_second:,.0f} tok/s"],
             )
         )
-    told += [(0.0, [("! ", "$caution"), one_line(says, 70)]) for says in curve.warnings]
-    rows = [line(*parts) for _, parts in sorted(told, key=lambda item: -item[0])[:_LOG]]
+    entries += [(0.0, [("! ", "$caution"), one_line(says, 70)]) for says in curve.warnings]
+    rows = [line(*parts) for _, parts in sorted(entries, key=lambda item: -item[0])[:_LOG]]
     return ([line((f"… {curve.stage}", "$accent"))] if curve.stage else []) + (
         rows or [line(("nothing yet", "$muted"))]
     )
@@ -110,9 +113,12 @@ def gate_rows(one: Seen) -> list[Content]:
     plan, verdict = one.run.record.plan, one.verdict
     if verdict is None:
         asked = (
-            f"better than {plan.champion}, paired, at {plan.level:.0%}", f"at least {plan.fewest} sealed rows",
-            f"ECE {plan.most_ece:.2f} or less", f"no route more than {plan.floor:.0%} behind", f"p95 under {plan.latency_ms:.0f} ms",
-        )  # fmt: skip
+            f"better than {plan.champion}, paired, at {plan.level:.0%}",
+            f"at least {plan.fewest} held-out rows",
+            f"ECE {plan.most_ece:.2f} or less",
+            f"no route more than {plan.floor:.0%} behind",
+            f"p95 under {plan.latency_ms:.0f} ms",
+        )
         return [line(("○ ", "$muted"), text) for text in asked]
     rows = [
         line(
@@ -130,7 +136,7 @@ def gate_rows(one: Seen) -> list[Content]:
         (f"{verdict.candidate_right / n:.1%}", "$strong bold"),
         (f" against {verdict.champion} {verdict.baseline_right / n:.1%}, n={verdict.n}", "$muted"),
     )
-    return [score, *rows, line(("g shows the page" + (", o promotes it" if verdict.passed else ""), "$muted"))]
+    return [score, *rows, line(("g shows the result" + (", o promotes it" if verdict.passed else ""), "$muted"))]
 
 
 def minutes(seconds: float) -> str:

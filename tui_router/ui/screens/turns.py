@@ -1,4 +1,4 @@
-"""The turns behind a bar, a cell, a finding or a remark: read, and rated again."""
+"""The turns behind a number, a finding or a remark; they can be read and rated again."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tui_router.core.clock import local, now
 from tui_router.core.statistics import wilson
 from tui_router.core.text import clean, one_line, plural
 from tui_router.core.types import Turn, Verdict
+from tui_router.core.verdicts import confirm, decision_was_right, judge
 from tui_router.ui.screens.panel_screen import LinesPane, ListScreen
 from tui_router.ui.widgets.lines import Part, accuracy, line, percent
 
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
     from tui_router.app.engine import Engine
 
 MOST = 200
-"""Turns that are shown; the newest."""
+"""The newest turns that are shown."""
 
 
 class TurnsScreen(ListScreen):
-    """A list of turns, newest first, and the one in hand beside it.
+    """A list of turns, newest first, and the selected one beside it.
 
     Args:
         engine: With its store open.
@@ -38,15 +39,20 @@ class TurnsScreen(ListScreen):
         Binding("u", "undo", "undo", id="turns_undo"),
         Binding("h", "value", "high value", id="turns_value"),
     ]
-    name_shown = "Turns"
+    screen_name = "Turns"
     around, before = 30, 6
-    keys_shown = (("jk", "move"), ("y", "right"), ("n", "wrong"), ("u", "undo"), ("h", "high value"), ("esc", "back"))
+    shown_keys = (("jk", "move"), ("y", "right"), ("n", "wrong"), ("u", "undo"), ("h", "high value"), ("esc", "back"))
 
     def __init__(
-        self, engine: Engine, title: str, ids: Sequence[str] = (), wanted: Callable[[Turn], bool] | None = None, days: int = 0,
-    ) -> None:  # fmt: skip
+        self,
+        engine: Engine,
+        title: str,
+        ids: Sequence[str] = (),
+        wanted: Callable[[Turn], bool] | None = None,
+        days: int = 0,
+    ) -> None:
         super().__init__(engine)
-        self.title_shown, self._ids, self._wanted, self._days = title, ids, wanted, days
+        self.title, self._ids, self._wanted, self._days = title, ids, wanted, days
         self.turns: list[Turn] = []
         self._done = False
         self.listed, self.detail = LinesPane("Turns", "turns-list"), LinesPane("Turn", "turns-detail")
@@ -68,7 +74,7 @@ class TurnsScreen(ListScreen):
         try:
             await (self._find() if self._wanted is None else self._look_for(self._wanted))
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
-            self.say("the store cannot be read")
+            self.set_status("the store cannot be read")
             return
         del self.turns[MOST:]
         self._done = True
@@ -89,25 +95,28 @@ class TurnsScreen(ListScreen):
 
     # -- showing -------------------------------------------------------------------------------------------------
     def _show(self) -> None:
-        rated = [turn for turn in self.turns if turn.verdict is not None and turn.verdict.counts]
-        right = sum(turn.verdict is not None and turn.verdict.rating == "right" for turn in rated)
+        graded = [right for turn in self.turns if (right := decision_was_right(turn)) is not None]
+        hits = sum(graded)
         count = plural(len(self.turns), "turn") + ("" if self._done else " …")
         if len(self.turns) == MOST:
             count = f"the newest {MOST}"
-        self.say(f"{self.title_shown}: {count}")
-        self.listed.head.say(line(*accuracy(right, len(rated), *wilson(right, len(rated)))))
+        self.set_status(f"{self.title}: {count}")
+        self.listed.head.set_status(line(*accuracy(hits, len(graded), *wilson(hits, len(graded)))))
         rows = [self._row(turn, here=here) for turn, here in self.shown(self.turns)]
-        self.listed.rows.put(*(rows or [line(("none" if self._done else "looking …", "$muted"))]))
-        self.detail.rows.put(*(self._details(turn) if (turn := self.in_hand(self.turns)) else ()))
+        self.listed.rows.set_lines(*(rows or [line(("none" if self._done else "reading …", "$muted"))]))
+        self.detail.rows.set_lines(*(self._details(turn) if (turn := self.selected(self.turns)) else ()))
 
     def _row(self, turn: Turn, *, here: bool) -> Content:
         sign, style = _mark(turn)
         text = one_line(turn.request.text, 120)
         return line(
-            ("› " if here else "  ", "$accent bold"), (f"{turn.number:>6} ", "$muted"), (f"{sign} ", style),
-            f"{turn.decision.route:<13}", (f"{percent(turn.decision.confidence):>5}  ", "$muted"),
+            ("› " if here else "  ", "$accent bold"),
+            (f"{turn.number:>6} ", "$muted"),
+            (f"{sign} ", style),
+            f"{turn.decision.route:<13}",
+            (f"{percent(turn.decision.confidence):>5}  ", "$muted"),
             (text, "$strong bold" if here else "$text"),
-        )  # fmt: skip
+        )
 
     def _details(self, turn: Turn) -> list[Content]:
         width = max(24, self.detail.size.width - 2)
@@ -117,8 +126,14 @@ class TurnsScreen(ListScreen):
             line(""),
         ]
         rows += _paragraph(turn.request.text, width, 10, "$strong")
-        rows += [line(""), line(("decided  ", "$muted"), f"{turn.decision.route} {percent(turn.decision.confidence)}",
-                                (f"  by {turn.decision.router}", "$muted"))]  # fmt: skip
+        rows += [
+            line(""),
+            line(
+                ("decided  ", "$muted"),
+                f"{turn.decision.route} {percent(turn.decision.confidence)}",
+                (f"  by {turn.decision.router}", "$muted"),
+            ),
+        ]
         rows += [
             line((f"  {reason.weight:+.1f} ", "$muted"), one_line(reason.text, width - 8))
             for reason in turn.decision.reasons[:4]
@@ -138,25 +153,25 @@ class TurnsScreen(ListScreen):
 
     # -- acting --------------------------------------------------------------------------------------------------
     def action_right(self) -> None:
-        """The decided route was right."""
-        if (turn := self.in_hand(self.turns)) is not None:
-            self._rate(turn, Verdict(kind="route", at=now(), rating="right", route=turn.decision.route))
+        """Rate the decided route as right."""
+        if (turn := self.selected(self.turns)) is not None:
+            self._rate(turn, confirm(turn))
 
     def action_wrong(self) -> None:
-        """Another route would have been right."""
-        if (turn := self.in_hand(self.turns)) is None:
+        """Rate the decided route as wrong, and pick the right one."""
+        if (turn := self.selected(self.turns)) is None:
             return
         from tui_router.ui.screens.route_dialog import RouteDialog
 
         def picked(route: str | None) -> None:
-            if route and route != turn.decision.route:
-                self._rate(turn, Verdict(kind="route", at=now(), rating="wrong", route=route))
+            if route:
+                self._rate(turn, judge(turn, route))
 
         self.app.push_screen(RouteDialog(self.engine.config.fleet, turn.request.text, ""), picked)
 
     def action_undo(self) -> None:
-        """Take the latest verdict back."""
-        if (turn := self.in_hand(self.turns)) is not None and turn.verdict is not None:
+        """Undo the latest verdict."""
+        if (turn := self.selected(self.turns)) is not None and turn.verdict is not None:
             self._rate(turn, None)
 
     def _rate(self, turn: Turn, verdict: Verdict | None) -> None:
@@ -177,22 +192,22 @@ class TurnsScreen(ListScreen):
         self._show()
 
     def action_value(self) -> None:
-        """Its example is worth more than others."""
-        if (turn := self.in_hand(self.turns)) is not None:
+        """Give its example twice the weight in datasets."""
+        if (turn := self.selected(self.turns)) is not None:
             self.run_worker(self._value(turn), group="rating", exit_on_error=False)
 
     async def _value(self, turn: Turn) -> None:
         from tui_router.core.label_edit import LabelEdit, name_of
-        from tui_router.datasets.sources import of_turn
+        from tui_router.datasets.sources import example_of_turn
         from tui_router.store.store_errors import StoreError
 
-        example = of_turn(turn, self.engine.config.fleet)
+        example = example_of_turn(turn, self.engine.config.fleet)
         if example is None:
-            self.notify("rate it first: without a right route it is no example", markup=False)
+            self.notify("rate this turn first: without a right route it is no example", markup=False)
             return
-        ruling = LabelEdit(at=now(), example=name_of(example), kind="value")
+        edit = LabelEdit(at=now(), example=name_of(example), kind="value")
         try:
-            await self.engine.in_store(lambda: self.engine.opened().rule(ruling))
+            await self.engine.in_store(lambda: self.engine.opened().training.record_edit(edit))
         except StoreError as error:
             self.notify(one_line(str(error), 200), severity="error", markup=False)
             return
@@ -203,9 +218,9 @@ def _mark(turn: Turn) -> tuple[str, str]:
     verdict = turn.verdict
     if verdict is None or verdict.rating is None:
         return "·", "$muted"
-    if not verdict.counts:
+    if (right := decision_was_right(turn)) is None:
         return "○", "$caution"
-    return ("✓", "$right") if verdict.rating == "right" else ("✗", "$wrong")
+    return ("✓", "$right") if right else ("✗", "$wrong")
 
 
 def _verdict(turn: Turn) -> list[Part]:
@@ -213,9 +228,9 @@ def _verdict(turn: Turn) -> list[Part]:
     if verdict is None:
         return [("not rated", "$muted")]
     sign, style = _mark(turn)
-    said = verdict.kind if verdict.kind not in ("route", "chosen") else (verdict.rating or "")
+    word = verdict.kind if verdict.kind not in ("route", "chosen") else (verdict.rating or "")
     to = f" → {verdict.route}" if verdict.route and verdict.rating == "wrong" else ""
-    return [(f"{sign} {said}{to}", style), (f"  {one_line(verdict.comment, 60)}" if verdict.comment else "", "$muted")]
+    return [(f"{sign} {word}{to}", style), (f"  {one_line(verdict.comment, 60)}" if verdict.comment else "", "$muted")]
 
 
 def _paragraph(text: str, width: int, most: int, style: str) -> list[Content]:

@@ -19,7 +19,8 @@ class Summary(Struct, frozen=True):
 
     ready: int = 0
     models: int = 0
-    looked: bool = False
+    checked: bool = False
+    """A server has been checked, or none is to be."""
     rated: int = 0
     right: int = 0
     low: float = 0.0
@@ -29,14 +30,14 @@ class Summary(Struct, frozen=True):
 
 
 class StatusLine(SplitLine):
-    """Name, rooms, and the state of things; short below 98 columns."""
+    """The top line: name, screens, models, accuracy; short below 98 columns."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
         self.summary = Summary()
 
-    def show(self, summary: Summary) -> None:
-        """Show another state."""
+    def set_summary(self, summary: Summary) -> None:
+        """Show another state; draws only when it differs."""
         if summary != self.summary:
             self.summary = summary
             self.refresh()
@@ -62,7 +63,7 @@ class StatusLine(SplitLine):
         right: list[Part] = []
         if s.trouble:
             right += [("✗ ", "$wrong"), (s.trouble, "$text"), "   "]
-        if not s.looked:
+        if not s.checked:
             right += [("… ", "$muted"), ("looking for servers" if wide else "looking", "$muted")]
         elif s.ready == 0:
             right += [("○ ", "$wrong"), ("no server", "$text")]
@@ -77,13 +78,13 @@ class StatusLine(SplitLine):
 class Tabs(Lines):
     """Below 100 columns the panes are tabs."""
 
-    def show(self, tab: int) -> None:
+    def set_tab(self, tab: int) -> None:
         """Mark the open tab, counted from 1."""
         parts: list[Part] = []
         for number, name in enumerate(TABS, 1):
             style = "$accent bold" if number == tab else "$muted"
             parts += [(f"{number} {name}", style), "   "]
-        self.put(line(*parts))
+        self.set_lines(line(*parts))
 
 
 def decision_strip(turn: Turn, fleet: Fleet, threshold: float) -> tuple[Content, Content]:
@@ -91,9 +92,12 @@ def decision_strip(turn: Turn, fleet: Fleet, threshold: float) -> tuple[Content,
     decision = turn.decision
     style = "$caution" if decision.confidence < threshold else "$accent"
     parts: list[Part] = [
-        (decision.route, f"{style} bold"), (f" {percent(decision.confidence)} ", "$strong"),
-        bar(decision.confidence, 12, style, track=True), (" → ", "$muted"), (decision.model, "$strong"),
-    ]  # fmt: skip
+        (decision.route, f"{style} bold"),
+        (f" {percent(decision.confidence)} ", "$strong"),
+        bar(decision.confidence, 12, style, track=True),
+        (" → ", "$muted"),
+        (decision.model, "$strong"),
+    ]
     if len(decision.ranking) > 1:
         second, p = decision.ranking[1]
         parts += [(f"  {second} {percent(p)}", "$muted")]
@@ -104,10 +108,11 @@ def decision_strip(turn: Turn, fleet: Fleet, threshold: float) -> tuple[Content,
 class KeysBar(SplitLine):
     """The keys that work right now, most used first; the last two stay when there is no room for all."""
 
-    def show(self, pairs: list[tuple[str, str]]) -> None:
-        """Show these keys and what they do."""
-        self._pairs = pairs
-        self.refresh()
+    def set_keys(self, pairs: list[tuple[str, str]]) -> None:
+        """Show these keys and what they do; draws only when they differ."""
+        if pairs != self._pairs:
+            self._pairs = pairs
+            self.refresh()
 
     _pairs: list[tuple[str, str]] = []  # noqa: RUF012  # replaced, never changed
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import lru_cache
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
@@ -16,22 +16,34 @@ from textual.widgets import Static
 from tui_router.core.fleet import Fleet
 from tui_router.core.text import StreamCleaner, clean, one_line
 from tui_router.core.types import Answer, Turn
+from tui_router.ui.widgets.answer_parser import answer_parser
 from tui_router.ui.widgets.lines import Lines, Part, SplitLine, bar, keys, line, percent
 
 if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
     from textual.widgets import Markdown
 
 _FLUSH_S = 1 / 12
 _TYPING_S, _LONGEST_S = 0.25, 10.0
 """While keys come at shorter intervals than the first, a stream is drawn at intervals of the second only."""
 _LIVE = ("routed", "answering")
+_REQUEST_LINES = 30
+"""Lines of a request that are shown before the rest is folded."""
+_BROWSE_KEYS = (("x", "copy"), ("b", "copy block"), ("X", "copy request"), ("e", "edit"), ("r", "retry"))
+_SHORT = 56
+"""Characters of a request that fit beside the turn's number on the narrowest column; a longer one is wrapped."""
 _USUAL_WIDTH = 70
 """Of an answer, before it is known."""
 
 
 class Card(Vertical):
-    """Shows a turn; keeps nothing of it but what is on the screen."""
+    """One turn on the screen.
+
+    Args:
+        turn: To show.
+        fleet: Names the models and digits of the routes.
+        threshold: Confidence below which a decision asks, 0 to 1.
+        last_key_at: When the newest key was pressed, monotonic seconds.
+    """
 
     DEFAULT_CSS = "Card { height: auto; }"
 
@@ -42,15 +54,15 @@ class Card(Vertical):
             super().__init__()
             self.turn_id = turn_id
 
-    class Stands(Message):
-        """A whole answer is there, and a blank in its place: it is to be drawn when it comes near the window."""
+    class AnswerReady(Message):
+        """The whole answer is known and a blank stands in its place; it is drawn when it comes near the window."""
 
-    def __init__(self, turn: Turn, fleet: Fleet, threshold: float) -> None:
+    def __init__(self, turn: Turn, fleet: Fleet, threshold: float, last_key_at: Callable[[], float]) -> None:
         super().__init__(classes="card")
+        self._last_key_at = last_key_at
         self.turn, self.fleet, self.threshold = turn, fleet, threshold
         self.mark = ""
         """A verdict that is shown but not written yet: `y`, `n` or `u`."""
-        self.saved = False
         self.phase = ""
         self.phase_model = ""
         self.fraction: float | None = None
@@ -58,7 +70,11 @@ class Card(Vertical):
         """This process is answering it."""
         self.thoughts_open = False
         self._began = time.monotonic()
+        self._whole_request = _is_long(turn.request.text)
+        """The request takes more than one line: it is shown whole, and the verdict stands in the route's line."""
         self._head, self._route, self._notes = SplitLine(classes="card-head"), SplitLine(), Lines(classes="card-notes")
+        self._request = Static(markup=False, classes="card-request")
+        self._keys = Lines(keys(*_BROWSE_KEYS), classes="card-keys")
         self._thoughts, self._ask = Lines(classes="card-thoughts"), Lines(classes="card-ask")
         self._markdown: Markdown | None = None
         self._blank = Static(classes="card-blank")
@@ -77,14 +93,25 @@ class Card(Vertical):
         self._there = False
 
     def compose(self) -> ComposeResult:
-        yield from (self._head, self._route, self._notes, self._ask, self._thoughts, self._blank)
+        if self._whole_request:
+            with Horizontal(classes="card-words"):
+                yield Static(line(("› ", "$muted")), markup=False, classes="card-sign")
+                yield self._request
+        else:
+            yield self._head
+        yield from (self._route, self._notes, self._ask, self._thoughts, self._blank, self._keys)
 
     def on_mount(self) -> None:
-        self._there, self._blank.display = True, False
+        self._there, self._blank.display, self._keys.display = True, False, False
         self.show(self.turn)
 
     def on_click(self) -> None:
         self.post_message(self.Chosen(self.turn.id))
+
+    def show_mark(self, mark: str) -> None:
+        """Show a verdict that is not saved yet: `y`, `n` or `u`; an empty mark removes it."""
+        self.mark = mark
+        self.refresh_lines()
 
     # -- what it shows -------------------------------------------------------------------------------------------
     def show(self, turn: Turn) -> None:
@@ -104,22 +131,37 @@ class Card(Vertical):
         if not self._there:
             return
         turn = self.turn
-        self._head.put(
-            line(("› ", "$muted"), (one_line(turn.request.text) or "(no text)", "$strong bold")),
-            self._verdict(),
-        )
-        self._route.put(self._route_line())
+        if self._whole_request:
+            self._request.update(self._request_text())
+            self._route.set_text(self._route_line(), self._verdict())
+        else:
+            text = one_line(turn.request.text) or "(no text)"
+            self._head.set_text(line(("› ", "$muted"), (text, "$strong bold")), self._verdict())
+            self._route.set_text(self._route_line())
         notes = self._note_lines()
         self._notes.display = bool(notes)
-        self._notes.put(*notes)
+        self._notes.set_lines(*notes)
         self._ask.display = turn.state == "asking"
         if turn.state == "asking":
-            self._ask.put(*self._ask_lines())
+            self._ask.set_lines(*self._ask_lines())
         self._show_thoughts()
         self.set_class(turn.state == "asking", "-ask")
         edge = self.mark or self._edge()
         self.set_class(edge in ("y", "right"), "-right")
         self.set_class(edge in ("n", "wrong"), "-wrong")
+
+    def _request_text(self) -> Content:
+        """The request as it was typed; of a very long one the beginning, and how much more there is."""
+        lines = clean(self.turn.request.text).strip("\n").expandtabs(4).split("\n")
+        if self.thoughts_open or len(lines) <= _REQUEST_LINES:
+            return line(("\n".join(lines), "$strong"))
+        more = f"▸ {len(lines) - _REQUEST_LINES:,} more lines; t shows them"
+        return line(("\n".join(lines[:_REQUEST_LINES]), "$strong"), (f"\n{more}", "$muted"))
+
+    def show_keys(self, shown: bool) -> None:
+        """Show what can be done with the turn while it is selected."""
+        if self._there:
+            self._keys.display = shown
 
     def _edge(self) -> str:
         verdict = self.turn.verdict
@@ -138,9 +180,10 @@ class Card(Vertical):
         if verdict.kind == "answer":
             return line(("✗ bad answer", "$wrong"))
         if verdict.kind == "accepted":
-            return line(("accepted", "$muted"))
+            return line(("≈ accepted", "$muted"))
         if verdict.rating == "right":
-            return line(("✓ right", "$right"))
+            own_route = turn.route != turn.decision.route
+            return line((f"✓ {turn.route} right" if own_route else "✓ right", "$right"))
         return line((f"↻ {verdict.route}" if verdict.route else "✗ wrong", "$wrong"))
 
     def _route_line(self) -> Content:
@@ -151,8 +194,6 @@ class Card(Vertical):
             if sure == below:
                 sure = f"{decision.confidence:.1%}"
             sure = f"not sure: {decision.route} {sure}, below your {below}"
-            if turn.asked == "worth":
-                sure = f"{decision.route} {percent(decision.confidence)}? Your answer would teach the router much"
             return line(("? ", "$caution bold"), (sure, "$caution"))
         served = dispatch.served if dispatch and dispatch.served else turn.pinned_model or self.fleet_model(turn.route)
         p = decision.probability(turn.route)
@@ -180,6 +221,7 @@ class Card(Vertical):
         clock = f" {seconds} s" if seconds else ""
         words = {
             "streaming": "● answering",
+            "searching": "… looking for servers",
             "loading": "… loading",
             "reading": "… reading",
             "queued": "… queued",
@@ -203,19 +245,19 @@ class Card(Vertical):
         if self.phase == "slow" and self.live:
             notes.append(f"no answer yet. ^S asks {self.phase_model} instead, esc esc stops")
         if turn.state == "interrupted" and answer:
-            notes.append(f"interrupted: {answer.error}. What came is kept; esc, then r asks again")
+            notes.append(f"interrupted: {answer.error}. What came is kept; esc, then r retries")
         elif turn.state == "stopped":
             notes.append("stopped by you; what came is kept")
         elif turn.state == "failed" and answer:
             notes.append(f"{answer.error}")
         elif turn.state == "cancelled":
-            notes.append("called off, not sent")
+            notes.append("cancelled, not sent")
         elif turn.state == "unanswered":
             notes.append("not sent to any model")
         elif turn.state in _LIVE and not self.live:
-            notes.append("no answer was kept")
+            notes.append("no answer saved")
         if answer is not None and answer.finish == "length":
-            notes.append("the answer reached its longest length")
+            notes.append("cut off: the model's context is full, or max_tokens was reached")
         if turn.request.attachments:
             notes.append("with " + ", ".join(one_line(a.path.rpartition("/")[2], 40) for a in turn.request.attachments))
         if turn.source != "screen":
@@ -232,15 +274,19 @@ class Card(Vertical):
             model = self.fleet_model(name) if name in self.fleet.by_route else ""
             lines.append(
                 line(
-                    (f"{self.fleet.digit(name)}  ", "$accent bold"), (f"{name:<14}", "$strong" if place == 0 else "$text"),
-                    bar(p, 14, style), (f"{percent(p):>5}  ", "$strong" if place == 0 else "$muted"), (model, "$muted"),
+                    (f"{self.fleet.digit(name)}  ", "$accent bold"),
+                    (f"{name:<14}", "$strong" if place == 0 else "$text"),
+                    bar(p, 14, style),
+                    (f"{percent(p):>5}  ", "$strong" if place == 0 else "$muted"),
+                    (model, "$muted"),
                 )
-            )  # fmt: skip
+            )
         rest = [name for name, _ in ranking[3:]]
         if rest:
             digits = " ".join(sorted(str(self.fleet.digit(name)) for name in rest))
-            most = percent(ranking[3][1])
-            lines.append(line((digits, "$accent bold"), (f"  {', '.join(rest)}: {most} or less", "$muted")))
+            most = ranking[3][1]
+            under = "each under 1%" if most < 0.01 else f"{percent(most)} or less"
+            lines.append(line((digits, "$accent bold"), (f"  {', '.join(rest)}: {under}", "$muted")))
         return lines
 
     # -- the answer ------------------------------------------------------------------------------------------------
@@ -276,8 +322,7 @@ class Card(Vertical):
 
     async def _draw(self) -> None:
         now = time.monotonic()
-        typed_at: float = getattr(self.screen, "typed_at", 0.0)
-        if now - typed_at < _TYPING_S and now - self._drawn_at < _LONGEST_S:
+        if now - self._last_key_at() < _TYPING_S and now - self._drawn_at < _LONGEST_S:
             self.set_timer(_FLUSH_S, self._draw)
             return
         self._drawn_at, started = now, time.perf_counter()
@@ -302,7 +347,7 @@ class Card(Vertical):
             if text and self.is_mounted:
                 if self._markdown is None:
                     self._markdown = _markdown("")
-                    await self.mount(self._markdown)
+                    await self.mount(self._markdown, before=self._keys)
                 self._written_text += text
                 await self._markdown.append(text)
             if self._reasoning:
@@ -334,7 +379,7 @@ class Card(Vertical):
         if not self._whole and text.strip():
             self._whole = True
             self._put_blank(_height(text, self.size.width or _USUAL_WIDTH))
-            self.post_message(self.Stands())
+            self.post_message(self.AnswerReady())
 
     def _put_blank(self, height: int) -> None:
         self._blank.styles.height = height
@@ -346,7 +391,7 @@ class Card(Vertical):
             return False
         self._markdown = _markdown(_whole_text(self.turn.answer))
         with self.app.batch_update():
-            await self.mount(self._markdown)
+            await self.mount(self._markdown, before=self._keys)
             self._blank.display = False
         return True
 
@@ -359,9 +404,9 @@ class Card(Vertical):
             await drawn.remove()
 
     def toggle_thoughts(self) -> None:
-        """Fold or unfold the reasoning."""
+        """Fold or unfold the reasoning, and the end of a very long request."""
         self.thoughts_open = not self.thoughts_open
-        self._show_thoughts()
+        self.refresh_lines()
 
     def _show_thoughts(self) -> None:
         text = self._reasoning.strip()
@@ -371,10 +416,16 @@ class Card(Vertical):
         words = len(text.split())
         head = line((f"{'▾' if self.thoughts_open else '▸'} reasoning, {words:,} words", "$muted"))
         if not self.thoughts_open:
-            self._thoughts.put(head)
+            self._thoughts.set_lines(head)
             return
-        self._thoughts.put(head, *(line((part, "$muted")) for part in text.splitlines()))
+        self._thoughts.set_lines(head, *(line((part, "$muted")) for part in text.splitlines()))
         self._thoughts.styles.text_wrap = "wrap"
+
+
+def _is_long(text: str) -> bool:
+    """Whether a request is shown over several lines."""
+    stripped = text.strip()
+    return "\n" in stripped or len(stripped) > _SHORT
 
 
 def _whole_text(answer: Answer) -> str:
@@ -390,15 +441,7 @@ def _markdown(text: str) -> Markdown:
     """An answer's widget. Imported with the first answer: the first picture does without it."""
     from textual.widgets import Markdown
 
-    return Markdown(text, open_links=False, parser_factory=_parser)
-
-
-@lru_cache
-def _parser() -> MarkdownIt:
-    """One parser for all cards: making one takes longer than parsing a paragraph."""
-    from markdown_it import MarkdownIt
-
-    return MarkdownIt("gfm-like")
+    return Markdown(text, open_links=False, parser_factory=answer_parser)
 
 
 def _proposals(tool_calls: tuple[str, ...]) -> str:
@@ -413,30 +456,41 @@ def _reason(reason: str) -> str:
     return reason if reason.startswith(("is ", "has ", "cannot ")) else f"failed ({reason})"
 
 
-def rate_line(mark: str, saved: bool, error: str, turn: Turn, *, rated: bool) -> tuple[Content, Content]:
-    """The strip above the prompt for a turn that can be rated."""
-    number = line((f"turn {turn.id.partition('-')[0]}", "$muted"))
+def _question(turn: Turn) -> str:
+    if turn.audit:
+        return f"Random check: was {turn.route} right?"
+    if turn.asked == "worth":
+        return f"A teaching question: was {turn.route} right?"
+    return "Right route?"
+
+
+def rating_line(turn: Turn, *, mark: str, saved: bool, error: str) -> Content:
+    """The strip above the prompt for a turn that can be rated: the question, or what became of the verdict.
+
+    Args:
+        turn: As it is now.
+        mark: A verdict that is shown and not saved yet, or empty.
+        saved: Its newest verdict was written just now.
+        error: Why the verdict could not be written, or empty.
+    """
     if error:
-        return line(("✗ not saved   ", "$wrong bold"), (one_line(error, 120), "$muted")), number
+        return line(("✗ not saved   ", "$wrong bold"), (one_line(error, 120), "$muted"))
     if mark:
-        word = {"y": "✓ right", "n": "✗ wrong", "c": "comment", "u": "taken back"}[mark]
-        return line((f"{word} …  ", "$muted")), number
+        word = {"y": "✓ right", "n": "✗ wrong", "c": "comment", "u": "undo"}[mark]
+        return line((f"{word} …  ", "$muted"))
     verdict = turn.verdict
-    if saved or rated:
-        words: dict[str, tuple[str, str]] = {
-            "note": ("note, saved", "$muted"), "answer": ("✗ bad answer, saved", "$wrong bold"),
-            "accepted": ("accepted, saved", "$muted"), "none": ("taken back, saved", "$muted"),
-        }  # fmt: skip
-        kind = verdict.kind if verdict else "none"
-        said = words.get(kind)
-        if said is None and verdict is not None:
-            target = f"↻ {verdict.route}, saved" if verdict.route and verdict.rating == "wrong" else "✗ wrong, saved"
-            said = ("✓ right, saved", "$right bold") if verdict.rating == "right" else (target, "$wrong bold")
-        text, style = said or ("saved", "$muted")
-        again = [("u", "undo")] if verdict else [("y", "right")]
-        other = ("n", "wrong after all") if verdict and verdict.rating == "right" else ("y", "right after all")
-        pairs = [*again, other, ("⏎", "next")] if verdict else [("y", "right"), ("n", "wrong"), ("⏎", "next")]
-        return line((f"{text}   ", style), keys(*pairs)), number
-    return line(
-        ("Right route?   ", "$strong"), keys(("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next"))
-    ), number
+    if verdict is None:
+        question = ("undone, saved   ", "$muted") if saved else (f"{_question(turn)}   ", "$strong")
+        return line(question, keys(("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next")))
+    if verdict.kind == "note":
+        result = ("note, saved", "$muted")
+    elif verdict.kind == "answer":
+        result = ("✗ bad answer, saved", "$wrong bold")
+    elif verdict.kind == "accepted":
+        result = ("≈ accepted, saved", "$muted")
+    elif verdict.rating == "right":
+        result = ("✓ right, saved", "$right bold")
+    else:
+        result = (f"↻ {verdict.route}, saved" if verdict.route else "✗ wrong, saved", "$wrong bold")
+    other = ("n", "mark wrong") if verdict.rating == "right" else ("y", "mark right")
+    return line((f"{result[0]}   ", result[1]), keys(("u", "undo"), other, ("⏎", "next")))

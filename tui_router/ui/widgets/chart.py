@@ -71,8 +71,8 @@ class Chart(Widget):
         self._key: object = None
         self._strips: list[Strip] = []
 
-    def put(self, series: Sequence[Series], x: Scale, y: Scale) -> None:
-        """Show these series; the first is the leader, on top and with its band."""
+    def set_series(self, series: Sequence[Series], x: Scale, y: Scale) -> None:
+        """Show these series; the first is drawn on top, with its band."""
         self._series, self._x, self._y = tuple(series), x, y
         self._version += 1
         self.refresh()
@@ -132,7 +132,7 @@ class Chart(Widget):
                 kept = slice(None, None, max(1, series.dash))
                 figure.scatter(xs[kept], ys[kept], marker="braille", color=color)
                 continue
-            for lift in (0.0, dot) if series.low else (0.0,):  # the leader's line is two dots high
+            for lift in (0.0, dot) if series.low else (0.0,):  # the first line is two dots high
                 figure.plot(xs, [y + lift for y in ys], marker="braille", color=color)
         return str(figure.build())
 

@@ -6,6 +6,8 @@ its height; it is drawn before it comes into view, and blank again when it has b
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from textual import events
 from textual.containers import Vertical, VerticalScroll
 
@@ -16,52 +18,61 @@ _NEAR, _FAR = 1, 3
 
 
 class CardList(Vertical):
-    """The cards. While the conversation follows its end, it is scrolled without a word; that its height changes is heard."""
+    """The cards, oldest first."""
 
     def on_resize(self) -> None:
+        # An anchored ConversationView follows its end without firing watch_scroll_y: listen for the new height instead.
         if isinstance(self.parent, ConversationView):
-            self.parent.look_soon()
+            self.parent.draw_near_soon()
 
 
 class ConversationView(VerticalScroll):
-    """The conversation. Its keys are the desk's."""
+    """The conversation, scrolling.
 
-    def __init__(self, column: CardList, id: str) -> None:
+    Args:
+        column: Its cards.
+        on_key: Gets each key first; True when the key is used up.
+        id: Of the widget.
+    """
+
+    def __init__(self, column: CardList, on_key: Callable[[events.Key], bool], id: str) -> None:
         super().__init__(column, id=id)
-        self._column = column
-        self._looks = False
-        """It will soon be looked which answers are near."""
+        self._column, self._press = column, on_key
+        self._draw_due = False
+
+    def follow_end(self) -> None:
+        """Scroll to the end, and stay there while the answer grows."""
+        self.anchor()
+        self.scroll_end(animate=False)
 
     def on_key(self, event: events.Key) -> None:
-        press = getattr(self.screen, "press", None)
-        if press is not None and press(event):
+        if self._press(event):
             event.stop()
             event.prevent_default()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        self.look_soon()
+        self.draw_near_soon()
 
     def on_resize(self) -> None:
-        self.look_soon()
+        self.draw_near_soon()
 
     def on_show(self) -> None:
-        self.look_soon()
+        self.draw_near_soon()
 
-    def on_card_stands(self, event: Card.Stands) -> None:
-        """An answer is there, not drawn yet."""
+    def on_card_answer_ready(self, event: Card.AnswerReady) -> None:
         event.stop()
-        self.look_soon()
+        self.draw_near_soon()
 
-    def look_soon(self) -> None:
-        """Something has moved: see which answers are near the window now."""
-        if not self._looks:
-            self._looks = True
-            self.call_after_refresh(self._look)
+    def draw_near_soon(self) -> None:
+        """Something has moved: draw the answers that are near the window now, with the next refresh."""
+        if not self._draw_due:
+            self._draw_due = True
+            self.call_after_refresh(self._draw_near)
 
-    async def _look(self) -> None:
+    async def _draw_near(self) -> None:
         """Draw the answers near the window, and leave those far from it blank."""
-        self._looks = False
+        self._draw_due = False
         top, height = self.scroll_offset.y, self.size.height
         drawn_above: list[tuple[Card, int]] = []
         if not height:
@@ -72,7 +83,7 @@ class ConversationView(VerticalScroll):
             if apart <= _NEAR * height:
                 if await card.draw_answer():
                     drawn_above += [(card, region.height)] if region.bottom <= top else []
-                    self.look_soon()  # it may be less high than its blank: then others are near now
+                    self.draw_near_soon()  # it may be less high than its blank: then others are near now
             elif apart > _FAR * height:
                 await card.blank_answer()
         if drawn_above:

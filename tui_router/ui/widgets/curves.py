@@ -1,4 +1,4 @@
-"""A training as curves: loss with the held-out loss, and one more that can be chosen; and what it does just now."""
+"""A training as curves: the loss with the held-out loss, another curve of choice, and the newest values."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class LossPane(ChartPane):
     def __init__(self) -> None:
         super().__init__("loss")
 
-    def put(self, curve: Curve, smoothing: float, other: tuple[str, Curve] | None) -> None:
-        """Draw what has been told."""
+    def show_curve(self, curve: Curve, smoothing: float, other: tuple[str, Curve] | None) -> None:
+        """Draw what the run has reported so far."""
         self.chart.display = bool(curve.steps)
         if not curve.steps:
-            self.head.say("")
-            self.legend.put(line((curve.stage or "nothing yet", "$muted")))
+            self.head.set_status("")
+            self.legend.set_lines(line((curve.stage or "no steps yet", "$muted")))
             return
         steps = curve.steps
         losses = smoothed([s.loss for s in steps], smoothing)
@@ -50,13 +50,13 @@ class LossPane(ChartPane):
         series = [replace(one, ys=[min(top, y) for y in one.ys]) for one in series]
         last = float(max(max(one.xs) for one in series))
         ticks = {0.0: "0.0", top / 2: f"{top / 2:.1f}", top: f"{top:.1f}"}
-        self.chart.put(series, _steps(max(last, steps[-1].of)), Scale(0, top, ticks))
-        said: list[Part] = [("━ ", "$s1"), ("train ", "$muted"), (f"{losses[-1]:.3f}", "$strong bold")]
+        self.chart.set_series(series, _steps(max(last, steps[-1].of)), Scale(0, top, ticks))
+        parts: list[Part] = [("━ ", "$s1"), ("train ", "$muted"), (f"{losses[-1]:.3f}", "$strong bold")]
         if curve.evals:
-            said += [("   ● ", "$s2"), ("held out ", "$muted"), (f"{curve.evals[-1].loss:.3f}", "$strong bold")]
-        self.head.say(line(*said))
+            parts += [("   ● ", "$s2"), ("held out ", "$muted"), (f"{curve.evals[-1].loss:.3f}", "$strong bold")]
+        self.head.set_status(line(*parts))
         beside_it: list[Part] = [(f"   ┄ run {other[0]}", "$s3")] if other is not None else []
-        self.legend.put(line((f"smoothing {smoothing:g}", "$muted"), *beside_it))
+        self.legend.set_lines(line((f"smoothing {smoothing:g}", "$muted"), *beside_it))
 
 
 class ViewPane(ChartPane):
@@ -68,49 +68,52 @@ class ViewPane(ChartPane):
         super().__init__("view")
         self.view = VIEWS[0]
 
-    def put(self, curve: Curve, other: tuple[str, Curve] | None) -> None:
-        """Draw what has been told."""
-        self.head.call(self.view)
+    def show_curve(self, curve: Curve, other: tuple[str, Curve] | None) -> None:
+        """Draw what the run has reported so far."""
+        self.head.set_title(self.view)
         if self.view == VIEWS[0]:
             self._accuracy(curve, other)
             return
         values = [(float(s.step), s.learning_rate if self.view == VIEWS[1] else s.grad_norm) for s in curve.steps]
         self.chart.display = bool(values)
-        self.head.say(f"{values[-1][1]:.2g}" if values else "no data")
-        self.legend.put(line(("v shows another curve", "$muted")))
+        self.head.set_status(f"{values[-1][1]:.2g}" if values else "no data")
+        self.legend.set_lines(line(("v shows another curve", "$muted")))
         if values:
             top = max(y for _, y in values) or 1.0
             ticks = {0.0: "0", top / 2: f"{top / 2:.2g}", top: f"{top:.2g}"}
             series = Series([x for x, _ in values], [y for _, y in values], "s1")
-            self.chart.put([series], _steps(max(values[-1][0], curve.steps[-1].of)), Scale(0, top, ticks))
+            self.chart.set_series([series], _steps(max(values[-1][0], curve.steps[-1].of)), Scale(0, top, ticks))
 
     def _accuracy(self, curve: Curve, other: tuple[str, Curve] | None) -> None:
         evals = curve.evals
         self.chart.display = len(evals) >= 2
         if not evals:
-            self.head.say("no data")
-            self.legend.put(line(("the first comes after some steps", "$muted")))
+            self.head.set_status("no data")
+            self.legend.set_lines(line(("the first evaluation comes after some steps", "$muted")))
             return
         last = evals[-1]
         low, high = last.ci95
-        self.head.say(
+        self.head.set_status(
             line(
                 (f"{last.accuracy:.0%}", "$strong bold"), (f" [{low * 100:.0f}-{high * 100:.0f}] n={last.n}", "$muted")
             )
         )
-        said: list[Part] = [(f"ECE {last.ece:.3f}, all labels together {last.mass:.0%}", "$muted")]
+        parts: list[Part] = [(f"ECE {last.ece:.3f}, probability on labels {last.mass:.0%}", "$muted")]
         if other is not None and other[1].evals:
-            said.append((f"   ┄ run {other[0]} {other[1].evals[-1].accuracy:.0%}", "$s3"))
-        self.legend.put(line(*said))
+            parts.append((f"   ┄ run {other[0]} {other[1].evals[-1].accuracy:.0%}", "$s3"))
+        self.legend.set_lines(line(*parts))
         if len(evals) < 2:
             return
         xs = [float(e.step) for e in evals]
         series = [
             Series(
-                xs, [100 * e.accuracy for e in evals], "s1",
-                low=[100 * e.ci95[0] for e in evals], high=[100 * e.ci95[1] for e in evals],
+                xs,
+                [100 * e.accuracy for e in evals],
+                "s1",
+                low=[100 * e.ci95[0] for e in evals],
+                high=[100 * e.ci95[1] for e in evals],
             )
-        ]  # fmt: skip
+        ]
         if other is not None and other[1].evals:
             series.append(
                 Series(
@@ -120,7 +123,7 @@ class ViewPane(ChartPane):
         bottom = max(0.0, min(e.ci95[0] for e in evals) * 100 // 10 * 10)
         ticks = {bottom: f"{bottom:.0f}", (bottom + 100) / 2: f"{(bottom + 100) / 2:.0f}", 100.0: "100"}
         end = max(xs[-1], float(curve.steps[-1].of) if curve.steps else 1.0)
-        self.chart.put(series, _steps(end), Scale(bottom, 100, ticks))
+        self.chart.set_series(series, _steps(end), Scale(bottom, 100, ticks))
 
 
 def _top(losses: Sequence[float]) -> float:
@@ -151,7 +154,7 @@ def spark(values: Sequence[float], width: int) -> Content:
 
 
 def now_rows(curve: Curve, width: int) -> list[Content]:
-    """What a training does just now."""
+    """The newest values of a training."""
     if not curve.steps:
         return [line((curve.stage or "not started", "$muted"))]
     last = curve.steps[-1]
@@ -167,5 +170,6 @@ def now_rows(curve: Curve, width: int) -> list[Content]:
         ("memory, peak", [float(s.memory_bytes) for s in curve.steps], of),
     )
     return [
-        line((f"{name:<14}", "$muted"), spark(values, max(8, width - 30)), f"{said:>15}") for name, values, said in rows
+        line((f"{name:<14}", "$muted"), spark(values, max(8, width - 30)), f"{newest:>15}")
+        for name, values, newest in rows
     ]

@@ -1,4 +1,4 @@
-"""The small parts that every screen is made of. Text in, a calm line out; never markup."""
+"""The small parts that every screen is made of: lines, bars, keys, pane headers. Text is never read as markup."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui_router.ui.glyphs import shown
+from tui_router.ui.widgets.glyphs import shown
 
 Part = str | tuple[str, str] | Content
 
 
 def line(*parts: Part) -> Content:
-    """`line("plain", ("text", "$accent bold"), ...)`: the program's own words and cleaned text of others."""
+    """Put a line together: `line("plain", ("text", "$accent bold"), ...)`. Texts of others must be cleaned before."""
     return Content.assemble(
         *(p if isinstance(p, Content) else shown(p) if isinstance(p, str) else (shown(p[0]), p[1]) for p in parts)
     )
 
 
 def bar(p: float, width: int, style: str = "$accent", track: bool = False) -> Content:
-    """A half-height bar in half-cell steps, full only at 1; the number is always printed beside it."""
+    """A half-height bar in half-cell steps, full only at 1. Print its number beside it.
+
+    Args:
+        p: Share, 0 to 1.
+        width: Cells.
+        style: Of the filled part.
+        track: Draw the rest as a thin line, for a share of a goal.
+    """
     halves = min(round(p * width * 2), width * 2 - (p < 1))
     if track:
         halves = halves // 2 * 2  # a gap between bar and track would look broken
@@ -31,7 +38,7 @@ def bar(p: float, width: int, style: str = "$accent", track: bool = False) -> Co
 
 
 def keys(*pairs: tuple[str, str], gap: str = "   ", style: str = "$accent bold") -> Content:
-    """The keys of this moment: letter in the accent, word in muted."""
+    """Keys and what they do now: letter in the accent, word in muted."""
     parts: list[Part] = []
     for i, (key, word) in enumerate(pairs):
         parts += [gap] if i else []
@@ -64,8 +71,8 @@ class SplitLine(Widget):
         super().__init__(**more)
         self.left, self.right = _content(left), _content(right)
 
-    def put(self, left: Content | str, right: Content | str = "") -> None:
-        """Show something else."""
+    def set_text(self, left: Content | str, right: Content | str = "") -> None:
+        """Show other parts."""
         left, right = _content(left), _content(right)
         if (left, right) != (self.left, self.right):
             self.left, self.right = left, right
@@ -97,15 +104,15 @@ class PaneHeader(SplitLine):
         self.left = line((self.title, "$accent bold" if focused else "$strong bold"))
         return super().render()
 
-    def call(self, title: str) -> None:
-        """Another name."""
+    def set_title(self, title: str) -> None:
+        """Show another name."""
         if self.title != title.upper():
             self.title = title.upper()
             self.refresh()
 
-    def say(self, right: Content | str) -> None:
-        """Show another number."""
-        self.put(self.left, line((right, "$muted")) if isinstance(right, str) else right)
+    def set_status(self, right: Content | str) -> None:
+        """Show another number at the right."""
+        self.set_text(self.left, line((right, "$muted")) if isinstance(right, str) else right)
 
 
 class Lines(Static):
@@ -117,7 +124,7 @@ class Lines(Static):
         self._shown = _joined(lines)
         super().__init__(self._shown, markup=False, **more)
 
-    def put(self, *lines: Content | str) -> None:
+    def set_lines(self, *lines: Content | str) -> None:
         """Show other lines. The screen is laid out again only when their number changes."""
         shown = _joined(lines)
         if shown == self._shown and shown.spans == self._shown.spans:

@@ -1,6 +1,6 @@
 """What floats above the conversation: the correction picker and the chooser of what a comment is about.
 
-They take no focus. The keys stay with the prompt and reach them through the desk, so that a letter that turns out to
+They take no focus. The keys stay with the prompt and reach them through the screen, so that a letter that turns out to
 be typing loses no character on a change of focus.
 """
 
@@ -64,10 +64,10 @@ class Menu(Vertical):
     ) -> None:
         """Show the menu."""
         self._choices, self.filter_text, self.filtering = choices, "", filtering
-        self._title.put(line((title, "$strong bold")), line((f"turn {turn.id.partition('-')[0]}", "$muted")))
-        self._about.put(line((one_line(turn.request.text), "$muted")))
+        self._title.set_text(line((title, "$strong bold")), line((f"turn {turn.id.partition('-')[0]}", "$muted")))
+        self._about.set_text(line((one_line(turn.request.text), "$muted")))
         self._filter.display = filtering
-        self._keys.put(hints)
+        self._keys.set_lines(hints)
         self._fill(start)
         self.display = True
 
@@ -86,7 +86,7 @@ class Menu(Vertical):
         )
 
     def press(self, key: str) -> None:
-        """A key that the desk passed on."""
+        """Handle a key that the screen passed on: `up`, `down`, `enter`, `backspace`, a digit or a character."""
         if key == "up":
             self._list.action_cursor_up()
         elif key == "down":
@@ -112,9 +112,9 @@ class Menu(Vertical):
         wanted = self.filter_text.lower().strip()
         self._visible = [c for c in self._choices if wanted in c.words.lower()]
         if self.filter_text:
-            self._filter.put(line(("› ", "$accent bold"), self.filter_text))
+            self._filter.set_lines(line(("› ", "$accent bold"), self.filter_text))
         else:
-            self._filter.put(line(("› ", "$accent bold"), ("type to filter", "$muted")))
+            self._filter.set_lines(line(("› ", "$accent bold"), ("type to filter", "$muted")))
         self._list.clear_options()
         self._list.add_options([Option(c.label) for c in self._visible])
         if self._visible:
@@ -132,7 +132,7 @@ class Menu(Vertical):
 
 
 class RouteMenu(Menu):
-    """n: which route was right?"""
+    """The picker of `n`: which route was right?"""
 
     def ask(self, turn: Turn, fleet: Fleet) -> None:
         """Show the routes with their models; the second likeliest is highlighted."""
@@ -142,30 +142,32 @@ class RouteMenu(Menu):
         for digit, route in enumerate(fleet.routes, 1):
             decided = route.name == decision.route
             label = line(
-                (f"{digit if digit < 10 else ' '}  ", "$accent bold"), (f"{route.name:<16}", "$text"),
-                (f"{route.model:<{longest}}", "$muted"), (f"{percent(decision.probability(route.name)):>4}", "$muted"),
+                (f"{digit if digit < 10 else ' '}  ", "$accent bold"),
+                (f"{route.name:<16}", "$text"),
+                (f"{route.model:<{longest}}", "$muted"),
+                (f"{percent(decision.probability(route.name)):>4}", "$muted"),
                 ("  decided" if decided else "", "$accent"),
-            )  # fmt: skip
+            )
             choices.append(MenuItem(route.name, digit, label, f"{route.name} {route.model} {route.description}"))
         last = len(choices) + 1
         label = line(
             (f"{last if last < 10 else ' '}  ", "$accent bold"),
             (f"{'none of these':<16}", "$text"),
-            ("say what is missing", "$muted"),
+            ("describe what's missing", "$muted"),
         )
-        choices.append(MenuItem(NONE, last, label, "none of these missing"))
+        choices.append(MenuItem(NONE, last, label, "none of these missing describe"))
         second = next((name for name, _ in decision.ranking if name != decision.route), decision.route)
-        hints = keys((f"1-{min(9, last)}", "choose"), ("↑↓", "move"), ("⏎", "confirm"), ("esc", "leave it unrated"))
+        hints = keys((f"1-{min(9, last)}", "choose"), ("↑↓", "move"), ("⏎", "confirm"), ("esc", "cancel"))
         self.open("Which route was right?", turn, choices, fleet.digit(second) - 1, hints, filtering=True)
 
 
 class CommentMenu(Menu):
-    """c: what is the comment about?"""
+    """The chooser of `c`: what is the comment about?"""
 
     def ask(self, turn: Turn) -> None:
         """Show the three things that a comment can mean."""
         rows = (
-            ("route", "wrong route", "another model should have had it"),
+            ("route", "wrong route", "it belonged to another model"),
             ("answer", "bad answer", "the route was fine; never counts as a wrong route"),
             ("note", "a note", "keeps the verdict as it is"),
         )
@@ -178,5 +180,5 @@ class CommentMenu(Menu):
             )
             for digit, (value, name, what) in enumerate(rows, 1)
         ]
-        hints = keys(("1-3", "choose"), ("↑↓", "move"), ("⏎", "confirm"), ("esc", "leave it"))
-        self.open("What is it about?", turn, choices, 0, hints, filtering=False)
+        hints = keys(("1-3", "choose"), ("↑↓", "move"), ("⏎", "confirm"), ("esc", "cancel"))
+        self.open("What is this comment about?", turn, choices, 0, hints, filtering=False)

@@ -61,24 +61,35 @@ class DecisionPane(Pane):
 
     def on_mount(self) -> None:
         self._chosen.display = self._why.display = False
-        self._bars.put(
+        self._bars.set_lines(
             line(("The first request shows its route here: a bar", "$muted")),
             line(("for each route, the reasons, the time it took.", "$muted")),
         )
 
     def on_resize(self) -> None:
         if self._turn is not None and self._fleet is not None:
-            self.put(self._turn, self._fleet, self._threshold)
+            self._draw(self._turn, self._fleet, self._threshold)
 
-    def put(self, turn: Turn, fleet: Fleet, threshold: float) -> None:
-        """Show the decision of a turn."""
+    def show_turn(self, turn: Turn, fleet: Fleet, threshold: float) -> None:
+        """Show the decision of a turn; draws only when something of it changed."""
+        old = self._turn
+        same = old is not None and (old.id, old.route, old.decision, old.shadows) == (
+            turn.id,
+            turn.route,
+            turn.decision,
+            turn.shadows,
+        )
+        if not same or (self._fleet, self._threshold) != (fleet, threshold):
+            self._draw(turn, fleet, threshold)
+
+    def _draw(self, turn: Turn, fleet: Fleet, threshold: float) -> None:
         self._turn, self._fleet, self._threshold = turn, fleet, threshold
         decision = turn.decision
         style = "$caution" if decision.confidence < threshold else "$accent"
         name = f"{decision.router} {decision.version[:4]}"
-        self.head.say(line((name, "$muted"), (f"  {decision.elapsed_ms:.2f} ms", "$muted")))
+        self.head.set_status(line((name, "$muted"), (f"  {decision.elapsed_ms:.2f} ms", "$muted")))
         self._chosen.display = self._why.display = True
-        self._chosen.put(
+        self._chosen.set_text(
             line((decision.route, f"{style} bold"), (" → ", "$muted"), (decision.model, "$strong bold")),
             line((percent(decision.confidence), f"{style} bold")),
         )
@@ -89,49 +100,49 @@ class DecisionPane(Pane):
             first = place == 0
             rows.append(
                 line(
-                    (f"{fleet.digit(route) or ' '} ", "$muted"), (f"{route:<{longest + 1}}", "$strong" if first else "$muted"),
-                    bar(p, width, style if first else "$muted"), (f"{percent(p):>5}", "$strong" if first else "$muted"),
+                    (f"{fleet.digit(route) or ' '} ", "$muted"),
+                    (f"{route:<{longest + 1}}", "$strong" if first else "$muted"),
+                    bar(p, width, style if first else "$muted"),
+                    (f"{percent(p):>5}", "$strong" if first else "$muted"),
                 )
-            )  # fmt: skip
-        self._bars.put(*rows)
-        self._why.put(*self._reasons(turn))
+            )
+        self._bars.set_lines(*rows)
+        self._why.set_lines(*self._reasons(turn))
 
     def show_effect(self, effect: CorrectionEffect) -> None:
         """Show what a verdict changed, as long as its turn is shown."""
         self._effect = effect
         self.on_resize()
 
-    def _took(self, effect: CorrectionEffect) -> list[Content]:
-        """This request now, the requests like it that moved with it, and whether anything else did."""
-        kept = effect.after == effect.before
-        now = f"{effect.after} {percent(effect.confidence)}"
-        rows = [
-            line(
-                (f"{'took' if not kept else 'so far':<9}", "$right" if not kept else "$muted"), "the same request now: ",
-                (now, "$strong"), (" as before" if kept else "", "$muted"),
-            )
-        ]  # fmt: skip
+    def _learned(self, effect: CorrectionEffect) -> list[Content]:
+        """Where this request goes now, the similar ones that moved with it, and whether unrelated ones did."""
+        still = effect.after == effect.before
+        verb = "still goes to" if still else "now goes to"
+        label: Part = ("so far   ", "$muted") if still else ("learned  ", "$right")
+        text = wrap(f"this request {verb} {effect.after} {percent(effect.confidence)}", max(20, self.size.width - 9))
+        rows = [line(label if place == 0 else f"{'':<9}", (part, "$strong")) for place, part in enumerate(text)]
         for moved in effect.moved[:2]:
             room = max(12, self.size.width - 9 - len(moved.after) - 5)
             rows.append(
                 line(("moved    ", "$muted"), f"‘{one_line(moved.text, room)}’ ", ("→ ", "$muted"), moved.after)
             )
-        alike = f"{len(effect.moved)} of {effect.alike} like it moved, " if effect.alike else ""
-        others = f"{effect.controls_moved} of {effect.controls} others" if effect.controls else "no others yet"
+        if effect.alike:
+            rows.append(line(f"{'':<9}", (f"{len(effect.moved)} of {effect.alike} similar requests moved", "$muted")))
+        others = f"{effect.controls_moved} of {effect.controls} unrelated requests moved"
         style = "$caution" if effect.controls_moved else "$muted"
-        return [*rows, line(f"{'':<9}", (alike, "$muted"), (others, style))]
+        return [*rows, line(f"{'':<9}", (others if effect.controls else "no unrelated requests yet", style))]
 
     def _reasons(self, turn: Turn) -> list[Content]:
         decision = turn.decision
         width = max(20, self.size.width)
         rows: list[Content] = []
         if self._effect is not None and self._effect.turn == turn.id:
-            rows += self._took(self._effect)
-        said = {"because": False, "but": False}
+            rows += self._learned(self._effect)
+        labelled = {"because": False, "but": False}
         for reason in decision.reasons[:5]:
             word = "because" if reason.route == decision.route and reason.weight >= 0 else "but"
-            label = "" if said[word] else word
-            said[word] = True
+            label = "" if labelled[word] else word
+            labelled[word] = True
             route = "" if reason.route == decision.route else f" ({reason.route})"
             weight = f"{reason.weight:+.1f}".replace("-", "−") if reason.weight else ""
             room = width - 9 - 5
@@ -141,7 +152,7 @@ class DecisionPane(Pane):
         if decision.classified:
             rows.append(
                 line(
-                    (f"{'looked at':<9} ", "$muted"),
+                    (f"{'read':<9}", "$muted"),
                     (f"‘{one_line(decision.classified, max(12, width - 28))}’", "$text"),
                     (f" of {len(turn.request.text):,} chars", "$muted"),
                 )
@@ -152,19 +163,20 @@ class DecisionPane(Pane):
             agrees = shadow.route == decision.route
             rows.append(
                 line(
-                    (f"{'shadow':<9}", "$muted"), f"{shadow.router} {shadow.route} {percent(shadow.confidence)}  ",
+                    (f"{'shadow':<9}", "$muted"),
+                    f"{shadow.router} {shadow.route} {percent(shadow.confidence)}  ",
                     ("agrees" if agrees else "differs", "$muted" if agrees else "$caution"),
                 )
-            )  # fmt: skip
+            )
         return rows
 
 
 _SETTLED = 8
-"""Rated turns after which a running accuracy is worth a line."""
+"""Rated turns after which a running accuracy is drawn: the first few swing from 0 to 100. Chosen by hand, not measured."""
 
 
 class AccuracyPane(Pane):
-    """How often the leader was right on the rated turns, with its interval."""
+    """How often the champion was right on the rated turns, with its interval."""
 
     title = "Accuracy"
 
@@ -177,7 +189,7 @@ class AccuracyPane(Pane):
                 ("y", "$text"),
                 (" or ", "$muted"),
                 ("n", "$text"),
-                (" and the line starts.", "$muted"),
+                (" and the line begins.", "$muted"),
             ),
             line(("Unrated turns never count as right.", "$muted")),
         )
@@ -188,9 +200,9 @@ class AccuracyPane(Pane):
 
     def on_mount(self) -> None:
         self.chart.display = self._legend.display = False
-        self.head.say("no verdicts yet")
+        self.head.set_status("no verdicts yet")
 
-    def put(
+    def show_accuracy(
         self,
         counters: Counters,
         graded: Sequence[tuple[int, bool]],
@@ -202,7 +214,7 @@ class AccuracyPane(Pane):
         Args:
             counters: Of all rated turns.
             graded: (turn, right?) of the newest rated turns, oldest first.
-            router: Who leads.
+            router: The champion.
             shadows: Router -> the same of the turns on which it is known whether it was right.
         """
         rated, right = counters.rated, counters.right
@@ -210,7 +222,7 @@ class AccuracyPane(Pane):
         parts: list[Part] = (
             [(f"━ {router} ", "$s1"), *accuracy(right, rated, low, high)] if rated else [("no verdicts yet", "$muted")]
         )
-        self.head.say(line(*parts))
+        self.head.set_status(line(*parts))
         self._empty.display = not rated
         self.chart.display = self._legend.display = bool(rated)
         if not rated:
@@ -244,7 +256,7 @@ class AccuracyPane(Pane):
         floor = min([floor, *(min(one.ys) // 10 * 10 for one in drawn if one.ys)])
         ticks = {floor: f"{floor:.0f}", (floor + 100) / 2: f"{(floor + 100) / 2:.0f}", 100.0: "100"}
         lines = [Series(xs, ys, "s1", low=lows, high=highs), *(one for one in drawn if one.ys)]
-        self.chart.put(lines, Scale(first, last, x_ticks), Scale(floor, 100, ticks))
+        self.chart.set_series(lines, Scale(first, last, x_ticks), Scale(floor, 100, ticks))
         rates = {route: tally for route, tally in counters.by_route.items() if tally.rated}
         worst = sorted(rates.items(), key=lambda item: item[1].right / item[1].rated)[: int(len(rates) > 1)]
         shown: list[Content] = []
@@ -257,7 +269,7 @@ class AccuracyPane(Pane):
         for route, tally in worst:
             lo, hi = wilson(tally.right, tally.rated)
             shown.append(line((f"lowest: {route} ", "$muted"), *accuracy(tally.right, tally.rated, lo, hi)))
-        self._legend.put(*shown)
+        self._legend.set_lines(*shown)
 
 
 def _shadow(found: Sequence[tuple[int, bool]], places: Mapping[int, float], color: str, first: int) -> Series:
@@ -287,21 +299,21 @@ class ModelsPane(Pane):
 
     def on_resize(self) -> None:
         if self._shown is not None:
-            self.put(*self._shown)
+            self.show_models(*self._shown)
 
     def compose(self) -> ComposeResult:
         yield from (self.head, self._rows)
 
     def on_mount(self) -> None:
-        self.head.say("… looking")
+        self.head.set_status("… checking")
 
-    def put(self, models: Mapping[str, ModelStatus], fleet: Fleet, checked: bool) -> None:
+    def show_models(self, models: Mapping[str, ModelStatus], fleet: Fleet, checked: bool) -> None:
         """Show the states."""
         self._shown = (models, fleet, checked)
         ready = sum(m.ready for m in models.values())
-        self.head.say("not checked" if not checked else "ctx  tok/s" if ready else f"0 of {len(models)}")
+        self.head.set_status("not checked" if not checked else "ctx  tok/s" if ready else f"0 of {len(models)}")
         longest = max((len(name) for name in models), default=10) + 1
-        self._rows.put(*(self._row(m, fleet, longest) for m in models.values()))
+        self._rows.set_lines(*(self._row(m, fleet, longest) for m in models.values()))
 
     def _row(self, model: ModelStatus, fleet: Fleet, longest: int) -> Content:
         sign, style, word = _STATES[model.state]
@@ -336,7 +348,7 @@ _STATES = {
     "loading": ("…", "$caution", "loading"),
     "busy": ("●", "$accent", "busy"),
     "down": ("○", "$wrong", "down"),
-    "unknown": ("…", "$muted", "not looked at"),
+    "unknown": ("…", "$muted", "not checked"),
 }
 
 LEVELS = {
@@ -348,7 +360,7 @@ LEVELS = {
 
 
 class ObserverPane(Pane):
-    """What happened beside the turns, newest first."""
+    """Events and the observer's remarks, newest first."""
 
     title = "Observer"
 
@@ -361,21 +373,21 @@ class ObserverPane(Pane):
         yield from (self.head, self._rows)
 
     def on_mount(self) -> None:
-        self.head.say("events")
+        self.head.set_status("events")
         self._draw()
 
     def on_resize(self) -> None:
         self._draw()
 
-    def mode(self, said: str) -> None:
-        """Whether a model looks on, and how often."""
-        self.head.say(said)
+    def show_mode(self, mode: str) -> None:
+        """Show whether a model observes, and how often."""
+        self.head.set_status(mode)
 
     def add(self, observation: Observation) -> None:
         """A new event."""
-        self.fill([observation, *self._seen])
+        self.show_observations([observation, *self._seen])
 
-    def fill(self, observations: Sequence[Observation]) -> None:
+    def show_observations(self, observations: Sequence[Observation]) -> None:
         """Show these, newest first."""
         self._seen = list(observations)[:30]
         if self.is_mounted:
@@ -393,6 +405,6 @@ class ObserverPane(Pane):
         if not rows:
             rows = [
                 line(("Servers that come and go, fallbacks and", "$muted")),
-                line(("repairs are told here.", "$muted")),
+                line(("repairs are reported here.", "$muted")),
             ]
-        self._rows.put(*rows)
+        self._rows.set_lines(*rows)

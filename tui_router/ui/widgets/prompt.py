@@ -1,8 +1,9 @@
-"""The prompt: several lines, a history, pastes of any size. The keys go through the screen's desk first."""
+"""The prompt: several lines, a history, pastes of any size. Each key goes through the screen first."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from textual import events
@@ -11,16 +12,23 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Static, TextArea
 
-from tui_router.ui.glyphs import shown
+from tui_router.ui.widgets.glyphs import shown
+from tui_router.ui.widgets.lines import line
+from tui_router.ui.widgets.typed_text import is_text
 
 PASTE_LINES, PASTE_CHARACTERS = 30, 3000
-"""A longer paste is shown as one line that stands for it."""
+"""A longer paste is shown as one line that stands for it. Chosen by hand, not measured."""
 _PLACE = re.compile(r"\[pasted text (\d+): [\d,]+ lines?, [\d,]+ characters\]")
-HINT = "Ask anything.  @image adds a picture, / finds, ↑ brings back."
+HINT = "Ask anything.  @image adds a picture, / commands, ↑ history"
 
 
 class PromptText(TextArea):
-    """The text area itself."""
+    """The text area.
+
+    Args:
+        on_key: Gets each key first; True when the key is used up.
+        on_paste: Gets each pasted text and returns what is to stand in the prompt.
+    """
 
     class Submitted(Message):
         """Enter was pressed on this text; long pastes stand in it whole."""
@@ -29,11 +37,13 @@ class PromptText(TextArea):
             super().__init__()
             self.text = text
 
-    def __init__(self, **more: Any) -> None:
+    def __init__(self, on_key: Callable[[events.Key], bool], on_paste: Callable[[str], str], **more: Any) -> None:
         super().__init__(soft_wrap=True, tab_behavior="focus", compact=True, highlight_cursor_line=False, **more)
+        self._press, self._accept_paste = on_key, on_paste
         self.cursor_blink = False
         self.placeholder = shown(HINT)
         self.earlier: list[str] = []
+        """Sent requests, oldest first."""
         self.seen: events.Key | None = None
         """The newest key that came here; one that only the screen has seen was typed before the prompt had the focus."""
         self._place: int | None = None
@@ -42,42 +52,48 @@ class PromptText(TextArea):
 
     async def _on_key(self, event: events.Key) -> None:
         self.seen = event
-        press = getattr(self.screen, "press", None)
-        if press is not None and press(event):
+        if self._press(event) or self._own_key(event.key) or self._insert_joiner(event.character):
             event.stop()
             event.prevent_default()
-            return
-        if event.key == "enter":
-            event.stop()
-            event.prevent_default()
+        else:
+            await super()._on_key(event)
+
+    def _own_key(self, key: str) -> bool:
+        """Handle a key that does something else here than in a text area; returns whether it was one."""
+        if key == "enter":
             self.submit()
-            return
-        if event.key in ("shift+enter", "ctrl+j", "alt+enter"):
-            event.stop()
-            event.prevent_default()
+        elif key in ("shift+enter", "ctrl+j", "alt+enter"):
             self.insert("\n")
-            return
-        if event.key == "up" and self._at_top() and self._earlier():
-            event.stop()
-            event.prevent_default()
-            return
-        if event.key == "down" and self._place is not None and self._at_bottom() and self._later():
-            event.stop()
-            event.prevent_default()
-            return
-        await super()._on_key(event)
+        elif key == "up":
+            return self._at_top() and self._earlier()
+        elif key == "down":
+            return self._place is not None and self._at_bottom() and self._later()
+        else:
+            return False
+        return True
+
+    def _insert_joiner(self, character: str | None) -> bool:
+        """Insert a typed character that belongs into words and that Textual's text area does not count as printable."""
+        if character is None or character.isprintable() or not is_text(character):
+            return False
+        self.insert(character)
+        return True
 
     def submit(self) -> None:
-        """Hand the text over and empty the prompt."""
-        text = self.whole()
-        self.post_message(self.Submitted(text))
+        """Hand the text over."""
+        self.post_message(self.Submitted(self.whole()))
 
     def whole(self) -> str:
         """The text with what was pasted in its place."""
         return _PLACE.sub(lambda m: self._pastes.get(m[0], m[0]), self.text)
 
+    def set_history(self, texts: Iterable[str]) -> None:
+        """Replace the requests that the up key brings back, oldest first; what was typed since the start stays behind them."""
+        older = dict.fromkeys(text for text in texts if text.strip())
+        self.earlier = [*(text for text in older if text not in self.earlier), *self.earlier]
+
     def sent(self, text: str) -> None:
-        """The text was taken: remember it and start afresh."""
+        """The text was accepted: remember it and empty the prompt."""
         if text.strip() and (not self.earlier or self.earlier[-1] != text):
             self.earlier.append(text)
         self._place, self._draft = None, ""
@@ -93,13 +109,8 @@ class PromptText(TextArea):
     async def _on_paste(self, event: events.Paste) -> None:
         event.stop()
         event.prevent_default()
-        if self.read_only:
-            return
-        wants = getattr(self.screen, "pasted", None)
-        text = event.text
-        if wants is not None:
-            text = wants(text)
-        self._insert_long(text)
+        if not self.read_only:
+            self._insert_long(self._accept_paste(event.text))
 
     def _insert_long(self, text: str) -> None:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -139,12 +150,43 @@ class PromptText(TextArea):
 
 
 class Prompt(Horizontal):
-    """The mark and the text area."""
+    """The mark and the text area.
 
-    def __init__(self, **more: Any) -> None:
+    Args:
+        on_key: As of PromptText.
+        on_paste: As of PromptText.
+    """
+
+    def __init__(self, on_key: Callable[[events.Key], bool], on_paste: Callable[[str], str], **more: Any) -> None:
         super().__init__(**more)
-        self.mark, self.area = Static(shown("› "), markup=False), PromptText(id="prompt-text")
+        self._mark = Static(shown("› "), markup=False)
+        self.area = PromptText(on_key, on_paste, id="prompt-text")
+        self._hint = HINT
 
     def compose(self) -> ComposeResult:
-        yield self.mark
+        yield self._mark
         yield self.area
+
+    def set_hint(self, hint: str) -> None:
+        """Show a hint while the prompt is empty; an empty one is the usual one."""
+        self._hint = hint or HINT
+        self.area.placeholder = shown(self._hint)
+
+    def begin_note(self, hint: str) -> None:
+        """Take a note instead of a request."""
+        self.area.clear()
+        self.add_class("-note")
+        self._mark.update(line("note  › "))
+        self.area.placeholder = shown(hint)
+        self.area.focus()
+
+    def end_note(self, draft: str) -> None:
+        """Take requests again, beginning with this draft."""
+        self.remove_class("-note")
+        self._mark.update(line("› "))
+        self.area.placeholder = shown(self._hint)
+        if draft:
+            self.area.fill(draft)
+        else:
+            self.area.clear()
+        self.area.focus()

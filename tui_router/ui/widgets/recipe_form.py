@@ -1,4 +1,4 @@
-"""The recipe as a form: up and down choose a field, left and right change it, enter types a value; each says what it means."""
+"""The recipe as a form: up and down select a field, left and right change it, enter edits its value."""
 
 from __future__ import annotations
 
@@ -18,18 +18,33 @@ if TYPE_CHECKING:
     from tui_router.training.recipe import Recipe
 
 SOURCES: tuple[tuple[Source, ...], ...] = (
-    ("verdict", "imported", "generated", "seed"), ("verdict", "imported", "generated"), ("verdict",),
-)  # fmt: skip
+    ("verdict", "imported", "generated", "seed"),
+    ("verdict", "imported", "generated"),
+    ("verdict",),
+)
 _FIELDS = (
-    "base", "method", "backend", "label", "r", "alpha", "targets", "learning_rate", "epochs", "steps", "batch", "accumulate",
-    "max_length", "seed",
-)  # fmt: skip
+    "base",
+    "method",
+    "backend",
+    "label",
+    "r",
+    "alpha",
+    "targets",
+    "learning_rate",
+    "epochs",
+    "steps",
+    "batch",
+    "accumulate",
+    "max_length",
+    "seed",
+)
 _NAMES = {
     "r": "LoRA rank",
     "alpha": "LoRA alpha",
-    "targets": "LoRA on",
-    "max_length": "tokens a row",
+    "targets": "LoRA targets",
+    "max_length": "max tokens",
     "learning_rate": "learning rate",
+    "accumulate": "grad accumulation",
 }
 
 
@@ -59,9 +74,10 @@ class RecipeForm(Pane):
         self.recipe: Recipe = recipe.load(self.recipe_name) if self.recipe_name else recipe.Recipe()
         self.sources = 0
         self._manual = {
-            **field_docs(recipe.Recipe), "recipe": "A set of values to begin with, for one base.",
-            "sources": "What is trained on. The seeds are general; your verdicts are yours.",
-        }  # fmt: skip
+            **field_docs(recipe.Recipe),
+            "recipe": "A set of starting values for one base model.",
+            "sources": "Which examples are trained on. The seeds are general; your verdicts are yours.",
+        }
         self._fields = ("recipe", "sources", *_FIELDS)
         self._at = 0
         self._rows, self._help = Lines(), Paragraph("")
@@ -82,20 +98,20 @@ class RecipeForm(Pane):
 
     def _show(self) -> None:
         field = self._fields[self._at]
-        self._rows.put(*(self._row(name) for name in self._fields))
+        self._rows.set_lines(*(self._row(name) for name in self._fields))
         self._help.update(line((self._manual.get(field, ""), "$muted")))
-        self.head.say("←→ change, enter types" if self.has_focus else "")
+        self.head.set_status("←→ change, enter edit" if self.has_focus else "")
 
     def _row(self, field: str) -> Content:
         here = self.has_focus and field == self._fields[self._at]
         value = self.value(field)
-        said = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        shown = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
         if field == "targets":
-            said = said.replace("_proj", "")
+            shown = shown.replace("_proj", "")
         if field == "steps" and not value:
-            said = "as the epochs make"
+            shown = "from epochs"
         mark = ("› ", "$accent bold") if here else ("  ", "")
-        return line(mark, (f"{_NAMES.get(field, field):<14}", "$muted"), (said, "$accent bold" if here else "$text"))
+        return line(mark, (f"{_NAMES.get(field, field):<18}", "$muted"), (shown, "$accent bold" if here else "$text"))
 
     # -- changing ------------------------------------------------------------------------------------------------
     def action_move(self, by: int) -> None:
@@ -110,12 +126,20 @@ class RecipeForm(Pane):
 
         field, value = self._fields[self._at], self.value(self._fields[self._at])
         choices: dict[str, tuple[Any, ...]] = {
-            "method": ("lora", "full"), "backend": ("auto", "unsloth", "plain"), "label": ("letter", "text"),
-            "targets": (ATTENTION, ATTENTION + FEED_FORWARD), "r": (4, 8, 16, 32, 64), "alpha": (8, 16, 32, 64),
-            "learning_rate": (2e-5, 5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3), "epochs": (1.0, 2.0, 3.0, 4.0, 6.0, 10.0),
-            "steps": (0, 50, 100, 200, 400, 800, 1600), "batch": (1, 2, 4, 8, 16, 32), "accumulate": (1, 2, 4, 8),
-            "max_length": (256, 384, 512, 768, 1024, 2048), "seed": (3407, 1, 2, 3, 4, 5),
-        }  # fmt: skip
+            "method": ("lora", "full"),
+            "backend": ("auto", "unsloth", "plain"),
+            "label": ("letter", "text"),
+            "targets": (ATTENTION, ATTENTION + FEED_FORWARD),
+            "r": (4, 8, 16, 32, 64),
+            "alpha": (8, 16, 32, 64),
+            "learning_rate": (2e-5, 5e-5, 1e-4, 2e-4, 3e-4, 5e-4, 1e-3, 2e-3),
+            "epochs": (1.0, 2.0, 3.0, 4.0, 6.0, 10.0),
+            "steps": (0, 50, 100, 200, 400, 800, 1600),
+            "batch": (1, 2, 4, 8, 16, 32),
+            "accumulate": (1, 2, 4, 8),
+            "max_length": (256, 384, 512, 768, 1024, 2048),
+            "seed": (3407, 1, 2, 3, 4, 5),
+        }
         if field == "recipe" and self.names:
             self.recipe_name = self.names[(self.names.index(self.recipe_name) + by) % len(self.names)]
             self.recipe = recipe.load(self.recipe_name)
@@ -146,7 +170,7 @@ class RecipeForm(Pane):
         self._input.focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take what was typed, if the recipe's own checks take it."""
+        """Accept what was typed, if the recipe's own checks accept it."""
         from tui_router.training import recipe
 
         event.stop()

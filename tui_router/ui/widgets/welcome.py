@@ -1,4 +1,4 @@
-"""What an empty conversation shows: what to do first, or what was looked for when no server answered."""
+"""The empty conversation: what to try first, or which servers were checked when none answered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STARTS = {"LM Studio": "lms server start", "Ollama": "ollama serve", "llama-ser
 
 
 class Welcome(Vertical):
-    """Stands in the place of the conversation until there is one."""
+    """Shown until the conversation has a turn."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(**more)
@@ -34,28 +34,28 @@ class Welcome(Vertical):
         self.ready()
 
     def ready(self, note: str = "") -> None:
-        """Something can be asked."""
-        self._title.put(line(("Ask anything.", "$strong bold")))
+        """Invite to ask; a note says what is in the way."""
+        self._title.set_lines(line(("Ask anything.", "$strong bold")))
         text: list[Part] = [
             (
-                "The request goes to the model that it belongs to. You see which one and why; one key says whether that was right.",
+                "Each request goes to the model that fits it best. You see which one and why; one key rates the route.",
                 "$muted",
             )
         ]
         if note:
             text = [(note, "$caution")]
         self._text.update(line(*text))
-        self._servers.put(
-            line(("goto amazon.com", "$text"), ("                an action", "$muted")),
-            line(("write a python function", "$text"), ("        code", "$muted")),
-            line(("explain transformers", "$text"), ("           an explanation", "$muted")),
-            line(("@image photo.jpg what is it?", "$text"), ("   a picture", "$muted")),
+        self._servers.set_lines(
+            line(("goto amazon.com", "$text"), ("                → tool_use", "$muted")),
+            line(("write a python function", "$text"), ("        → code", "$muted")),
+            line(("explain transformers", "$text"), ("           → reasoning", "$muted")),
+            line(("@image photo.jpg what is it?", "$text"), ("   → vision", "$muted")),
         )
-        self._keys.put(keys(("F1", "help"), ("^O", "sessions"), ("^P", "all actions")))
+        self._keys.set_lines(keys(("F1", "help"), ("^O", "sessions"), ("^P", "all actions")))
 
     def no_server(self, backends: Sequence[BackendStatus]) -> None:
-        """Nobody answered: what was looked for, and three ways on."""
-        self._title.put(line(("No model server answered.", "$strong bold")))
+        """No server answered: which were checked, and three ways on."""
+        self._title.set_lines(line(("No model server answered.", "$strong bold")))
         self._text.update(
             line(
                 (
@@ -71,12 +71,16 @@ class Welcome(Vertical):
             start = _STARTS.get(backend.name, "")
             rows.append(
                 line(
-                    ("○ ", "$wrong"), (f"{backend.name:<13}", "$text"), (f"{where:<17} ", "$muted"), (f"{why}   ", "$wrong"), (start, "$text"),
+                    ("○ ", "$wrong"),
+                    (f"{backend.name:<13}", "$text"),
+                    (f"{where:<17} ", "$muted"),
+                    (f"{why}   ", "$wrong"),
+                    (start, "$text"),
                 )
-            )  # fmt: skip
-        self._servers.put(*rows)
-        self._keys.put(
-            line(("^R   ", "$accent bold"), "look again", ("  also every 5 s", "$muted")),
+            )
+        self._servers.set_lines(*rows)
+        self._keys.set_lines(
+            line(("^R   ", "$accent bold"), "check again", ("  also every 5 s", "$muted")),
             line(("^T   ", "$accent bold"), "try the demo", ("  six pretend models, nothing kept", "$muted")),
             line(("esc  ", "$accent bold"), "go on without answers", ("  routing and rating work", "$muted")),
         )

@@ -1,118 +1,101 @@
-"""The main screen's turns: from the engine to the cards, and from the prompt to the engine."""
+"""The conversation: the engine's turns as cards, and the person's requests on their way to the engine."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tui_router.core.types import Turn
-from tui_router.ui.keyboard import KeyboardState
+from textual.screen import Screen
+
+from tui_router.core.types import Message, Turn
+from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
+from tui_router.ui.screens.chat.store_reading import read_store
 from tui_router.ui.widgets.card import Card
 
 if TYPE_CHECKING:
     from tui_router.app.engine import Engine
-    from tui_router.app.events import EngineEvent
+    from tui_router.app.events import PhaseEvent, TextEvent
 
-from tui_router.ui.screens.chat.base import MOST_CARDS, ChatBase
+MOST_CARDS = 60
+"""Turns that are shown; older ones leave the screen and stay in the store."""
 
 
-class ChatTurns(ChatBase):
-    """Shows what the engine tells, and asks the engine to act."""
+class ConversationController:
+    """Owns the cards and the session; is the only one that sends, stops and chooses a turn's route.
 
-    async def attach(self, engine: Engine, *, demo: bool, session: str = "") -> None:
-        """The engine is there: show what the store holds, go on with a conversation, and send what was typed meanwhile."""
-        self.engine, self.demo, self._trouble = engine, demo, ""
-        store = engine.store
-        assert store is not None
-        if store.repaired:
-            self.notify(store.repaired, title="the store", severity="warning", markup=False, timeout=30)
-        self.observer.fill(await self.read_store(lambda store: store.observations(30)) or [])
-        self.models.put(engine.health.models, engine.config.fleet, engine.health.checked)
-        await self.refresh_numbers()
-        await (self.open_session(session) if session else self.refresh_sessions())
-        self.refresh_keys()
-        queued, self._queued = self._queued, []
-        for text in queued:
-            await self.send(text)
+    Args:
+        screen: Runs the workers and shows notifications.
+        widgets: Of the main screen.
+        redraw: Called when something changed that the strips or panes show.
+        last_key_at: When the newest key was pressed, monotonic seconds: a stream is drawn less often while keys come.
+    """
 
-    async def detach(self) -> None:
-        """The engine is leaving: forget what it showed."""
-        self.engine, self.session, self.newest, self.selected = None, "", "", ""
-        self.cards.clear()
-        await self.column.remove_children()
-        self.desk = KeyboardState(feedback=self.feedback)
-        self._show_talk(False)
-        self.welcome.ready()
-        self.observer.fill([])
-        self.refresh_strips()
+    def __init__(
+        self,
+        screen: Screen[None],
+        widgets: ChatWidgets,
+        redraw: Callable[[], None],
+        last_key_at: Callable[[], float],
+    ) -> None:
+        self._screen, self._widgets, self._redraw, self._last_key_at = screen, widgets, redraw, last_key_at
+        self.engine: Engine | None = None
+        self.session = ""
+        self.newest = ""
+        """The id of the turn that was shown last."""
+        self.cards: dict[str, Card] = {}
+        """Turn id -> its card, oldest first."""
+        self.pinned_model = self.pinned_route = ""
+        self._held: list[str] = []
+        """Turns that wait until the servers were checked for the first time."""
 
-    async def open_session(self, session: str) -> None:
-        """Show a conversation and go on with it; an empty name: a new one."""
-        turns = await self.read_store(lambda store: store.conversation(session, MOST_CARDS)) if session else []
+    # -- the engine's coming and going ---------------------------------------------------------------------------
+    def use_engine(self, engine: Engine) -> None:
+        """Show this engine's turns from now on."""
+        self.engine = engine
+
+    async def forget(self) -> None:
+        """The engine is leaving: remove what it showed."""
+        self.engine, self.session = None, ""
+        self._held.clear()
+        await self._clear()
+
+    async def show_session(self, session: str) -> bool:
+        """Show a stored conversation, to go on with it; an empty name begins a new one.
+
+        Returns False when the store cannot be read; then nothing has changed.
+        """
+        turns = await read_store(self.engine, lambda store: store.conversation(session, MOST_CARDS)) if session else []
         if turns is None:
-            return
-        self.session, self.newest, self.selected = session if turns else "", "", ""
-        self.desk = KeyboardState(feedback=self.feedback)
-        self.cards.clear()
-        await self.column.remove_children()
-        self._show_talk(bool(turns))
+            return False
+        self.session = session if turns else ""
+        await self._clear()
         for turn in turns:
-            self._show_turn(turn)
-        await self.refresh_sessions()
+            self.show_turn(turn)
+        return True
 
-    def trouble(self, message: str) -> None:
-        """Something that stops the work: shown until it is over."""
-        self._trouble = message
-        self.welcome.ready(message)
-        self.notify(message, title="the store", severity="error", markup=False, timeout=30)
-        self.refresh_top()
+    async def _clear(self) -> None:
+        self.newest = ""
+        self.cards.clear()
+        await self._widgets.cards.remove_children()
+        self._screen.set_class(False, "-talking")
 
-    def on_engine(self, event: EngineEvent) -> None:
-        """Everything that the engine tells."""
-        from tui_router.app import events
-
-        match event:
-            case events.TextEvent():
-                card = self.cards.get(event.turn_id)
-                if card is None:
-                    return
-                if event.reset:
-                    card.reset(event.reset == "retracted")
-                card.feed(event.text, event.reasoning)
-            case events.PhaseEvent():
-                if card := self.cards.get(event.turn_id):
-                    card.answering(event.phase, event.model, event.fraction)
-            case events.TurnEvent():
-                self._show_turn(event.turn)
-            case events.NoticeEvent():
-                self.observer.add(event.observation)
-            case events.EffectEvent():
-                self.decision.show_effect(event.effect)
-            case events.ChampionEvent():
-                self._refresh_numbers_soon()
-            case events.HealthEvent():
-                if not self._health_due:
-                    self._health_due = True
-                    self.set_timer(0.1, self._refresh_health)
-            case events.StoreEvent():
-                self.run_worker(self._show_others(event.change), group="others", exit_on_error=False)
-
-    async def _show_others(self, change: object) -> None:
-        """Another process wrote: show its turns and verdicts."""
-        from tui_router.store.store import StoreChange
-
-        if not isinstance(change, StoreChange):
+    # -- what the engine reports ---------------------------------------------------------------------------------
+    def show_text(self, event: TextEvent) -> None:
+        """Show a piece of an answer."""
+        card = self.cards.get(event.turn_id)
+        if card is None:
             return
-        newest = sorted(change.turns)[-20:]
-        for turn in await self.read_store(lambda store: [store.find(str(number)) for number in newest]) or ():
-            if turn is not None:
-                self._show_turn(turn)
-        if change.observations or change.reload:
-            self.observer.fill(await self.read_store(lambda store: store.observations(30)) or [])
-        await self.refresh_numbers()
-        if change.sessions or change.reload:
-            await self.refresh_sessions()
+        if event.reset:
+            card.reset(event.reset == "retracted")
+        card.feed(event.text, event.reasoning)
 
-    def _show_turn(self, turn: Turn) -> None:
+    def show_phase(self, event: PhaseEvent) -> None:
+        """Show what a turn waits for."""
+        if card := self.cards.get(event.turn_id):
+            card.answering(event.phase, event.model, event.fraction)
+
+    def show_turn(self, turn: Turn) -> None:
+        """Show a turn as it is now; a new one gets a card at the end."""
         engine = self.engine
         if engine is None and not self.cards:
             return
@@ -121,28 +104,18 @@ class ChatTurns(ChatBase):
             assert engine is not None
             if self.cards and self._is_older(turn):
                 return
-            card = Card(turn, engine.config.fleet, engine.threshold)
+            card = Card(turn, engine.config.fleet, engine.threshold, self._last_key_at)
             self.cards[turn.id] = card
-            self._show_talk(True)
-            self.column.mount(card)
+            self._screen.set_class(True, "-talking")
+            self._widgets.cards.mount(card)
             self.newest = turn.id
             self._drop_old()
-            self.call_after_refresh(self._to_end)
-        ended = card.live and turn.state not in ("asking", "routed", "answering")
-        if ended:
+            self._screen.call_after_refresh(self._widgets.conversation.follow_end)
+        if card.live and turn.state not in ("asking", "routed", "answering"):
             card.end_live(turn)
         else:
             card.show(turn)
-        if turn.id == self.desk.target:
-            self.desk.rated = turn.verdict is not None
-        if turn.id in (self.newest, self.selected):
-            self.refresh_strips()
-        self._refresh_numbers_soon()
-
-    def _refresh_numbers_soon(self) -> None:
-        if not self._numbers_due:
-            self._numbers_due = True
-            self.set_timer(0.05, self.refresh_numbers)
+        self._redraw()
 
     def _is_older(self, turn: Turn) -> bool:
         """Whether a turn lies before everything that is shown: a verdict on it changes numbers only."""
@@ -154,53 +127,100 @@ class ChatTurns(ChatBase):
             oldest = next(iter(self.cards))
             self.cards.pop(oldest).remove()
 
-    def _show_talk(self, there: bool) -> None:
-        self.set_class(there, "-talking")
+    def show_mark(self, turn_id: str, mark: str) -> None:
+        """Show a verdict that is not saved yet on a turn's card; an empty mark removes it."""
+        if card := self.cards.get(turn_id):
+            card.show_mark(mark)
 
-    def _to_end(self) -> None:
-        self.talk.anchor()
-        self.talk.scroll_end(animate=False)
+    def tick(self) -> None:
+        """A second has passed: count on what is running."""
+        for card in self.cards.values():
+            if card.live:
+                card.refresh_lines()
 
-    async def send(self, text: str) -> None:
-        """Route a request and have it answered, or ask first."""
+    # -- asking the engine to act --------------------------------------------------------------------------------
+    async def begin(self, text: str, *, before: str = "") -> Turn:
+        """Have a request routed and recorded; nothing is sent yet.
+
+        Args:
+            text: As it was typed.
+            before: The request sees the conversation before this turn instead of all of it.
+        """
         from tui_router.backends.images import find
         from tui_router.core.types import Request
 
-        engine = self.engine
-        assert engine is not None
+        assert self.engine is not None
         found = find(text)
         for note in found.notes:
-            self.notify(note, title="no picture", severity="warning", markup=False)
+            self._screen.notify(note, title="no picture", severity="warning", markup=False)
         request = Request(
-            text=found.text, typed=text if found.text != text else "", attachments=found.attachments,
+            text=found.text,
+            typed=text if found.text != text else "",
+            attachments=found.attachments,
             has_image=bool(found.attachments),
-        )  # fmt: skip
-        turn = await engine.begin(request, session=self.session, route=self.pinned_route, model=self.pinned_model)
+            history=self._messages_before(before),
+        )
+        turn = await self.engine.begin(request, session=self.session, route=self.pinned_route, model=self.pinned_model)
         self.session = turn.session if turn.session != "unsaved" else self.session
-        self._saved = self._error = ""
-        asking = turn.state == "asking"
-        self.desk.routed(turn.id, asking)
-        self.selected = turn.id
-        if not asking:
-            self._send(turn.id)
-        self.refresh_strips()
-        self.run_worker(self.refresh_sessions(), group="sessions", exit_on_error=False)
+        return turn
 
-    def _send(self, turn_id: str) -> None:
-        engine = self.engine
-        assert engine is not None
-        if card := self.cards.get(turn_id):
+    def _messages_before(self, turn_id: str) -> tuple[Message, ...]:
+        """The messages of the shown turns before this one; none when it is the first, or not shown."""
+        from tui_router.core.conversation import messages_of
+
+        order = list(self.cards)
+        earlier = order[: order.index(turn_id)] if turn_id in self.cards else []
+        return messages_of(self.cards[one].turn for one in earlier)
+
+    def send(self, turn_id: str) -> None:
+        """Have a routed turn answered; before the first check of the servers is over, as soon as its model is found."""
+        assert self.engine is not None
+        card = self.cards.get(turn_id)
+        if card is not None:
             card.begin_live()
-        engine.send(turn_id)
+        if self._can_be_served(turn_id):
+            self.engine.send(turn_id)
+            return
+        self._held.append(turn_id)
+        if card is not None:
+            card.answering("searching", "", None)
 
-    def _answer_ask(self, turn_id: str, choice: int) -> None:
+    def _can_be_served(self, turn_id: str) -> bool:
+        """Whether the turn's model is ready, or every server was checked: then its fallbacks are known too."""
         engine = self.engine
         assert engine is not None
-        routes = engine.config.fleet.routes
-        if choice > len(routes):
+        health, turn = engine.health, engine.live[turn_id].turn
+        model = health.models.get(turn.pinned_model or engine.config.fleet.route(turn.route).model)
+        found = model is not None and model.ready
+        return found or not health.checked or all(b.status.reachable is not None for b in health.backends)
+
+    def send_held(self) -> None:
+        """Send the turns that waited for the first check of the servers, where that is over."""
+        engine = self.engine
+        if engine is None:
             return
-        self.desk.answered_ask()
-        self.run_worker(self._resolve_ask(turn_id, choice), group="ask", exit_on_error=False)
+        for turn_id in [held for held in self._held if held not in engine.live or self._can_be_served(held)]:
+            self._held.remove(turn_id)
+            if turn_id in engine.live:
+                engine.send(turn_id)
+
+    async def release_held(self) -> None:
+        """Send no turn that still waits for servers; they are kept as not sent."""
+        held, self._held = self._held, []
+        for turn_id in held:
+            if self.engine is not None and turn_id in self.engine.live:
+                await self.engine.leave_unanswered(turn_id)
+
+    def answer_ask(self, turn_id: str, choice: int) -> bool:
+        """Answer a turn that asks: a digit chooses a route, 0 accepts the decided one, -1 cancels.
+
+        Returns False when there is no such route.
+        """
+        engine = self.engine
+        if engine is None or choice > len(engine.config.fleet.routes):
+            return False
+        self._screen.run_worker(self._resolve_ask(turn_id, choice), group="ask", exit_on_error=False)
+        return True
 
     async def _resolve_ask(self, turn_id: str, choice: int) -> None:
         engine = self.engine
@@ -209,24 +229,67 @@ class ChatTurns(ChatBase):
             return
         if choice < 0:
             await engine.cancel(turn_id)
-            self.desk.mode = "writing"
         else:
             route = engine.config.fleet.routes[choice - 1].name if choice else live.turn.decision.route
             await engine.choose(turn_id, route)
-            self._send(turn_id)
-        self.refresh_strips()
+            self.send(turn_id)
+        self._redraw()
 
-    def stop_newest(self) -> None:
-        """Stop the running answer: the selected one, else the newest that runs."""
-        engine = self.engine
-        if engine is None:
+    def waits_for_answer(self, turn_id: str) -> bool:
+        """Whether a turn asks for its route, and this process can still send it."""
+        card = self.cards.get(turn_id)
+        asks = card is not None and card.turn.state == "asking"
+        return asks and self.engine is not None and turn_id in self.engine.live
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the newest turn is being answered by this process, or waits for servers."""
+        live = self.engine.live.get(self.newest) if self.engine is not None else None
+        return self.newest in self._held or (live is not None and live.task is not None)
+
+    def stop(self, preferred: str = "") -> None:
+        """Stop a running answer: this turn's if it runs, else the newest one's."""
+        if self._held:
+            self._screen.run_worker(self.release_held(), group="stop", exit_on_error=False)
             return
-        running = [t for t, live in engine.live.items() if live.task is not None]
-        if running:
-            chosen = self.selected if self.selected in running else running[-1]
-            self.run_worker(engine.stop(chosen), group="stop", exit_on_error=False)
+        engine = self.engine
+        running = [turn for turn, live in engine.live.items() if live.task is not None] if engine is not None else []
+        if engine is not None and running:
+            chosen = preferred if preferred in running else running[-1]
+            self._screen.run_worker(engine.stop(chosen), group="stop", exit_on_error=False)
 
     def use_next_model(self) -> None:
-        """Leave a model that does not answer for the next one."""
+        """Leave a model that does not answer for the next one of its route."""
         if self.engine is not None:
             self.engine.switch_model(self.newest)
+
+    def pin(self, kind: str, name: str) -> str:
+        """Pin a model or a route for the following requests; an empty name unpins. Returns why it cannot be done."""
+        engine = self.engine
+        known: list[str] = []
+        if engine is not None:
+            fleet = engine.config.fleet
+            known = list(fleet.models if kind == "model" else fleet.by_route)
+        if name and name not in known:
+            return f"there is no {kind} {name!r}; known: {', '.join(known)}"
+        if kind == "model":
+            self.pinned_model = name
+        else:
+            self.pinned_route = name
+        return ""
+
+    # -- questions -----------------------------------------------------------------------------------------------
+    def turn(self, turn_id: str) -> Turn | None:
+        """A turn that is shown."""
+        card = self.cards.get(turn_id)
+        return card.turn if card is not None else None
+
+    def holding(self, text: str) -> list[str]:
+        """The ids of the shown turns whose request or answer holds a text, oldest first; upper and lower case are one."""
+        wanted = text.lower()
+        return [
+            turn_id
+            for turn_id, card in self.cards.items()
+            if wanted
+            and wanted in f"{card.turn.request.text} {card.turn.answer.text if card.turn.answer else ''}".lower()
+        ]

@@ -1,205 +1,415 @@
-"""The main screen: conversation, rating strip, prompt; decision, accuracy, models and events at the side.
+"""The main screen: conversation, rating strip, prompt; decision, accuracy, models and observer at the side.
 
-What the keys mean is decided by `ui.rating.KeyboardState`; this module does what it says. The layers below it, each a class
-that builds on the one before: `chat_base` (widgets), `chat_turns` (the engine), `chat_browse`, `chat_rating`,
-`chat_commands`.
+`ChatScreen` composes the widgets and hands keys and engine events to its controllers. Each controller owns its state;
+a change that concerns several of them is put together here.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from textual import events
+from textual import events, work
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.screen import Screen
+from textual.worker import Worker
 
-from tui_router.core.clock import now
-from tui_router.core.types import Verdict
-from tui_router.ui import keyboard
-from tui_router.ui.widgets.overlays import NONE, CommentMenu, Menu
+from tui_router.ui.screens.chat import keyboard
+from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
+from tui_router.ui.screens.chat.conversation import ConversationController
+from tui_router.ui.screens.chat.navigation import NavigationController
+from tui_router.ui.screens.chat.slash import SlashCommands
+from tui_router.ui.screens.chat.status import StatusController
+from tui_router.ui.screens.chat.store_reading import read_store
+from tui_router.ui.screens.chat.verdicts import VerdictController
+from tui_router.ui.widgets import bars
+from tui_router.ui.widgets.card import Card
+from tui_router.ui.widgets.lines import line
+from tui_router.ui.widgets.overlays import Menu
 from tui_router.ui.widgets.panes import Pane
 from tui_router.ui.widgets.prompt import PromptText
+from tui_router.ui.widgets.typed_text import is_text
+from tui_router.ui.widgets.worker_faults import report_fault
 
 if TYPE_CHECKING:
-    pass
+    from tui_router.app.engine import Engine
+    from tui_router.app.events import EngineEvent
+    from tui_router.store.store import StoreChange
 
-from tui_router.ui.screens.chat.slash import ChatCommands
+_HISTORY = 100
+"""Newest stored turns whose requests the prompt's up key brings back."""
+SMALLEST = (60, 15)
+"""Columns and rows below which the screen only asks for more room."""
 
 
-class ChatScreen(ChatCommands):
-    """The conversation and everything beside it."""
+class ChatScreen(Screen[None]):
+    """The conversation and everything beside it.
 
-    def leaving(self) -> None:
-        """The program is about to end."""
-        self._act(self.desk.flush())
-        self.prompt.area.read_only = True
+    Args:
+        feedback: Whether this person rates; without it no key and no strip asks for a verdict.
+    """
 
-    def press(self, event: events.Key) -> bool:
-        """A key, before any widget has it; True when it is used up."""
-        area, self.typed_at = self.prompt.area, time.monotonic()
-        if (
-            event.key == "escape"
-            and not self.cards
-            and not self._went_on
-            and self._no_server()
-            and self.desk.mode == "writing"
-        ):
-            self._went_on = True
-            self.welcome.ready()
-            self.refresh_keys()
-            return True
-        character = event.character if event.is_printable else None
-        actions = self.desk.press(event.key, character, event.time, not area.text)
-        if actions is None:
-            return False
-        self._act(actions)
-        return True
+    AUTO_FOCUS = "#prompt-text"
+    BINDINGS: ClassVar = [
+        Binding("escape", "escape", "browse", show=False, id="browse", tooltip="Browse the conversation")
+    ]
 
-    def action_escape(self) -> None:
-        """Escape where no widget used it: out of an enlarged pane, else browse."""
-        if self.maximized is not None:
-            self.minimize()
-        elif self.desk.overlay:
-            self._act(self.desk.close())
-        elif self.desk.mode == "browse":
-            self._stop()
-        else:
-            self.desk.mode = "browse"
-            self._browse()
+    def __init__(self, *, feedback: bool = True) -> None:
+        super().__init__()
+        self.widgets = widgets = ChatWidgets(self.press, self._pasted)
+        self.conversation = ConversationController(self, widgets, self.redraw, lambda: self._last_key_at)
+        self.verdicts = VerdictController(self, widgets, self.conversation, self.redraw, feedback=feedback)
+        self.navigation = NavigationController(self, widgets, self.conversation, self.verdicts, self.redraw)
+        self.status = StatusController(self, widgets, self.redraw)
+        self.slash = SlashCommands(self, widgets, self.conversation, self.navigation)
+        self._last_key_at = 0.0
+        self._queued: list[str] = []
+        """Requests that were sent before the engine was there."""
+        self._draw_due = False
 
-    def _act(self, actions: list[keyboard.Action]) -> None:
-        for action in actions:
-            match action:
-                case keyboard.Insert():
-                    self.prompt.area.focus()
-                    self.prompt.area.insert(action.text)
-                    self.refresh_strips()
-                case keyboard.PreviewMark():
-                    self._mark(action.turn, action.mark)
-                case keyboard.Commit():
-                    self._commit(action.turn, action.what)
-                case keyboard.Open():
-                    self._open(action.overlay, action.turn)
-                case keyboard.Close():
-                    self._close_overlay()
-                case keyboard.OverlayKey():
-                    (self.picker if self.desk.overlay == "picker" else self.chooser).press(action.key)
-                case keyboard.AnswerAsk():
-                    self._answer_ask(action.turn, action.choice)
-                case keyboard.Command():
-                    self._do(action.what, action.value)
+    def compose(self) -> ComposeResult:
+        yield from self.widgets.compose()
 
-    def _do(self, what: str, value: str) -> None:
-        match what:
-            case "wait":
-                self.set_timer(keyboard.TYPING_S, self._half_second_over)
-            case "next" | "write":
-                if what == "next":
-                    self.desk.target = ""
-                self.write()
-            case "refresh":
-                self.refresh_strips()
-            case "browse":
-                self._browse()
-            case "stop":
-                self._stop()
-            case "select":
-                self._select(value)
-            case "pane":
-                self._choose_tab(int(value))
-            case "enlarge":
-                self._enlarge()
-            case "thoughts":
-                if card := self.cards.get(self.selected):
-                    card.toggle_thoughts()
-            case "find":
-                self.desk.mode = "writing"
-                self.write()
-                self.prompt.area.fill("/find ")
-            case "note":
-                self._end_note()
-            case "help" | "sessions":
-                self.app.call_later(self.app.run_action, what)
-            case "retry":
-                self.retry()
+    def on_mount(self) -> None:
+        self.widgets.tabs.set_tab(1)
+        self.widgets.prompt.area.focus()
+        self.redraw()
 
-    def _half_second_over(self) -> None:
-        """Behind the keys that were typed before this moment but are not handled yet: through the same queues."""
-        pending = self.desk.pending
-        self.app.call_later(lambda: self.prompt.area.call_later(lambda: self._settle(pending)))
+    # -- drawing -------------------------------------------------------------------------------------------------
+    def redraw(self) -> None:
+        """Draw strips, decision, top line and keys again, once for all that changes until then."""
+        if not self._draw_due:
+            self._draw_due = True
+            self.call_after_refresh(self._draw)
 
-    def _settle(self, pending: str | None) -> None:
-        if pending is not None and self.desk.pending == pending:
-            self._act(self.desk.flush())
+    def _draw(self) -> None:
+        self._draw_due = False
+        widgets, turn, engine = self.widgets, self.navigation.current(), self.conversation.engine
+        widgets.decision_strip.display = turn is not None and self.has_class("-narrow")
+        if turn is not None and engine is not None:
+            fleet, threshold = engine.config.fleet, engine.threshold
+            widgets.decision.show_turn(turn, fleet, threshold)
+            widgets.decision_strip.set_text(*bars.decision_strip(turn, fleet, threshold))
+        self.verdicts.draw_strip(turn)
+        shown = turn.id if turn is not None else ""
+        for turn_id, card in self.conversation.cards.items():
+            card.set_class(turn_id == shown, "-now")
+            card.show_keys(turn_id == shown and self.verdicts.browsing)
+        widgets.top.set_summary(self.status.summary())
+        widgets.keys_bar.set_keys(self._keys())
 
-    def pasted(self, text: str) -> str:
-        """A paste: the path of a picture becomes an attachment."""
-        from tui_router.backends.images import pasted_path, quoted
+    def on_resize(self, event: events.Resize) -> None:
+        width, height = event.size
+        small = width < SMALLEST[0] or height < SMALLEST[1]
+        self.set_class(small, "-small")
+        if small:
+            size = f"make me larger (now {width}x{height}, need {SMALLEST[0]}x{SMALLEST[1]})"
+            self.widgets.too_small.set_lines(line((size, "$strong")))
+        self.redraw()
 
-        self._act(self.desk.close() if self.desk.overlay in ("picker", "chooser") else [])
-        if self.desk.pending:
-            self._mark(self.desk.target, "")
-            letter, self.desk.pending = self.desk.pending, None
-            self.prompt.area.insert(letter)
-        self.desk.mode = "writing"
-        self.refresh_strips()
-        path = pasted_path(text)
-        return f"@image {quoted(path)} " if path else text
+    def tick(self) -> None:
+        """A second has passed."""
+        self.conversation.tick()
+        self.status.tick()
 
+    def _keys(self) -> list[tuple[str, str]]:
+        """The keys that work now, most used first."""
+        state, running = self.verdicts.keyboard, self.conversation.is_answering
+        ends = [("F1", "help"), ("^P", "all actions")]
+        if self.verdicts.menu_open:
+            return [("⏎", "confirm"), ("esc", "close"), *ends]
+        if state.mode == "browse":
+            pairs = [("esc", "stop answer")] if running else []
+            if self.verdicts.feedback:
+                pairs += [("y n c", "rate"), *([("u", "undo")] if state.rated else [])]
+            return [*pairs, ("j k", "turns"), ("i", "write"), ("z", "enlarge"), ("?", "help"), ("^P", "all actions")]
+        if not self.conversation.cards and self.status.offers_demo:
+            return [("^R", "look again"), ("^T", "try the demo"), ("esc", "go on"), *ends]
+        if state.asking and state.mode == "rating":
+            return [("⏎", "send"), ("1-6", "other route"), ("esc", "cancel"), *ends]
+        goes_on = state.mode == "rating" and not self.widgets.prompt.area.text
+        pairs = [("⏎", "next" if goes_on else "send"), ("esc", "browse, stop" if running else "browse")]
+        return [*pairs, ("^O", "sessions"), *ends]
+
+    # -- the engine ----------------------------------------------------------------------------------------------
+    async def attach(self, engine: Engine, *, demo: bool, session: str = "") -> None:
+        """Show what the engine's store holds, go on with a conversation, and send what was typed before it was there."""
+        self.conversation.use_engine(engine)
+        if (repaired := engine.opened().repaired) != "":
+            self.notify(repaired, title="the store", severity="warning", markup=False, timeout=30)
+        await self.status.use_engine(engine, demo=demo)
+        await self._read_history()
+        await (self.open_session(session) if session else self.status.show_sessions(""))
+        self.redraw()
+        queued, self._queued = self._queued, []
+        for text in queued:
+            await self.send(text)
+
+    async def _read_history(self) -> None:
+        """Bring the requests of earlier runs back to the prompt's up key."""
+        turns = await read_store(self.conversation.engine, lambda store: store.recent(_HISTORY))
+        typed = [turn.request.typed or turn.request.text for turn in reversed(turns or ()) if turn.source == "screen"]
+        self.widgets.prompt.area.set_history(typed)
+
+    async def detach(self) -> None:
+        """The engine is leaving: forget what it showed."""
+        await self.conversation.forget()
+        self.verdicts.reset()
+        self.status.forget()
+        self.redraw()
+
+    def on_engine(self, event: EngineEvent) -> None:
+        """Show what the engine reports."""
+        from tui_router.app import events
+
+        match event:
+            case events.TextEvent():
+                self.conversation.show_text(event)
+            case events.PhaseEvent():
+                self.conversation.show_phase(event)
+            case events.TurnEvent():
+                self.conversation.show_turn(event.turn)
+                self.verdicts.turn_changed(event.turn)
+                self.status.numbers_changed()
+            case events.NoticeEvent():
+                self.status.add_observation(event.observation)
+            case events.EffectEvent():
+                self.widgets.decision.show_effect(event.effect)
+            case events.ChampionEvent():
+                self.status.numbers_changed()
+            case events.HealthEvent():
+                self.conversation.send_held()
+                self.status.health_changed()
+            case events.StoreEvent():
+                self.run_worker(self._show_others(event.change), group="others", exit_on_error=False)
+
+    async def _show_others(self, change: StoreChange) -> None:
+        """Show the turns and verdicts that another process wrote."""
+        numbers = sorted(change.turns)[-20:]
+        found = await read_store(
+            self.conversation.engine, lambda store: [store.find(str(number)) for number in numbers]
+        )
+        for turn in found or ():
+            if turn is not None:
+                self.conversation.show_turn(turn)
+                self.verdicts.turn_changed(turn)
+        await self.status.store_changed(
+            observations=bool(change.observations or change.reload),
+            sessions=bool(change.sessions or change.reload),
+            current_session=self.conversation.session,
+        )
+
+    # -- requests ------------------------------------------------------------------------------------------------
     async def on_prompt_text_submitted(self, event: PromptText.Submitted) -> None:
         event.stop()
         text = event.text
-        if self._note is not None:
-            self._save_note(text.strip())
+        if self.verdicts.writing_note:
+            self.verdicts.save_note(text.strip())
             return
         if not text.strip():
             return
-        self.prompt.area.sent(text)
+        self.widgets.prompt.area.sent(text)
         if text.startswith("/") and not text.startswith("//"):
-            self._command(text)
+            self.slash.run(text)
             return
         text = text.removeprefix("/") if text.startswith("//") else text
-        if self.engine is None or self.engine.store is None:
+        engine = self.conversation.engine
+        if engine is None or engine.store is None:
             self._queued.append(text)
-            if self._trouble:
-                self.notify(self._trouble, title="not sent", severity="error", markup=False)
+            if self.status.trouble:
+                self.notify(self.status.trouble, title="not sent", severity="error", markup=False)
             return
-        await self.send(text)
+        await self.send(text, before=self.navigation.edited())
+
+    async def send(self, text: str, *, before: str = "") -> None:
+        """Route a request; have it answered, or ask first when the decision is unsure.
+
+        Args:
+            text: As it was typed.
+            before: A turn that is asked again: the request sees the conversation before it, not its answer.
+        """
+        turn = await self.conversation.begin(text, before=before)
+        self.verdicts.turn_routed(turn)
+        self.navigation.remember(turn.id)
+        if turn.state != "asking":
+            self.conversation.send(turn.id)
+        self.redraw()
+        self.run_worker(self.status.show_sessions(self.conversation.session), group="sessions", exit_on_error=False)
+
+    def retry(self) -> None:
+        """Send the request of the shown turn once more, as a turn of its own."""
+        turn = self.navigation.current()
+        if turn is not None and self.conversation.engine is not None:
+            self.navigation.write()
+            work = self.send(turn.request.typed or turn.request.text, before=turn.id)
+            self.run_worker(work, group="send", exit_on_error=False)
+
+    def stop_answer(self) -> None:
+        """Stop the running answer of the selected turn, else of the newest that runs."""
+        self.conversation.stop(self.navigation.selected)
+
+    # -- sessions ------------------------------------------------------------------------------------------------
+    async def open_session(self, session: str) -> None:
+        """Show a conversation and go on with it; an empty name begins a new one."""
+        if await self.conversation.show_session(session):
+            self.verdicts.reset()
+            await self.status.show_sessions(self.conversation.session)
+            self.redraw()
+
+    def new_session(self) -> None:
+        """Begin a new conversation: later requests do not see the earlier ones."""
+        self.run_worker(self._go_on(""), group="session", exit_on_error=False)
+
+    @work(group="session", exit_on_error=False)
+    async def open_sessions(self) -> None:
+        """Choose an earlier conversation and go on with it."""
+        from tui_router.ui.screens.sessions import NEW, SessionsScreen
+
+        sessions = await read_store(self.conversation.engine, lambda store: store.sessions(200))
+        if sessions is None:
+            return
+        chosen = await self.app.push_screen_wait(SessionsScreen(sessions, self.conversation.session))
+        if chosen:
+            await self._go_on("" if chosen == NEW else chosen)
+
+    async def _go_on(self, session: str) -> None:
+        await self.open_session(session)
+        self.navigation.write()
+
+    # -- keys ----------------------------------------------------------------------------------------------------
+    def press(self, event: events.Key) -> bool:
+        """Handle a key before the focused widget does; True when it is used up."""
+        self._last_key_at = time.monotonic()
+        if self.slash.press(event.key):
+            return True
+        state = self.verdicts.keyboard
+        if (
+            event.key == "escape"
+            and state.mode == "writing"
+            and not self.conversation.cards
+            and self.status.offers_demo
+        ):
+            self.status.continue_without_server()
+            return True
+        character = event.character if is_text(event.character) else None
+        actions = state.press(event.key, character, event.time, not self.widgets.prompt.area.text)
+        if actions is None:
+            return False
+        for action in actions:
+            self._perform(action)
+        return True
+
+    def _perform(self, action: keyboard.Action) -> None:
+        match action:
+            case keyboard.Insert():
+                self.widgets.prompt.area.focus()
+                self.widgets.prompt.area.insert(action.text)
+                self.redraw()
+            case keyboard.AnswerAsk():
+                if self.conversation.answer_ask(action.turn, action.choice):
+                    self.verdicts.ask_answered(cancelled=action.choice < 0)
+            case keyboard.Command():
+                self._run_command(action.what, action.value)
+            case _:
+                self.verdicts.perform([action])
+
+    def _run_command(self, name: str, value: str) -> None:
+        match name:
+            case "wait":
+                self.verdicts.wait_for_typing()
+            case "next":
+                self.verdicts.next_turn()
+                self.navigation.write()
+            case "write":
+                self.navigation.write()
+            case "refresh":
+                self.redraw()
+            case "browse":
+                self.navigation.browse()
+            case "stop":
+                self.stop_answer()
+            case "select":
+                self.navigation.move(value)
+            case "pane":
+                self.navigation.choose_tab(int(value))
+            case "enlarge":
+                self.navigation.toggle_enlarged()
+            case "thoughts":
+                self.navigation.toggle_thoughts()
+            case "find":
+                self.navigation.write()
+                self.widgets.prompt.area.fill("/find ")
+            case "note":
+                self.verdicts.leave_note()
+            case "retry":
+                self.retry()
+            case "edit":
+                self.navigation.edit()
+            case "copy answer" | "copy request" | "copy block":
+                self.navigation.copy(name.removeprefix("copy "))
+            case "help" | "sessions":
+                self.app.call_later(self.app.run_action, name)
+
+    def action_escape(self) -> None:
+        """Escape where no widget used it: out of an enlarged pane, out of a menu, else browse; in browse, stop."""
+        if self.maximized is not None:
+            self.minimize()
+        elif self.verdicts.close_menus():
+            pass
+        elif self.verdicts.browsing:
+            self.stop_answer()
+        else:
+            self.navigation.browse()
+
+    def minimize(self) -> None:
+        """Give an enlarged pane its place back, and the keys to the prompt if it had them."""
+        super().minimize()
+        self.navigation.minimized()
+
+    def _pasted(self, text: str) -> str:
+        """What a pasted text puts into the prompt: the path of a picture becomes an attachment."""
+        from tui_router.backends.images import pasted_path, quoted
+
+        if letter := self.verdicts.take_back_for_paste():
+            self.widgets.prompt.area.insert(letter)
+        self.redraw()
+        path = pasted_path(text)
+        return f"@image {quoted(path)} " if path else text
 
     def on_key(self, event: events.Key) -> None:
         """Keys of the panes, and those that were typed before anything had the focus."""
+        area = self.widgets.prompt.area
         if isinstance(self.focused, Pane):
             if self.press(event):
                 event.stop()
-        elif self.focused in (None, self.prompt.area) and self.prompt.area.seen is not event and not self.press(event):
+        elif self.focused in (None, area) and area.seen is not event and not self.press(event):
             if event.key == "enter":
-                self.prompt.area.submit()
-            elif event.is_printable and event.character:
-                self.prompt.area.insert(event.character)
+                area.submit()
+            elif event.character and is_text(event.character):
+                area.insert(event.character)
 
-    def _stop(self) -> None:
-        self.stop_newest()
+    async def before_quit(self) -> None:
+        """The program is about to end: write a mark that waits, release what waits for servers, take no more keys."""
+        self.verdicts.commit_now()
+        await self.conversation.release_held()
+        self.widgets.prompt.area.read_only = True
 
-    def rate_newest(self, mark: str) -> None:
-        """Alt with y, n or c."""
-        if mark in ("y", "n", "c"):
-            self._act(self.desk.rate_newest(mark, self.newest))  # type: ignore[arg-type]
+    # -- messages of the widgets ---------------------------------------------------------------------------------
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        report_fault(self, event)
+
+    def on_text_area_changed(self) -> None:
+        """The keys that work depend on whether the prompt is empty, the completion on what stands in it."""
+        self.slash.complete("" if self.verdicts.writing_note else self.widgets.prompt.area.text)
+        self.redraw()
+
+    def on_card_chosen(self, event: Card.Chosen) -> None:
+        self.navigation.clicked(event.turn_id)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        self.navigation.focus_moved(event.widget)
 
     def on_menu_chosen(self, event: Menu.Chosen) -> None:
-        """A line of the picker or the chooser was chosen."""
         event.stop()
-        turn_id = self.desk.target
-        card = self.cards.get(turn_id)
-        self._act(self.desk.close())
-        if card is None:
-            return
-        if isinstance(event.menu, CommentMenu):
-            if event.value == "route":
-                self._act(self.desk.open_picker())
-            else:
-                self._begin_note(turn_id, event.value)
-        elif event.value == NONE:
-            self._begin_note(turn_id, "none")
-        else:
-            decided = card.turn.decision.route
-            rating_ = "right" if event.value == decided else "wrong"
-            self._rate(turn_id, Verdict(kind="route", at=now(), rating=rating_, route=event.value))  # type: ignore[arg-type]
+        self.verdicts.chosen(event.menu, event.value)

@@ -11,6 +11,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from tui_router.ui.widgets.typed_text import is_text
+
 TYPING_S = 0.5
 """A mark followed by a printable key within this time was typing."""
 
@@ -89,6 +91,10 @@ _BROWSE = {
     "?": "help",
     "t": "thoughts",
     "r": "retry",
+    "x": "copy answer",
+    "X": "copy request",
+    "b": "copy block",
+    "e": "edit",
     "s": "sessions",
 }
 
@@ -140,7 +146,7 @@ class KeyboardState:
 
     # -- keys -----------------------------------------------------------------------------------------------------
     def press(self, key: str, character: str | None, now: float, empty: bool) -> list[Action] | None:
-        """What a key does; None when it is not the desk's and goes to the widget that has the focus.
+        """What a key does; None when the keyboard's state has no use for it and it goes to the widget that has the focus.
 
         Args:
             key: Textual's name of the key.
@@ -148,7 +154,7 @@ class KeyboardState:
             now: Monotonic seconds.
             empty: Whether the prompt is empty.
         """
-        typed = character if character is not None and character.isprintable() else None
+        typed = character if is_text(character) else None
         if self.overlay in ("picker", "chooser"):
             return self._in_overlay(key, typed, now)
         if self.overlay == "note":

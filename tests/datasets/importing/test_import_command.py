@@ -1,4 +1,4 @@
-"""Older logs, our exports and plain files, and that nothing is half imported."""
+"""`dataset import`: older logs, our own exports and plain files; nothing is half imported."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tests.worlds import RULES, SHIPPED, a_turn, right, wrong
 from tui_router.cli import main
 from tui_router.core.example import Example
 from tui_router.datasets.export import ExportOptions, export
-from tui_router.datasets.importing import ImportReader
+from tui_router.datasets.importing.reader import ImportReader
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.store.store import Store
 
@@ -21,10 +21,12 @@ FLEET = SHIPPED.fleet
 
 def log(at, text, model, task, rating=None, correct=None):
     return {
-        "timestamp": at, "session_id": "s1", "request": {"text": text, "has_image": False, "has_code": False},
+        "timestamp": at,
+        "session_id": "s1",
+        "request": {"text": text, "has_image": False, "has_code": False},
         "routing": {"model_chosen": model, "task_type": task, "confidence": 0.9},
         "feedback": {"user_rating": rating, "correct_model": correct},
-    }  # fmt: skip
+    }
 
 
 LOG = [
@@ -32,14 +34,18 @@ LOG = [
     log("2025-01-01T10:01:00", "fix my loop", "gemma-3-1b", "simple_chat", -1, "qwen3-coder-30b"),
     log("2025-01-01T10:02:00", "hello", "gemma-3-1b", "simple_chat"),
     log("2025-01-01T10:03:00", "prove it", "gemma-3-1b", "simple_chat"),
-    {"timestamp": "2025-01-01T10:03:00", "feedback_update": True,
-     "feedback": {"user_rating": -1, "correct_model": "ministral-14b-reasoning"}},
-]  # fmt: skip
+    {
+        "timestamp": "2025-01-01T10:03:00",
+        "feedback_update": True,
+        "feedback": {"user_rating": -1, "correct_model": "ministral-14b-reasoning"},
+    },
+]
 
 
 def read(paths, fleet=FLEET, **more):
     reader = ImportReader(fleet, **more)
-    return list(reader.examples(paths)), reader.reading()
+    found = list(reader.requests(paths))
+    return [one for one in found if isinstance(one, Example)], reader.summary()
 
 
 def file(path, rows):
@@ -52,9 +58,11 @@ def file(path, rows):
 def test_older_logs_with_feedback_in_the_row_and_later(tmp_path, name):
     examples, found = read([file(tmp_path / name, LOG)])
     assert [(e.text, e.route) for e in examples] == [
-        ("goto amazon.com", "tool_use"), ("fix my loop", "code"), ("prove it", "reasoning"),
-    ]  # fmt: skip
-    assert found.unlabelled == 1 and not found.faults
+        ("goto amazon.com", "tool_use"),
+        ("fix my loop", "code"),
+        ("prove it", "reasoning"),
+    ]
+    assert found.pending == 1 and not found.damaged
     assert found.mapped == {"qwen3-coder-30b": "code", "ministral-14b-reasoning": "reasoning"}
 
 
@@ -71,12 +79,12 @@ def test_older_seeds_and_names_that_lead_nowhere(tmp_path):
 
 
 def test_columns_of_any_name(tmp_path):
-    rows = [{"frage": "sortiere die Liste", "ziel": "code"}, {"frage": "hallo"}]
+    rows = [{"frage": "sortiere die Liste", "ziel": "Programmieren"}, {"frage": "hallo"}, {"ziel": "code"}]
     examples, found = read([file(tmp_path / "own.jsonl", rows)])
-    assert not examples and found.columns == ("frage", "ziel") and "frage, ziel" in found.faults[0].says
-    examples, found = read([tmp_path / "own.jsonl"], columns=("frage", "ziel"))
-    assert [(e.text, e.route) for e in examples] == [("sortiere die Liste", "code")]
-    assert [f.where.rpartition(", ")[2] for f in found.faults] == ["line 2"]
+    assert not examples and found.columns == ("frage", "ziel") and "frage, ziel" in found.left_out[0].why
+    examples, found = read([tmp_path / "own.jsonl"], columns=("frage", "ziel"), names={"Programmieren": "code"})
+    assert [(e.text, e.route) for e in examples] == [("sortiere die Liste", "code")] and found.pending == 1
+    assert [one.where for one in found.left_out if one.damaged] == ["own.jsonl, line 3"]
 
 
 def test_on_a_terminal_what_the_files_do_not_say_is_asked(tmp_path):
@@ -92,17 +100,22 @@ def test_on_a_terminal_what_the_files_do_not_say_is_asked(tmp_path):
     ]
     terminal = Terminal(command, {**os.environ, "TERM": "xterm-256color", "HOME": str(tmp_path)})
     for question, answer in (
-        ("holds the request", "1"), ("holds the route", "ziel"), ("plaudern (2 rows) is which", "simple_chat"),
-        ("Programmieren (1 rows) is which", "2"), ("Keep 3 examples?", "y"),
-    ):  # fmt: skip
+        ("holds the request", "1"),
+        ("holds the route", "ziel"),
+        ("plaudern (2 rows) is which", "simple_chat"),
+        ("Programmieren (1 rows) is which", "2"),
+        ("Keep 3 requests?", "y"),
+    ):
         terminal.see(question, seconds=20)
         terminal.press(answer, "enter")
-    terminal.see("3 kept", seconds=20)
+    terminal.see("3 kept as examples", seconds=20)
     terminal.kill()
     store = Store(tmp_path / "d")
-    assert [(e.text, e.route) for e in store.examples()] == [
-        ("sortiere die Liste", "code"), ("hallo", "simple_chat"), ("guten Tag", "simple_chat"),
-    ]  # fmt: skip
+    assert [(e.text, e.route) for e in store.training.examples()] == [
+        ("sortiere die Liste", "code"),
+        ("hallo", "simple_chat"),
+        ("guten Tag", "simple_chat"),
+    ]
     store.close()
 
 
@@ -120,7 +133,7 @@ def test_our_own_exports_come_back(tmp_path, form):
     )
     files = [p for p in (tmp_path / "out").iterdir() if p.name != "README.md"]
     read_again, found = read(sorted(files))
-    assert {(e.text, e.route) for e in read_again} == {(e.text, e.route) for e in examples} and not found.faults
+    assert {(e.text, e.route) for e in read_again} == {(e.text, e.route) for e in examples} and not found.damaged
 
 
 def test_a_dry_run_keeps_nothing_a_fault_keeps_nothing_and_twice_is_once(tmp_path, capsys):
@@ -133,22 +146,26 @@ def test_a_dry_run_keeps_nothing_a_fault_keeps_nothing_and_twice_is_once(tmp_pat
         assert main.run(["dataset", "import", *map(str, arguments), *home]) == code
         return json.loads(capsys.readouterr().out)
 
-    assert run(good, "--dry-run", code=0)["read"] == 3
+    said = run(good, "--dry-run", code=0)
+    assert (said["read"], said["labelled"], said["pending"], said["source"]) == (4, 3, 1, "older router log")
     said = run(bad, code=1)
-    assert said["kept"] == 0 and [f["where"].rpartition(", ")[2] for f in said["faults"]] == ["line 6", "line 7"]
+    assert said["kept"] == 0 and {f["where"] for f in said["faults"]} == {"bad.jsonl, line 6", "bad.jsonl, line 7"}
     store = Store(tmp_path / "data")
-    assert not list(store.examples())
-    assert run(good, code=0)["kept"] == 3 and run(good, code=0)["kept"] == 0
+    assert not list(store.training.examples()) and not list(store.training.pending())
+    assert run(good, code=0)["kept"] == 4 and run(good, code=0)["kept"] == 0
     assert run(bad, "--skip-faults", code=0)["kept"] == 0
-    assert [e.route for e in store.examples()] == ["tool_use", "code", "reasoning"]
+    assert [e.route for e in store.training.examples()] == ["tool_use", "code", "reasoning"]
+    assert [one.text for one in store.training.pending()] == ["hello"]
     store.close()
 
 
 def test_the_commands_from_verdict_to_export(tmp_path, capsys):
     store = Store(tmp_path / "data")
     for text, verdict in (
-        ("write a python function", right("code")), ("a haiku about the sea", wrong("general_chat")), ("hello", None),
-    ):  # fmt: skip
+        ("write a python function", right("code")),
+        ("a haiku about the sea", wrong("general_chat")),
+        ("hello", None),
+    ):
         turn = store.record(a_turn(text))
         if verdict:
             store.rate(turn.id, verdict)
@@ -171,8 +188,8 @@ def test_the_commands_from_verdict_to_export(tmp_path, capsys):
         (["export"], "needs --out DIR"),
         (["export", "--out", "x", "--format", "xml"], "--format: there is no 'xml'; known: messages"),
         (["export", "--out", "x", "--target", "y"], "--target: there is no 'y'; known: route"),
-        (["bake"], "there is no dataset action 'bake'; known: export, check, import"),
-        (["import"], "needs one or more FILES"),
+        (["bake"], "there is no command 'bake'; known: export, check, import"),
+        (["import"], "dataset import needs FILE"),
         (["import", "f", "--map", "x=y"], "--map: there is no route 'y'"),
         (["import", "f", "--columns", "x"], "--columns is TEXT,ROUTE"),
         (["export", "--kind", "poems", "--out", "x"], "--kind: there is no 'poems'"),

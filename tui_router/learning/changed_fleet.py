@@ -1,0 +1,36 @@
+"""The champion under another fleet.toml: what would decide after a change, without applying it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tui_router.core.fleet import Fleet
+from tui_router.learning.online_learner import OnlineLearner
+from tui_router.routing.ensemble.ensemble import EnsembleMember
+from tui_router.routing.learned.learned_router import LearnedRouter
+from tui_router.routing.router import Router
+from tui_router.routing.rules.rules_router import RulesRouter
+
+
+def champion_for(learner: OnlineLearner) -> Callable[[Fleet], Router]:
+    """Return a function that makes the champion under a fleet, with all that it has learned so far.
+
+    It decides as the champion will after the fleet was changed and the program has loaded it. The confidences are those before
+    calibration, which changes no route. A champion that asks a model does not use triggers: a change of them moves nothing.
+    """
+    ensemble, learned = learner.ensemble, learner.learned
+
+    def make(fleet: Fleet) -> Router:
+        if ensemble.champion not in ensemble.routers:
+            return EnsembleMember(ensemble, ensemble.best_immediate)
+        rules = RulesRouter(fleet)
+        if ensemble.champion == rules.name:
+            return rules
+        router = LearnedRouter(fleet, rules, personal=learned.personal)
+        router.use_head(learned.text_stage.head)
+        for label, embedding in learned.memory.user_items():
+            if (route := fleet.names.get(label.route)) is not None:
+                router.restore(label._replace(route=route), embedding)
+        return router
+
+    return make
