@@ -1,11 +1,11 @@
-"""Trains two tiny routers on this machine and judges each by the gate. `make train-demo`: about ten minutes, no GPU.
+"""Trains two tiny routers on this machine and judges each by the gate. `make train-demo`: under 15 minutes, no GPU.
 
 (a) The shipped seeds. A model with a million random weights has never read a sentence. The learned router knows these
     requests better, and the gate must refuse the model: the refusal is the success.
-(b) A made-up company in which the order of the words decides. "Ask our good Kestrel, not the new Corvin" belongs to
-    Kestrel's desk; with the names swapped it belongs to Corvin's. The learned router counts words and pairs of neighbours,
-    so it cannot tell the two apart, even though it is fitted to the same rows. A language model reads the order. It must
-    pass, become champion, and decide a request of `tui-router route`, served by llama.cpp.
+(b) A made-up company in which the order of the words decides. "Ask our good Kestrel upstairs, not the new Corvin next
+    door" belongs to Kestrel's desk; with the names swapped it belongs to Corvin's. The learned router counts words and
+    pairs of neighbours, so it cannot tell the two apart, even when it is fitted to the same rows. A language model reads
+    the order. It must pass, become champion, and decide two requests of `tui-router route`, served by llama.cpp.
 
 In both, the exported GGUF must decide as the trained model does, with probabilities within 0.02. The exit code is 0 when all
 of this holds.
@@ -72,7 +72,7 @@ def refuse_seeds(home: Path) -> bool:
     """Train on the shipped seeds; return whether the gate refuses the model, and its GGUF is faithful."""
     print_title("(a) the shipped seeds, a model of random weights")
     shipped = parse_config("", None, {})
-    run, result = train(shipped, home, list(seed_examples(shipped.fleet)), steps=300)
+    run, result = train(shipped, home, list(seed_examples(shipped.fleet)), steps=300, vocabulary=4096)
     made = export_gguf(run)
     print(f"the gate {'PASSED it, which it should not' if result.passed else 'refused it, as it should'}")
     print("A base model that has read text before is needed here: tui-router train --recipe gemma-3-270m\n")
@@ -90,22 +90,23 @@ DESKS = {
 ONE_NAME = (
     "ask {a} {0}",
     "{a} {0} is late again",
-    "this is for {a} {0}",
-    "has {a} {0} seen it",
+    "this is for {a} {0} {c}",
+    "has {a} {0} {c} seen it",
     "tell {a} {0} about it",
-    "what does {a} {0} say",
+    "what does {a} {0} {c} say",
 )
 TWO_NAMES = (
-    "ask {a} {0}, not {b} {1}",
-    "not {b} {1} but {a} {0}",
-    "give it to {a} {0} instead of {b} {1}",
-    "instead of {b} {1} take {a} {0}",
-    "leave {b} {1} out and ask {a} {0}",
-    "anyone but {b} {1}, so {a} {0}",
-    "forget {b} {1}, this is for {a} {0}",
-    "{a} {0} has to do it without {b} {1}",
+    "ask {a} {0} {c}, not {b} {1} {d}",
+    "not {b} {1} {d} but {a} {0} {c}",
+    "give it to {a} {0} {c} instead of {b} {1} {d}",
+    "instead of {b} {1} {d} take {a} {0} {c}",
+    "leave {b} {1} {d} out and ask {a} {0} {c}",
+    "anyone but {b} {1} {d}, so {a} {0} {c}",
+    "forget {b} {1} {d}, this is for {a} {0} {c}",
+    "{a} {0} {c} has to do it without {b} {1} {d}",
 )
-"""{0} is wanted and {1} is not. {a} and {b} stand between each name and the word that tells which."""
+"""{0} is wanted and {1} is not. The other words stand between a name and the word that tells which, so that no pair of neighbours
+tells it."""
 BEFORE_A_NAME = (
     "our good",
     "the new",
@@ -118,9 +119,22 @@ BEFORE_A_NAME = (
     "our own",
     "clever",
 )
+BEHIND_A_NAME = (
+    "upstairs",
+    "next door",
+    "from Leeds",
+    "over there",
+    "at the gate",
+    "with the hat",
+    "on the phone",
+    "in the yard",
+)
 ENDINGS = ("", " today", " please", " on Monday", " this week", " at noon", " again", " tomorrow")
 ROWS, TWO_NAMES_SHARE = 2000, 0.6
-SWAPPED = ("ask our good Kestrel, not the new Corvin", "ask the new Corvin, not our good Kestrel")
+SWAPPED = (
+    "ask our good Kestrel upstairs, not the new Corvin next door",
+    "ask the new Corvin next door, not our good Kestrel upstairs",
+)
 """The same words in another order, and their routes."""
 
 
@@ -130,7 +144,7 @@ def promote_company(home: Path) -> bool:
     home.mkdir(parents=True)
     file = home / "fleet.toml"
     file.write_text(fleet_text(), encoding="utf-8")
-    run, result = train(load_config(file), home, list(company_requests()), steps=400)
+    run, result = train(load_config(file), home, list(company_requests()), steps=500, vocabulary=1500)
     made = export_gguf(run)
     accuracy = result.candidate_right / max(1, result.n)
     if not result.passed or not result.baseline_rows or accuracy < COMPANY_ACCURACY or not is_faithful(made):
@@ -170,22 +184,24 @@ def company_requests() -> Iterator[Example]:
         if route == other_route:
             continue
         form = dice.choice(TWO_NAMES if dice.random() < TWO_NAMES_SHARE else ONE_NAME)
-        text = form.format(wanted, other, a=dice.choice(BEFORE_A_NAME), b=dice.choice(BEFORE_A_NAME))
-        text += dice.choice(ENDINGS)
+        before, behind = dice.choices(BEFORE_A_NAME, k=2), dice.choices(BEHIND_A_NAME, k=2)
+        text = form.format(wanted, other, a=before[0], b=before[1], c=behind[0], d=behind[1]) + dice.choice(ENDINGS)
         if text not in seen:
             seen.add(text)
             yield Example(text=text, route=route, source="imported")
 
 
 # -- both ----------------------------------------------------------------------------------------------------------
-def train(config: Config, home: Path, examples: list[Example], steps: int) -> tuple[runs.Run, GateResult]:
+def train(
+    config: Config, home: Path, examples: list[Example], steps: int, vocabulary: int
+) -> tuple[runs.Run, GateResult]:
     """Export the dataset, make a base model, train it and judge it; prints what happens."""
     data, base, file = home / "data", home / "base", home / "recipe.toml"
     random.Random(0).shuffle(examples)
     projection = LearnedRouter.as_shipped(config.fleet).projection
     options = ExportOptions(form="messages", target="letter", duplicates=True)
     export(lambda: examples, config.fleet, options, data, projection)
-    size = ["--size", "128", "--layers", "2", "--vocabulary", "4096"]
+    size = ["--size", "128", "--layers", "2", "--vocabulary", str(vocabulary)]
     code, _, error = launcher.run_job(["tiny", "--data", str(data), "--out", str(base), *size], home)
     if code:
         sys.exit(f"the base model could not be made: {error}")
