@@ -1,8 +1,8 @@
 """Simulate what learning does: champion and challenger, corrections, wrong labels, whom to ask, the learning curve. `make sim`.
 
-    python scripts/sim.py [champion] [calibration] [gate] [corrections] [places] [marks] [curve] [asking] [--file FILE.jsonl]
+    python scripts/sim.py [champion] [calibration] [watched] [corrections] [places] [marks] [curve] [asking] [--file FILE.jsonl]
 
-Without names: champion, calibration, gate, corrections, places and marks, on the sets of the repository (some minutes). `curve` and
+Without names: champion, calibration, watched, corrections, places and marks, on the sets of the repository (some minutes). `curve` and
 `asking` fit the person's own model many times (some minutes) and want more labelled rows than those sets have: give them a file.
 """
 
@@ -33,8 +33,6 @@ from tui_router.routing.labels import Label
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.routing.learned.personal_training import with_labels
 from tui_router.routing.rules.rules_router import RulesRouter
-from tui_router.training.gate.gate import better, not_worse
-from tui_router.training.plan import Plan
 
 ROOT = Path(__file__).parent.parent
 SETS = ROOT / "benchmarks" / "sets"
@@ -48,8 +46,8 @@ def main() -> int:
     parser.add_argument("--file", default=str(SETS / "misleading.jsonl"))
     parser.add_argument("--runs", type=int, default=10_000)
     args = parser.parse_args()
-    what = args.what or ["champion", "calibration", "gate", "corrections", "places", "marks"]
-    unknown = set(what) - {"champion", "calibration", "gate", "corrections", "places", "marks", "curve", "asking"}
+    what = args.what or ["champion", "calibration", "watched", "corrections", "places", "marks"]
+    unknown = set(what) - {"champion", "calibration", "watched", "corrections", "places", "marks", "curve", "asking"}
     if unknown:
         parser.error(f"there is no simulation {', '.join(sorted(unknown))}")
     rows = evaluate.labelled(args.file, FLEET)
@@ -59,8 +57,7 @@ def main() -> int:
                 champion(args.runs)
             case "calibration":
                 calibration(args.runs // 50)
-            case "gate":
-                gate(args.runs)
+            case "watched":
                 watched(args.runs // 10)
             case "corrections":
                 corrections()
@@ -75,33 +72,7 @@ def main() -> int:
     return 0
 
 
-# -- the gate of a trained router ------------------------------------------------------------------------------------
-def gate(runs: int) -> None:
-    """How often a trained router passes that must not: as good as the champion and no faster; worse by the margin and faster."""
-    plan = Plan(champion="learned", champion_version="")
-    print(f"gate, {runs:,} runs each")
-    for n in (100, 200, 400, 800):
-        for apart in (0.02, 0.05, 0.10, 0.20):
-            equal = passes(runs, n, apart / 2, apart / 2, plan, faster=False)
-            low = max(0.0, (apart - plan.margin) / 2)
-            worse = passes(runs, n, low, apart - low, plan, faster=True)
-            print(
-                f"  {n} sealed rows, differing on {apart:4.0%}: equal passes in {equal:.1%}, worse and faster in {worse:.1%}"
-            )
-    for ahead in (0.03, 0.05, 0.08):
-        power = passes(runs, 400, 0.04 + ahead, 0.04, plan, faster=False)
-        print(f"  better by {ahead:.0%} on 400 rows: passes in {power:.1%}")
-
-
-def passes(runs: int, n: int, won: float, lost: float, plan: Plan, *, faster: bool) -> float:
-    """Share of runs that the gate's comparison lets pass."""
-    dice = np.random.default_rng(n)
-    found = 0
-    for w, x, _ in dice.multinomial(n, [won, lost, 1 - won - lost], runs).tolist():
-        found += better(w, x, plan.level) or (faster and not_worse(n, w, x, plan.margin))
-    return found / runs
-
-
+# -- a promoted router ---------------------------------------------------------------------------------------------------
 def watched(runs: int) -> None:
     """After how many verdicts a promoted router loses its place again."""
     print(f"a promoted router, watched, {runs:,} histories each")

@@ -227,11 +227,11 @@ async def test_letters_stay_those_of_the_training_when_a_route_had_no_examples(f
     for path in folder.glob("*.jsonl"):
         rows = [line for line in path.read_text().splitlines(keepends=True) if json.loads(line)["route"] != "ledger"]
         path.write_text("".join(rows))
-    run = world.train(world.new_run(tmp_path / "store", replace(full.record.recipe, steps=60), folder))
+    run = world.train(world.new_run(tmp_path / "store", full.record.recipe, folder))
     sheet = read_json(run.artifact / ROUTER, RouterManifest).letter_prompt
     assert (sheet.routes, sheet.letters) == (("harbour", "workshop"), "AC") and "B=ledger" in sheet.instructions
     shown = json.loads((folder / "test.jsonl").read_text().splitlines()[0])
-    asked = sheet.messages(Request(text=shown["text"]))
+    asked = sheet.messages(Request(text=shown["text"], has_image=shown["has_image"]))
     assert [m.content for m in asked] == [shown["messages"][0]["content"]]
     helper = ModelProcess(run.artifact, wait=True)
     router = LLMRouter("tuned", world.COMPANY.fleet, "m", helper, sheet)
