@@ -215,7 +215,8 @@ def test_from_keys_to_the_metric_the_pattern_the_report_and_the_example(start, t
             terminal.press("enter")
         terminal.press("/analyze", "enter")
         terminal.see(
-            "11 turns, 11 rated. Right route: 45% [21-72] n=11",
+            "11 turns, 11 rated.",
+            "45% [21-72]",
             "6 of 6 wrong decisions for general_chat",
             "speak for reasoning",
         )

@@ -118,7 +118,7 @@ async def test_an_unsure_decision_asks_before_anything_is_sent(face):
         await f.until(lambda: f.chat.verdicts.keyboard.asking.startswith("3-"))
         await f.pilot.press("enter")
         await f.until(lambda: f.verdict(3) is not None)
-        assert f.verdict(3).kind == "accepted" and f.store.counters().rated == 1
+        assert f.verdict(3).kind == "accepted" and f.store.counters().rated == 2
 
 
 async def test_earlier_turns_are_selected_and_rated_again(face):

@@ -47,8 +47,14 @@ class PanelScreen(Screen[None]):
     """A screen of its own beside the conversation."""
 
     BINDINGS: ClassVar = [
-        Binding("escape,f2", "leave", "chat", id="leave_room"),
-        Binding("z", "enlarge", "enlarge", id="enlarge_pane"),
+        Binding("escape,f2", "leave", "chat", id="leave_screen", tooltip="Go back"),
+        Binding(
+            "z",
+            "enlarge",
+            "enlarge",
+            id="enlarge_pane",
+            tooltip="Enlarge the pane that has the focus, or give it its place back",
+        ),
     ]
     ALLOW_IN_MAXIMIZED_VIEW = "#top, #keys"
     screen_name = ""
@@ -139,8 +145,8 @@ class ListScreen(PanelScreen):
 
     BINDINGS: ClassVar = [
         # With priority: where the screen scrolls as a whole, its scrolling would take the arrows.
-        Binding("j,down", "move(1)", "next", id="list_next", priority=True),
-        Binding("k,up", "move(-1)", "before", id="list_before", priority=True),
+        Binding("j,down", "move(1)", "next", id="list_next", tooltip="Select the next entry", priority=True),
+        Binding("k,up", "move(-1)", "before", id="list_before", tooltip="Select the previous entry", priority=True),
     ]
     around, before = 24, 4
     """Entries that are shown, and how many of them stand before the selected one."""

@@ -164,6 +164,12 @@ class VerdictController:
         if mark in ("y", "n", "c"):
             self.perform(self.keyboard.rate_newest(mark, self._conversation.newest))  # type: ignore[arg-type]
 
+    def undo_newest(self) -> None:
+        """Undo the newest turn's verdict, if it has one."""
+        turn = self._conversation.turn(self._conversation.newest)
+        if turn is not None and turn.verdict is not None:
+            self._rate(turn.id, None)
+
     # -- verdicts ------------------------------------------------------------------------------------------------
     def _commit(self, turn_id: str, what: str) -> None:
         turn = self._conversation.turn(turn_id)
