@@ -9,7 +9,7 @@ from textual.content import Content
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Turn
-from tui_router.ui.widgets.lines import Lines, Part, SplitLine, Version, accuracy, bar, line, percent
+from tui_router.ui.widgets.lines import Lines, Part, SplitLine, Version, accuracy, bar, keys, line, percent
 
 _SCREENS = (("F2", "Chat"), ("F3", "Stats"), ("F4", "Data"), ("F5", "Train"), ("F6", "Export"))
 TABS = ("Chat", "Decision", "Accuracy", "Models", "Observer")
@@ -47,7 +47,7 @@ class StatusLine(SplitLine):
         s = self.summary
         name = line(("tui-router", "$strong bold"))
         keyed = line(*(_screen_name(key, title) for key, title in _SCREENS))
-        bare = line(("  Chat", "$accent bold underline"))
+        bare = line("  ", ("Chat", "$accent bold underline"))
         demo = line(("   DEMO", "$caution bold")) if s.demo else line()
         spoken = line(demo, (" pretend models", "$muted")) if s.demo else line()
         long, short = self._right(wide=True), self._right(wide=False)
@@ -118,18 +118,5 @@ class KeysBar(SplitLine):
 
     def set_keys(self, pairs: list[tuple[str, str]]) -> None:
         """Show these keys and what they do; draws only when they differ."""
-        if pairs != self._pairs:
-            self._pairs = pairs
-            self.refresh()
-
-    _pairs: list[tuple[str, str]] = []  # noqa: RUF012  # replaced, never changed
-
-    def render(self) -> Content:
-        pairs = list(self._pairs)
-        while len(pairs) > 2 and sum(len(k) + len(w) + 3 for k, w in pairs) > self.size.width + 2:
-            del pairs[-3 if len(pairs) > 2 else -1]
-        parts: list[Part] = []
-        for key, word in pairs:
-            parts += [(key, "$strong bold"), (f" {word}", "$muted"), "  "]
-        self._versions = [(line(*parts), line())]
-        return super().render()
+        fewer = [[*pairs[:n], *pairs[-2:]] for n in range(len(pairs) - 3, -1, -1)]
+        self.set_versions([(keys(*some, gap="  ", style="$strong bold"), line()) for some in (pairs, *fewer)])

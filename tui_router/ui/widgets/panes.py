@@ -125,10 +125,10 @@ class DecisionPane(Pane):
                     (f"{percent(p):>5}", "$strong" if first else "$muted"),
                 )
             )
-        rest = decision.ranking[len(likely) :]
+        rest = sorted(decision.ranking[len(likely) :], key=lambda item: fleet.digit(item[0]) or 10)
         if rest:
-            digits = " ".join(sorted(str(fleet.digit(name)) for name, _ in rest))
-            most = rest[0][1]
+            digits = " ".join(str(fleet.digit(name)) for name, _ in rest if fleet.digit(name))
+            most = max(p for _, p in rest)
             share = f"<{_UNLIKELY:.0%}" if most < _UNLIKELY else percent(most)
             names = ", ".join(name for name, _ in rest)
             if len(digits) + len(names) + len(share) + 4 > self.size.width:
