@@ -1,8 +1,8 @@
 """Simulate what learning does: promotion, corrections, wrong labels, whom to ask, the learning curve. `make sim`.
 
-    python scripts/sim.py [promotion] [gate] [corrections] [marks] [curve] [asking] [--file FILE.jsonl]
+    python scripts/sim.py [promotion] [gate] [corrections] [places] [marks] [curve] [asking] [--file FILE.jsonl]
 
-Without names: promotion, gate, corrections and marks, on the sets of the repository (a minute). `curve` and `asking` fit the
+Without names: promotion, gate, corrections, places and marks, on the sets of the repository (some minutes). `curve` and `asking` fit the
 person's own model many times (some minutes) and want more labelled rows than those sets have: give them a file.
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.random_corrections import Outcome, run
 from tui_router.cli import evaluate
 from tui_router.cli.shared import request_rows
 from tui_router.config.settings import parse_config
@@ -44,8 +45,8 @@ def main() -> int:
     parser.add_argument("--file", default=str(SETS / "misleading.jsonl"))
     parser.add_argument("--runs", type=int, default=10_000)
     args = parser.parse_args()
-    what = args.what or ["promotion", "gate", "corrections", "marks"]
-    unknown = set(what) - {"promotion", "gate", "corrections", "marks", "curve", "asking"}
+    what = args.what or ["promotion", "gate", "corrections", "places", "marks"]
+    unknown = set(what) - {"promotion", "gate", "corrections", "places", "marks", "curve", "asking"}
     if unknown:
         parser.error(f"there is no simulation {', '.join(sorted(unknown))}")
     rows = evaluate.labelled(args.file, FLEET)
@@ -58,6 +59,8 @@ def main() -> int:
                 watched(args.runs // 10)
             case "corrections":
                 corrections()
+            case "places":
+                places()
             case "marks":
                 marks(rows)
             case "curve":
@@ -182,6 +185,20 @@ def corrections() -> None:
     print(f"  paraphrases that go there too: {moved / paraphrases:.1%} of {paraphrases}")
     print(
         f"  controls that moved, with all {len(rows)} learned: {controls_moved / len(controls):.1%} of {len(controls)}"
+    )
+
+
+def places(cases: int = 2000) -> None:
+    """Random corrections in random conversations and fleets, contradictory ones among them, each checked at once."""
+    total = Outcome()
+    for seed in range(cases):
+        total = total.plus(run(seed, with_personal=seed % 4 == 0))
+    print(f"places, {cases:,} cases of 1 to 6 corrections in conversations of 0 to 7 turns")
+    print(
+        f"  in its place or as the next turn a request goes to its corrected route: {total.taken:,} of {total.asked:,}"
+    )
+    print(
+        f"  unrelated requests that moved: {total.moved:,} of {total.controls:,} ({total.moved / total.controls:.1%})"
     )
 
 

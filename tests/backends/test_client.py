@@ -169,9 +169,10 @@ async def test_a_redirect_is_told(connect):
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
-async def test_white_space_around_a_key_is_dropped(connect):
+@pytest.mark.parametrize("key", ["  sk-secret-0001\r\n", "Bearer sk-secret-0001", "bearer  sk-secret-0001\n"])
+async def test_what_was_copied_along_with_a_key_is_dropped(connect, key):
     server = ScriptedServer()
-    await connect(await server.start(), "  sk-secret-0001\r\n").get("/v1/models")
+    await connect(await server.start(), key).get("/v1/models")
     assert server.requests[0].headers["authorization"] == "Bearer sk-secret-0001"
     await server.close()
 

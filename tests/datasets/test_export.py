@@ -62,6 +62,13 @@ def test_private_data_is_masked_dropped_or_kept(tmp_path):
     assert not (tmp_path / "drop").exists()
 
 
+def test_the_path_that_an_older_import_noted_is_masked(tmp_path):
+    example = Example(text="sort my list", route="code", source="imported", origin="/home/ana/old chats.jsonl, line 3")
+    made = export(lambda: [example], FLEET, ExportOptions(), tmp_path / "out", ENCODER)
+    (text,) = (path.read_text() for path in (tmp_path / "out").glob("*.jsonl"))
+    assert "/home" not in text and "[file path]" in text and made.masked == 0
+
+
 def test_a_stop_in_the_middle_leaves_no_half_folder(tmp_path):
     def stop(done, of):
         if done == of:

@@ -34,7 +34,7 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_usable(url: str) -> bool:
-    """Whether a URL has a host, and a port that exists."""
+    """Return whether a URL has a host, and a port that exists."""
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -43,14 +43,14 @@ def is_usable(url: str) -> bool:
 
 
 def is_local(url: str) -> bool:
-    """Whether a URL names this machine: loopback, or `0.0.0.0` as servers write it."""
+    """Return whether a URL names this machine: loopback, or `0.0.0.0` as servers write it."""
     host = _host(url)
     address = _address(host)
     return host == "localhost" if address is None else address.is_loopback or address.is_unspecified
 
 
 def is_private(url: str) -> bool:
-    """Whether a URL names this machine or one of a private network, by its address or the form of its name."""
+    """Return whether a URL names this machine or one of a private network, by its address or the form of its name."""
     host = _host(url)
     address = _address(host)
     if address is None:
@@ -113,7 +113,11 @@ def proxy_for(url: str, variables: Mapping[str, str]) -> str:
 
 
 def _is_exempt(url: str, no_proxy: str) -> bool:
-    """Whether NO_PROXY lists a host: `*`, names and their subdomains, with a leading dot, `*.` or a port, addresses, networks."""
+    """Return whether NO_PROXY lists the host of a URL.
+
+    Its entries are `*`, names (which include their subdomains, with or without a leading dot or `*.`), addresses and
+    networks; each may have a port.
+    """
     host, address = _host(url), _address(_host(url))
     try:
         port = urlsplit(url).port or (443 if url.startswith("https") else 80)

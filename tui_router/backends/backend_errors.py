@@ -25,7 +25,7 @@ Failure = Literal[
     "slow",  # no first byte in time
     "idle",  # silence in the middle
     "broken",  # the stream ended or made no sense in the middle
-    "image",  # an attached file cannot be read any more, or not by this server
+    "image",  # an attached file cannot be read any more
 ]
 
 SYSTEM_ROLE = "system role"
@@ -143,7 +143,7 @@ def message_of(body: JsonValue, status: int = 200) -> str | None:
 
 
 def _words(value: JsonValue, depth: int = 0) -> str:
-    """The message in an error: a text, an object, or a list of either (`loc` and `msg` of FastAPI)."""
+    """Return the message in an error: a text, an object, or a list of either (`loc` and `msg` of FastAPI)."""
     if depth > 4:
         return ""
     if text := value.text():

@@ -48,6 +48,8 @@ _NO_SECRETS = (
     "sk-no-key-required",
 )
 """What people write where a key is asked for and none is needed."""
+_SCHEME = re.compile(r"bearer\s+", re.IGNORECASE)
+"""What people copy from an example along with the key."""
 _FAULTS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
 
 
@@ -79,21 +81,23 @@ class Client:
         self.url = without_login(url)
         self._base, self._login = connected(url), login(url)
         self._key = api_key.strip()
+        if scheme := _SCHEME.match(self._key):
+            self._key = self._key[scheme.end() :]
         self._http: httpx.AsyncClient | None = None
         self._basic = base64.b64encode(":".join(self._login).encode()).decode() if self._login else ""
         secrets = (self._key, self._basic, *((self._login[1], quote(self._login[1])) if self._login else ()))
         self._secrets = [s for s in secrets if len(s) >= _SHORTEST_SECRET and s.lower() not in _NO_SECRETS]
 
     async def get(self, path: str, timeout: float = 3.0) -> Reply:
-        """GET, whatever the status is; raises BackendError."""
+        """Send a GET and return the reply, whatever its status is. Raises BackendError when there is none."""
         return await self._plain("GET", path, None, timeout)
 
     async def post(self, path: str, body: dict[str, Any], timeout: float) -> Reply:
-        """POST of JSON, whatever the status is; raises BackendError."""
+        """Send JSON and return the reply, whatever its status is. Raises BackendError when there is none."""
         return await self._plain("POST", path, body, timeout)
 
     async def ask(self, path: str, body: dict[str, Any], timeout: float) -> JsonValue:
-        """POST of JSON for the JSON of a good reply; raises BackendError for refusals too."""
+        """Send JSON and return the JSON of a good reply. Raises BackendError for refusals too."""
         reply = await self.post(path, body, timeout)
         message = message_of(reply.json, reply.status)
         if reply.status != 200 or message is not None:
@@ -114,7 +118,7 @@ class Client:
             raise BackendError("broken", f"{self.url} closed the connection: {self._why(error)}") from error
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
-        """A response whose headers have come, to be closed by the caller. Redirects are an error."""
+        """Return a response whose headers have come, to be closed by the caller. Redirects are an error."""
         try:
             response = await self._connect(method, path, body)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -160,7 +164,7 @@ class Client:
             raise
 
     def _client(self) -> httpx.AsyncClient:
-        """The HTTP client, made when it is first needed. Raises BackendError (`settings`) when it cannot be made."""
+        """Return the HTTP client, which is made when it is first needed. Raises BackendError (`settings`) when it cannot be."""
         if self._http is not None:
             return self._http
         if not is_usable(self._base):

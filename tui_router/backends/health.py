@@ -121,6 +121,8 @@ class Backend:
                 )
 
     def _not_listed(self, error: BackendError) -> None:
+        if error.failure == "slow" and self.listing and any(slot.locked() for slot in self._slots.values()):
+            return  # it is busy with a request of ours; some servers answer nothing else meanwhile
         if error.failure in ("down", "auth", "server", "settings"):
             self.listing = None  # another program may listen there next time
         said = self.client.hidden(str(error))
@@ -156,12 +158,14 @@ class Health:
         self.on_change: Callable[[], None] = lambda: None
         self.on_event: Callable[[NoticeLevel, str, str], None] = lambda level, tag, text: None
         self._tasks: list[asyncio.Task[None]] = []
+        self._polling = False
         self._looked = asyncio.Condition()
 
     def start(self, every_s: float) -> None:
         """Ask all servers now, and each one again `every_s` seconds after its last reply."""
-        if self.checked and not self._tasks:
-            self._tasks = [
+        if self.checked and not self._polling:
+            self._polling = True
+            self._tasks += [
                 asyncio.create_task(self._poll(backend, every_s), name=f"health of {backend.setting.name}")
                 for backend in self.backends
             ]
@@ -189,13 +193,14 @@ class Health:
             self._looked.notify_all()
 
     async def first_look(self, names: Sequence[str]) -> None:
-        """Wait until a request that may go to these models can be sent well.
+        """Wait until a request that may go to these models can be sent well, and have the servers asked if nobody does.
 
-        That is when the first of them has been found, or when each server has been asked once. Returns at once where
-        servers are not asked, or are not being asked.
+        That is when the first of the models has been found, or when each server has been asked once.
         """
-        if not self._tasks:
+        if not self.checked:
             return
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._look(backend)) for backend in self.backends]
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LOOK_S), self._looked:
                 await self._looked.wait_for(
@@ -332,6 +337,7 @@ class Health:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        self._polling = False
         await asyncio.gather(*(b.client.close() for b in self.backends), return_exceptions=True)
 
 

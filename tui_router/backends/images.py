@@ -84,7 +84,7 @@ def find(typed: str, folder: Path | None = None) -> TypedImages:
 
 
 def _names_at(text: str, start: int) -> Iterator[tuple[str, int]]:
-    """The file names that may stand at a place of a text, each with the place where it ends; the likeliest first."""
+    """Yield the file names that may stand at a place of a text, each with the place where it ends; the likeliest first."""
     if text[start : start + 1] in _QUOTES:
         end = text.find(_QUOTES[text[start]], start + 1)
         if end > start + 1:
@@ -153,7 +153,7 @@ async def parts(message: Message, as_png: bool = False, *, must: bool = False) -
         must: The server has refused WebP: without Pillow the image cannot be sent.
 
     Raises:
-        BackendError: (`image`) a file is gone, or cannot be sent in a form that the server reads.
+        BackendError: `image` when a file is gone, `capability` when it cannot be sent in a form that the server reads.
     """
     found: list[dict[str, Any]] = [{"type": "text", "text": message.content}]
     for attachment in message.attachments:
@@ -169,14 +169,16 @@ async def parts(message: Message, as_png: bool = False, *, must: bool = False) -
                 media, data = "image/png", converted
             elif must:
                 name = Path(attachment.path).name
-                raise BackendError("image", f"this server reads no WebP; save {name} as PNG or JPEG, or install Pillow")
+                raise BackendError(
+                    "capability", f"this server reads no WebP; save {name} as PNG or JPEG, or install Pillow"
+                )
         url = f"data:{media};base64,{base64.b64encode(data).decode()}"
         found.append({"type": "image_url", "image_url": {"url": url}})
     return found
 
 
 def _png(data: bytes) -> bytes | None:
-    """An image as PNG; None when Pillow is not installed or cannot read it."""
+    """Convert an image to PNG; None when Pillow is not installed or cannot read it."""
     try:
         from PIL import Image
     except ImportError:
@@ -191,7 +193,7 @@ def _png(data: bytes) -> bytes | None:
 
 
 def _existing(name: str, folder: Path | None) -> Path | None:
-    """The path that a name as it was typed, pasted or dropped stands for; None when there is no such file."""
+    """Return the path that a name as it was typed, pasted or dropped stands for; None when there is no such file."""
     for path in _paths(name.strip(), folder):
         try:
             if path.exists():
@@ -202,7 +204,7 @@ def _existing(name: str, folder: Path | None) -> Path | None:
 
 
 def _paths(name: str, folder: Path | None) -> Iterator[Path]:
-    """The readings of a name: as it stands, without quotes, with backslash escapes undone, as a file URL."""
+    """Yield the readings of a name: as it stands, without quotes, with backslash escapes undone, as a file URL."""
     bare = name[1:-1] if len(name) > 1 and _QUOTES.get(name[0]) == name[-1] else name
     readings = [bare, name]
     if bare == name:
@@ -219,7 +221,7 @@ def _paths(name: str, folder: Path | None) -> Iterator[Path]:
 
 
 def _media_type(data: bytes) -> str | None:
-    """The type of an image by its first bytes; the name of a file proves nothing."""
+    """Return the type of an image by its first bytes; the name of a file proves nothing."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if data.startswith(b"\xff\xd8\xff"):

@@ -192,6 +192,7 @@ class ChatStream:
     def _choice(self, choice: JsonValue) -> Iterator[Delta]:
         message = message_of(choice)
         finish = choice["finish_reason"].text() or choice["finish_reason"]["type"].text()
+        finish = "" if finish.lower() in ("null", "none") else finish
         if message is not None or finish == "error":
             raise classify(200, message or "the server ended the answer with an error")
         self._usage(choice["usage"])
@@ -259,7 +260,7 @@ class _Call:
 
 
 def _parts(content: JsonValue, depth: int = 0) -> tuple[str, str]:
-    """Text and reasoning in a content: a text, a part (`{"type": "text", "text": ...}`), or a list of either."""
+    """Return text and reasoning in a content: a text, a part (`{"type": "text", "text": ...}`), or a list of either."""
     if content.is_list and depth < 4:
         both = [_parts(part, depth + 1) for part in content.items()]
         return "".join(text for text, _ in both), "".join(thought for _, thought in both)

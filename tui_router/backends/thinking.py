@@ -41,7 +41,7 @@ _REASONS = re.compile(r"think|reason|\br1\b|qwq|magistral", re.IGNORECASE)
 
 
 def reasons(*names: str) -> bool:
-    """Whether one of the names of a model says that it reasons before it answers."""
+    """Return whether one of the names of a model says that it reasons before it answers."""
     return any(_REASONS.search(name) for name in names)
 
 
@@ -174,10 +174,12 @@ class _CodeMarks:
 
     @property
     def inside(self) -> bool:
+        """Whether the text so far ends inside of code."""
         self._settle()
         return self._fenced or self._inline
 
     def feed(self, text: str) -> None:
+        """Read the next piece."""
         for run in re.finditer(r"`+|\n|[^`\n]+", text):
             if run[0][0] == "`":
                 self._ticks += len(run[0])
@@ -238,7 +240,7 @@ class _Harmony:
 
 
 def _partial(text: str, marks: tuple[str, ...]) -> int:
-    """How many characters at the end may be the start of one of the marks."""
+    """Return how many characters at the end may be the start of one of the marks."""
     for length in range(min(len(text), _LONGEST_MARK), 0, -1):
         end = text[-length:].lower()
         if any(len(mark) > length and mark.startswith(end) for mark in marks):

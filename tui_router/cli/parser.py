@@ -32,8 +32,8 @@ class _Parser(argparse.ArgumentParser):
         print(self.format_help(), end="", file=file)
 
     def error(self, message: str) -> NoReturn:
-        if found := re.search(r"invalid choice: '(.*?)' \(choose from", message):
-            raise _UnknownCommandError(found[1], self.prog)
+        if found := re.search(r"invalid choice: (['\"])(.*)\1(?: \(choose from|, maybe)", message):
+            raise _UnknownCommandError(found[2], self.prog)
         if found := re.match(r"the following arguments are required: (.*)", message):
             raise UsageError(f"{self.prog} needs {_named(found[1].split(', '), self.declared)}")
         raise UsageError(message.removeprefix("argument "))
@@ -72,7 +72,7 @@ def parse(argv: list[str]) -> tuple[CommandSpec | None, argparse.Namespace]:
 def all_commands(
     commands: Iterable[CommandSpec] = COMMANDS, before: str = DASHBOARD
 ) -> Iterator[tuple[str, CommandSpec]]:
-    """Every command with its whole name, such as `tui-router dataset export`."""
+    """Yield every command with its whole name, such as `tui-router dataset export`."""
     for command in commands:
         name = f"{before} {command.name}"
         yield name, command
@@ -80,7 +80,7 @@ def all_commands(
 
 
 def arguments_of(command: CommandSpec) -> tuple[ArgumentSpec, ...]:
-    """The arguments that a command takes, without the global ones."""
+    """Return the arguments that a command takes, without the global ones."""
     return command.arguments + (TURN_OPTIONS if command.dashboard_options else ())
 
 
@@ -180,13 +180,13 @@ def _unknown(word: str, above: str, argv: list[str]) -> str:
 
 
 def _options(words: list[str]) -> tuple[ArgumentSpec, ...]:
-    """The arguments that may stand at this place: of the dashboard, or of the command that the words name."""
+    """Return the arguments of the command that these words name, or of the dashboard."""
     path = list(_path(words))
     return GLOBAL + (arguments_of(path[-1]) if path else REPORTS + TURN_OPTIONS)
 
 
 def _named(names: list[str], arguments: tuple[ArgumentSpec, ...]) -> str:
-    """Names of required arguments as the help writes them: `--out DIR`, `RUN`."""
+    """Write required arguments as the help does: `--out DIR`, `RUN`."""
     shown = []
     for name in names:
         found = next((a for a in arguments if name in (*a.names, a.settings.get("metavar"))), None)

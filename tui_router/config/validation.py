@@ -257,4 +257,5 @@ def _figure(number: float) -> str:
 
 def _shown(value: object) -> str:
     shown = repr(value) if not isinstance(value, bool) else str(value).lower()
+    shown = re.sub(r"//[^/@\s]*@", "//", shown)  # the login of a URL
     return shown if len(shown) <= 60 else shown[:57] + "..."

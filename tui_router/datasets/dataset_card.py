@@ -50,7 +50,7 @@ def to_markdown(dataset: ExportedDataset, fleet: Fleet, target: Target, private:
             f"Sources: {sources}. Left out: {left_out}.",
             *([_SEEDS] if dataset.per_source.get("seed") else []),
             "",
-            f"Private data (e-mail, phone, keys, card numbers, IBAN, IP addresses, file paths) was {_PII_POLICY[private]}: "
+            f"Private data (keys and passwords, e-mail, phone and card numbers, IBAN, IP addresses, file paths) was {_PII_POLICY[private]}: "
             f"{dataset.masked:,} examples changed.",
             "It is found by patterns and check digits. Names and postal addresses of people are not searched for.",
             "",

@@ -174,6 +174,8 @@ class _Exporter:
                 self.left_out["private data"] += 1
                 continue
             self.masked += clean != example
+            if policy != "keep":
+                clean = replace(clean, origin=pii.mask(clean.origin))  # imports of older versions note whole paths
             yield clean, PARTS[self._parts[first]]
         if index + 1 != count:
             raise DatasetExportError("the examples changed while they were written; export again")

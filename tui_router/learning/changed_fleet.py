@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
+from tui_router.config.settings import Config
 from tui_router.core.fleet import Fleet
-from tui_router.learning.online_learner import OnlineLearner
+from tui_router.learning.online_learner import OnlineLearner, taught_by
 from tui_router.routing.ensemble.ensemble import EnsembleMember
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.routing.router import Router
@@ -32,5 +35,23 @@ def champion_for(learner: OnlineLearner) -> Callable[[Fleet], Router]:
             if (route := fleet.names.get(label.route)) is not None:
                 router.restore(label._replace(route=route), embedding)
         return router
+
+    return make
+
+
+def champion_from(config: Config, folder: Path) -> Callable[[Fleet], Router]:
+    """Return the same function for a data folder. The folder is read at the first call, which may raise StoreError.
+
+    Args:
+        config: Its fleet and settings.
+        folder: The data folder, checked already.
+    """
+
+    @cache
+    def learner() -> OnlineLearner:
+        return taught_by(config, folder, check=False)
+
+    def make(fleet: Fleet) -> Router:
+        return champion_for(learner())(fleet)
 
     return make

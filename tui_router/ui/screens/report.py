@@ -88,14 +88,16 @@ class ReportScreen(PanelScreen):
     async def _make(self) -> None:
         from tui_router.insight.report import to_markdown
         from tui_router.insight.report_files import Reports, prepare_report
+        from tui_router.learning.changed_fleet import champion_for
         from tui_router.store.store_errors import StoreError
 
         engine = self.engine
         try:
             await engine.insights.count()
             store, fleet, counts = engine.opened(), engine.config.fleet, engine.insights.counted
+            champion = champion_for(engine.router_service.loaded())
             make = await engine.in_store(
-                lambda: prepare_report(store, fleet, engine.threshold, self.days, counts=counts)
+                lambda: prepare_report(store, fleet, engine.threshold, self.days, counts=counts, router_for=champion)
             )
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             await self.text.update("The store cannot be read.")
