@@ -324,10 +324,7 @@ class RouterApp(App[None]):
         """Write datasets and trained routers to files."""
         from tui_router.ui.screens.export import ExportScreen
 
-        if isinstance(self.screen, ExportScreen):
-            self.action_chat()
-        else:
-            self._enter(ExportScreen)
+        self._enter(ExportScreen)
 
     def action_report(self) -> None:
         """The report of today."""
@@ -489,15 +486,21 @@ class RouterApp(App[None]):
         report_fault(self, event)
 
     def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
-        """Links come from models: only web addresses open, and the address is shown."""
+        """Links come from models: only web addresses open, and only after the address was shown and confirmed."""
         import webbrowser
 
+        from tui_router.ui.screens.confirm_dialog import ConfirmDialog
+
         href = event.href
-        if href.startswith(("https://", "http://")):
-            self.notify(one_line(href, 200), title="opening", markup=False)
-            webbrowser.open(href)
-        else:
+        if not href.startswith(("https://", "http://")):
             self.notify(one_line(href, 200), title="not opened: not a web address", severity="warning", markup=False)
+            return
+
+        def answered(agreed: bool | None) -> None:
+            if agreed:
+                webbrowser.open(href)
+
+        self.push_screen(ConfirmDialog("Open this address in your browser?", href, "open"), answered)
 
 
 def run_dashboard(options: Options) -> int:

@@ -47,7 +47,6 @@ class DataScreen(ListScreen):
     """Examples, the issues found in them, and what a person decides about each."""
 
     BINDINGS: ClassVar = [
-        Binding("f4", "leave", "chat", show=False, id="leave_data", tooltip="Back to the conversation"),
         Binding("1", "kind(0)", "suspects", id="data_suspects", tooltip="Show examples that may be mislabelled"),
         Binding("2", "kind(1)", "conflicts", id="data_conflicts", tooltip="Show requests with two routes"),
         Binding("3", "kind(2)", "private", id="data_private", tooltip="Show examples with private data"),

@@ -27,7 +27,6 @@ class ExportScreen(PanelScreen):
     """Two tabs, a form each: a dataset, a trained router."""
 
     BINDINGS: ClassVar = [
-        Binding("f6", "leave", "chat", show=False, id="leave_export", tooltip="Back to the conversation"),
         Binding("m", "tab", "dataset, model", id="export_tab", tooltip="Switch between dataset and trained router"),
         # With priority: where the screen scrolls as a whole, its scrolling would take the arrows.
         Binding(

@@ -139,7 +139,6 @@ class StatsScreen(PanelScreen):
     """Counts of a period."""
 
     BINDINGS: ClassVar = [
-        Binding("f3", "leave", "chat", show=False, id="leave_stats", tooltip="Back to the conversation"),
         Binding("1", "period(0)", "today", id="stats_today", tooltip="Count the turns of today"),
         Binding("2", "period(1)", "7 days", id="stats_week", tooltip="Count the last 7 days"),
         Binding("3", "period(2)", "30 days", id="stats_month", tooltip="Count the last 30 days"),

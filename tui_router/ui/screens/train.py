@@ -40,7 +40,6 @@ class TrainScreen(PanelScreen):
     """The runs, one of them in full, and the form of a new one."""
 
     BINDINGS: ClassVar = [
-        Binding("f5", "leave", "chat", show=False, id="leave_train", tooltip="Back to the conversation"),
         Binding("n", "new", "new run", id="train_new", tooltip="Show the form of a new run"),
         Binding("s", "start", "start", id="train_start", tooltip="Export the data, check everything, and start"),
         Binding("f", "preflight", "preflight", id="train_preflight", tooltip="Check everything without starting"),

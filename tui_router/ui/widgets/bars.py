@@ -116,7 +116,10 @@ def decision_strip(turn: Turn, fleet: Fleet, threshold: float) -> list[Version]:
 class KeysBar(SplitLine):
     """The keys that work right now, most used first; the last two stay when there is no room for all."""
 
-    def set_keys(self, pairs: list[tuple[str, str]]) -> None:
-        """Show these keys and what they do; draws only when they differ."""
+    def set_keys(self, pairs: list[tuple[str, str]], mode: str = "") -> None:
+        """Show these keys and what they do, behind the word for what the keyboard does now; draws only what differs."""
         fewer = [[*pairs[:n], *pairs[-2:]] for n in range(len(pairs) - 3, -1, -1)]
-        self.set_versions([(keys(*some, gap="  ", style="$strong bold"), line()) for some in (pairs, *fewer)])
+        lead = line((f"{mode}  ", "$accent bold")) if mode else line()
+        self.set_versions(
+            [(line(lead, keys(*some, gap="  ", style="$strong bold")), line()) for some in (pairs, *fewer)]
+        )

@@ -182,6 +182,7 @@ class DecisionPane(Pane):
             )
         room = most - len(learned) - len(ends)
         reasons = list(decision.reasons[: _REASONS if most < 100 else 5])
+        reasons.sort(key=lambda reason: not _speaks_for(reason, decision.route))
         whole = [_reason_rows(reason, decision.route, width) for reason in reasons]
         while sum(map(len, whole)) > max(1, room):  # first one row each, the longest first; then fewer of them
             longest = max(range(len(whole)), key=lambda place: len(whole[place]))

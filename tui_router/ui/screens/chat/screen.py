@@ -100,7 +100,7 @@ class ChatScreen(Screen[None]):
             card.set_class(turn_id == shown, "-now")
             card.show_keys(turn_id == shown and self.verdicts.browsing)
         widgets.top.set_summary(self.status.summary())
-        widgets.keys_bar.set_keys(self._keys())
+        widgets.keys_bar.set_keys(self._keys(), self.verdicts.mode_word)
 
     def on_resize(self, event: events.Resize) -> None:
         width, height = event.size
@@ -433,7 +433,10 @@ class ChatScreen(Screen[None]):
 
     def on_text_area_changed(self) -> None:
         """The keys that work depend on whether the prompt is empty, the completion on what stands in it."""
-        self.slash.complete("" if self.verdicts.writing_note else self.widgets.prompt.area.text)
+        text = self.widgets.prompt.area.text
+        if not text:
+            self.navigation.forget_edit()
+        self.slash.complete("" if self.verdicts.writing_note else text)
         self.redraw()
 
     def on_card_chosen(self, event: Card.Chosen) -> None:

@@ -111,6 +111,13 @@ class VerdictController:
         """Whether the picker or the chooser has the keys."""
         return self.keyboard.overlay in ("picker", "chooser")
 
+    @property
+    def mode_word(self) -> str:
+        """What a key does now, in a word: it writes, rates, or moves between turns."""
+        if self.writing_note:
+            return "NOTE"
+        return {"writing": "WRITE", "rating": "RATE", "browse": "BROWSE"}[self.keyboard.mode]
+
     # -- keys ----------------------------------------------------------------------------------------------------
     def perform(self, actions: Sequence[keyboard.Action]) -> None:
         """Do what the keyboard's state decided about verdicts; everything else is the screen's."""
