@@ -252,4 +252,4 @@ def test_the_key_of_a_room_pressed_while_it_starts_is_not_lost(start):
     terminal = start("--demo")
     terminal.until(lambda: len(terminal.sent) > 0, "the first byte")
     terminal.press("f3")
-    terminal.see("F3 Stats  1 today", "0 turns, 0 rated")
+    terminal.see("1 today", "0 turns, 0 rated")
