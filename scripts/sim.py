@@ -56,7 +56,7 @@ def main() -> int:
                 promotion(args.runs)
             case "gate":
                 gate(args.runs)
-                watched(args.runs // 10)
+                promoted_router(args.runs // 10)
             case "corrections":
                 corrections()
             case "places":
@@ -79,18 +79,18 @@ def gate(runs: int) -> None:
     print(f"gate, {runs:,} runs each")
     for n in (100, 200, 400, 800):
         for apart in (0.02, 0.05, 0.10, 0.20):
-            equal = passes(runs, n, apart / 2, apart / 2, plan, faster=False)
+            equal = share_that_passes(runs, n, apart / 2, apart / 2, plan, faster=False)
             low = max(0.0, (apart - plan.margin) / 2)
-            worse = passes(runs, n, low, apart - low, plan, faster=True)
+            worse = share_that_passes(runs, n, low, apart - low, plan, faster=True)
             print(
                 f"  {n} sealed rows, differing on {apart:4.0%}: equal passes in {equal:.1%}, worse and faster in {worse:.1%}"
             )
     for ahead in (0.03, 0.05, 0.08):
-        power = passes(runs, 400, 0.04 + ahead, 0.04, plan, faster=False)
+        power = share_that_passes(runs, 400, 0.04 + ahead, 0.04, plan, faster=False)
         print(f"  better by {ahead:.0%} on 400 rows: passes in {power:.1%}")
 
 
-def passes(runs: int, n: int, won: float, lost: float, plan: Plan, *, faster: bool) -> float:
+def share_that_passes(runs: int, n: int, won: float, lost: float, plan: Plan, *, faster: bool) -> float:
     """Share of runs that the gate's comparison lets pass."""
     dice = np.random.default_rng(n)
     found = 0
@@ -99,7 +99,7 @@ def passes(runs: int, n: int, won: float, lost: float, plan: Plan, *, faster: bo
     return found / runs
 
 
-def watched(runs: int) -> None:
+def promoted_router(runs: int) -> None:
     """After how many verdicts a promoted router loses its place again."""
     print(f"a promoted router, watched, {runs:,} histories each")
     for name, mine, theirs in (("as good", 0.9, 0.9), ("bad", 0.5, 0.92), ("worse by 20 points", 0.72, 0.92)):
@@ -111,14 +111,14 @@ def watched(runs: int) -> None:
             )
             for i in range(1, 401):
                 right = {"tuned": dice.random() < mine, "learned": dice.random() < theirs}
-                if selector.add(Grade(i, "right", {k: decided(k, v) for k, v in right.items()})) is not None:
+                if selector.add(Grade(i, "right", {k: decision(k, v) for k, v in right.items()})) is not None:
                     lost.append(i)
                     break
         within = sum(i <= 40 for i in lost) / runs
         print(f"  {name}: is replaced within 40 verdicts in {within:.1%}, within 400 in {len(lost) / runs:.1%}")
 
 
-def decided(router: str, right: bool) -> Decision:
+def decision(router: str, right: bool) -> Decision:
     return Decision(
         ranking=(("right" if right else "wrong", 1.0),), model="", reasons=(), router=router, version="", elapsed_ms=0.0
     )
@@ -137,16 +137,16 @@ def promotion(runs: int) -> None:
     """How often the champion changes, by how far the routers are apart."""
     print(f"promotion, {runs:,} histories each")
     for apart in (0.02, 0.05, 0.10, 0.20):
-        share = changed(runs, 1600, apart / 2, apart / 2, seed=1)
+        share = share_of_changes(runs, 1600, apart / 2, apart / 2, seed=1)
         print(
             f"  equally good, differing on {apart:4.0%} of 1,600 turns: the champion changes in {share:.1%} (at most {LEVEL:.0%})"
         )
     for apart in (0.06, 0.08, 0.10, 0.12):
-        share = changed(runs, 400, (apart + 0.05) / 2, (apart - 0.05) / 2, seed=2)
+        share = share_of_changes(runs, 400, (apart + 0.05) / 2, (apart - 0.05) / 2, seed=2)
         print(f"  5 points better, differing on {apart:4.0%} of 400 turns: it is champion in {share:.1%}")
 
 
-def changed(runs: int, turns: int, won: float, lost: float, *, seed: int) -> float:
+def share_of_changes(runs: int, turns: int, won: float, lost: float, *, seed: int) -> float:
     """Share of the histories in which a challenger becomes champion. The counts between two looks are drawn at once."""
     rng = np.random.default_rng(seed)
     looks = [n for n in range(1, turns + 1) if is_look(n)]
@@ -254,7 +254,7 @@ def labelled_set(name: str) -> list[LabelledRequest]:
     return evaluate.labelled(str(SETS / f"{name}.jsonl"), FLEET)
 
 
-# -- marks -------------------------------------------------------------------------------------------------------------
+# -- wrong labels -------------------------------------------------------------------------------------------------------------
 def marks(rows: Sequence[LabelledRequest]) -> None:
     """Every wrong decision is corrected; then the same with one wrong mark in five given for a bad answer."""
     order = list(rows)
@@ -299,7 +299,7 @@ def asking(rows: Sequence[LabelledRequest]) -> None:
     print(
         f"asking, a stream of {len(stream)} requests, tested on {len(test)} others; without labels {accuracy(shipped(), test):.1%}"
     )
-    worthy = [row for row in stream if chosen(row, _SEEN)]
+    worthy = [row for row in stream if would_ask(row, _ASKED_SO_FAR)]
     for name, labelled, counts in (
         ("any", stream, (100, 200, 400)),
         ("worth asking", worthy, (40, 60, 80, 120, 160, 240)),
@@ -310,12 +310,12 @@ def asking(rows: Sequence[LabelledRequest]) -> None:
     print(f"  {len(worthy)} of {len(stream)} requests were worth asking about")
 
 
-_SEEN: tuple[LearnedRouter, QueryBudget, Counter[str]] = (shipped(), QueryBudget(10_000), Counter())
+_ASKED_SO_FAR: tuple[LearnedRouter, QueryBudget, Counter[str]] = (shipped(), QueryBudget(10_000), Counter())
 
 
-def chosen(row: LabelledRequest, seen: tuple[LearnedRouter, QueryBudget, Counter[str]]) -> bool:
+def would_ask(row: LabelledRequest, state: tuple[LearnedRouter, QueryBudget, Counter[str]]) -> bool:
     """Whether the shipped router would ask about a request, and was not asked about one like it."""
-    router, asked, labels = seen
+    router, asked, labels = state
     decision, embedding = router.decide(row.request), router.text_stage.read(row.request).embedding
     if not is_informative(decision, [RULES.decide(row.request)], labels) or not asked.allows("day", embedding):
         return False
