@@ -1,8 +1,8 @@
 """Simulate what learning does: champion and challenger, corrections, wrong labels, whom to ask, the learning curve. `make sim`.
 
-    python scripts/sim.py [champion] [calibration] [watched] [corrections] [places] [marks] [curve] [asking] [--file FILE.jsonl]
+    python scripts/sim.py [champion] [calibration] [watched] [corrections] [places] [taste] [marks] [curve] [asking] [--file FILE.jsonl]
 
-Without names: champion, calibration, watched, corrections, places and marks, on the sets of the repository (some minutes). `curve` and
+Without names: champion, calibration, watched, corrections, places, taste and marks, on the sets of the repository (some minutes). `curve` and
 `asking` fit the person's own model many times (some minutes) and want more labelled rows than those sets have: give them a file.
 """
 
@@ -31,7 +31,7 @@ from tui_router.routing.ensemble.grading import Grade
 from tui_router.routing.evaluation.scores import LabelledRequest
 from tui_router.routing.labels import Label
 from tui_router.routing.learned.learned_router import LearnedRouter
-from tui_router.routing.learned.personal_training import with_labels
+from tui_router.routing.learned.personal_training import fit_personal_model, with_labels
 from tui_router.routing.rules.rules_router import RulesRouter
 
 ROOT = Path(__file__).parent.parent
@@ -46,8 +46,18 @@ def main() -> int:
     parser.add_argument("--file", default=str(SETS / "misleading.jsonl"))
     parser.add_argument("--runs", type=int, default=10_000)
     args = parser.parse_args()
-    what = args.what or ["champion", "calibration", "watched", "corrections", "places", "marks"]
-    unknown = set(what) - {"champion", "calibration", "watched", "corrections", "places", "marks", "curve", "asking"}
+    what = args.what or ["champion", "calibration", "watched", "corrections", "places", "taste", "marks"]
+    unknown = set(what) - {
+        "champion",
+        "calibration",
+        "watched",
+        "corrections",
+        "places",
+        "taste",
+        "marks",
+        "curve",
+        "asking",
+    }
     if unknown:
         parser.error(f"there is no simulation {', '.join(sorted(unknown))}")
     rows = evaluate.labelled(args.file, FLEET)
@@ -63,6 +73,8 @@ def main() -> int:
                 corrections()
             case "places":
                 places()
+            case "taste":
+                taste()
             case "marks":
                 marks(rows)
             case "curve":
@@ -85,14 +97,17 @@ def watched(runs: int) -> None:
             )
             for i in range(1, 401):
                 right = {"tuned": dice.random() < mine, "learned": dice.random() < theirs}
-                if selector.add(Grade(i, "right", {k: decided(k, v) for k, v in right.items()}, audit=1.0)) is not None:
+                if (
+                    selector.add(Grade(i, "right", {k: decision(k, v) for k, v in right.items()}, audit=1.0))
+                    is not None
+                ):
                     lost.append(i)
                     break
         within = sum(i <= 40 for i in lost) / runs
         print(f"  {name}: is replaced within 40 verdicts in {within:.1%}, within 400 in {len(lost) / runs:.1%}")
 
 
-def decided(router: str, right: bool) -> Decision:
+def decision(router: str, right: bool) -> Decision:
     return Decision(
         ranking=(("right" if right else "wrong", 1.0),), model="", reasons=(), router=router, version="", elapsed_ms=0.0
     )
@@ -253,11 +268,57 @@ def places(cases: int = 2000) -> None:
     )
 
 
+# -- a taste that changes ----------------------------------------------------------------------------------------------
+FRAMES = (
+    "summarise the {0} from {1}",
+    "give me the main points of the {0} of {1}",
+    "what does the {0} from {1} say in short",
+    "shorten the {0} of {1} to five lines",
+    "a short version of the {0} from {1} please",
+    "boil down the {1} {0} for me",
+    "tl;dr of the {0} from {1}",
+    "the key takeaways of the {1} {0}",
+    "condense the {0} about {1}",
+    "what should I remember of the {0} from {1}",
+)
+DOCUMENTS = "meeting notes|budget report|interview|lecture|newsletter|contract|survey|board paper|audit|press release|podcast|manual"
+OWNERS = "monday|march|last week|the sales team|anna|the regulator|our landlord|the city council|the vendor|the clinic|1998|the school"
+OLD_LABELS, NEW_LABELS, REFIT_EVERY = 60, 60, 25
+
+
+def taste() -> None:
+    """Sixty labels send summaries to one route, then as many send them to another; tested on 100 other summaries."""
+    requests = [Request(text=f.format(d, o)) for f in FRAMES for d in DOCUMENTS.split("|") for o in OWNERS.split("|")]
+    print(
+        f"taste, {OLD_LABELS} labels of one route, then new ones of another; the personal model fitted every {REFIT_EVERY}"
+    )
+    for old, new in (("reasoning", "general_chat"), ("reasoning", "tool_use")):
+        random.Random(3).shuffle(requests)
+        stream, test = requests[: OLD_LABELS + NEW_LABELS], requests[OLD_LABELS + NEW_LABELS :][:100]
+        router, labels = shipped(), []
+        text_model = router.text_stage.text_model
+        for key, request in enumerate(stream, 1):
+            labels.append(Label(key=key, request=request, route=old if key <= OLD_LABELS else new))
+            router.learn(labels[-1])
+            if key % REFIT_EVERY == 0:
+                personal = fit_personal_model(LearnedRouter(FLEET, RULES, text_model=text_model), labels)
+                fresh = LearnedRouter(FLEET, RULES, personal=personal, text_model=text_model)
+                for one, embedding in router.memory.user_items():
+                    fresh.restore(one, embedding)
+                router = fresh
+            if key - OLD_LABELS in (0, 20, 40, 60):
+                share = np.mean([router.decide(one).route == new for one in test])
+                print(
+                    f"  {old} to {new}: after {key - OLD_LABELS:2} new labels {share:.0%} go to the new route",
+                    flush=True,
+                )
+
+
 def labelled_set(name: str) -> list[LabelledRequest]:
     return evaluate.labelled(str(SETS / f"{name}.jsonl"), FLEET)
 
 
-# -- marks -------------------------------------------------------------------------------------------------------------
+# -- wrong labels -------------------------------------------------------------------------------------------------------------
 def marks(rows: Sequence[LabelledRequest]) -> None:
     """Every wrong decision is corrected; then the same with one wrong mark in five given for a bad answer."""
     order = list(rows)
@@ -302,7 +363,7 @@ def asking(rows: Sequence[LabelledRequest]) -> None:
     print(
         f"asking, a stream of {len(stream)} requests, tested on {len(test)} others; without labels {accuracy(shipped(), test):.1%}"
     )
-    worthy = [row for row in stream if chosen(row, _SEEN)]
+    worthy = [row for row in stream if would_ask(row, _ASKED_SO_FAR)]
     for name, labelled, counts in (
         ("any", stream, (100, 200, 400)),
         ("worth asking", worthy, (40, 60, 80, 120, 160, 240)),
@@ -313,12 +374,12 @@ def asking(rows: Sequence[LabelledRequest]) -> None:
     print(f"  {len(worthy)} of {len(stream)} requests were worth asking about")
 
 
-_SEEN: tuple[LearnedRouter, QueryBudget, Counter[str]] = (shipped(), QueryBudget(10_000), Counter())
+_ASKED_SO_FAR: tuple[LearnedRouter, QueryBudget, Counter[str]] = (shipped(), QueryBudget(10_000), Counter())
 
 
-def chosen(row: LabelledRequest, seen: tuple[LearnedRouter, QueryBudget, Counter[str]]) -> bool:
+def would_ask(row: LabelledRequest, state: tuple[LearnedRouter, QueryBudget, Counter[str]]) -> bool:
     """Whether the shipped router would ask about a request, and was not asked about one like it."""
-    router, asked, labels = seen
+    router, asked, labels = state
     decision, embedding = router.decide(row.request), router.text_stage.read(row.request).embedding
     if not is_informative(decision, [RULES.decide(row.request)], labels) or not asked.allows("day", embedding):
         return False
