@@ -166,7 +166,7 @@ class Health:
         self.on_event: Callable[[NoticeLevel, str, str], None] = lambda level, tag, text: None
         self._tasks: list[asyncio.Task[None]] = []
         self._polling = False
-        self._looked = asyncio.Condition()
+        self._look_ended = asyncio.Condition()
 
     def start(self, every_s: float) -> None:
         """Ask all servers now, and each one again `every_s` seconds after its last reply."""
@@ -196,8 +196,8 @@ class Health:
         elif was and not now:
             self.on_event("wrong", "server_down", f"{backend.setting.name}: {backend.status.error}")
         self.refresh()
-        async with self._looked:
-            self._looked.notify_all()
+        async with self._look_ended:
+            self._look_ended.notify_all()
 
     async def first_look(self, names: Sequence[str]) -> None:
         """Wait until a request that may go to these models can be sent well, and have the servers asked if nobody does.
@@ -209,8 +209,8 @@ class Health:
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._look(backend)) for backend in self.backends]
         with suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LOOK_S), self._looked:
-                await self._looked.wait_for(
+            async with asyncio.timeout(_FIRST_LOOK_S), self._look_ended:
+                await self._look_ended.wait_for(
                     lambda: self.all_asked or self.find(self.fleet.models[names[0]]) is not None
                 )
 
