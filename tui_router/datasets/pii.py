@@ -83,46 +83,42 @@ _VENDOR_KEYS: dict[str, tuple[tuple[str, ...], str]] = {
 _VENDOR_PATTERNS = tuple(
     (name, hints, re.compile(pattern, re.DOTALL)) for name, (hints, pattern) in _VENDOR_KEYS.items()
 )
-_SECRET_STEMS = (
-    *(
-        "pass",
-        "pwd",
-        "kennwort",
-        "contrase",
-        "clave",
-        "mot de",
-        "mot_de",
-        "senha",
-        "wachtwoord",
-        "lösenord",
-        "hasło",
-        "haslo",
-    ),
-    *(
-        "parola",
-        "пароль",
-        "密",
-        "パスワード",
-        "비밀번호",
-        "secret",
-        "token",
-        "credential",
-        "key",
-        "schlüssel",
-        "clé",
-        "identified",
-    ),
-)
+_SECRET_STEMS = [
+    "pass",
+    "pwd",
+    "pw",
+    "kennwort",
+    "contrase",
+    "clave",
+    "mot",
+    "senha",
+    "wachtwoord",
+    "lösenord",
+    "hasło",
+    "haslo",
+    "parola",
+    "пароль",
+    "密",
+    "パスワード",
+    "비밀번호",
+    "secret",
+    "token",
+    "credential",
+    "key",
+    "schlüssel",
+    "clé",
+    "identified",
+]
 """In small letters; a text without any of them holds no named secret."""
 _SECRET_NAMES = (
-    r"pass[_-]?word|passwd|pass[_-]?phrase|pass[_-]?code|pwd|passwort|kennwort|contrase(?:ñ|n)a|clave|mot[ _]de[ _]passe"
+    r"pass[_-]?word|passwd|\bpw\b|pass[_-]?phrase|pass[_-]?code|pwd|passwort|kennwort|contrase(?:ñ|n)a|clave|mot[ _]de[ _]passe"
     r"|senha|wachtwoord|lösenord|has(?:ł|l)o|parola|пароль|密码|密碼|パスワード|비밀번호|secret|token|credentials?"
     r"|(?:api|access|auth|account|client|private|shared[_ -]?access|encryption|signing|master|service|license)"
     r"[_ -]?(?:key|schlüssel)|clé[ _]api"
 )
 _CONNECTOR = (
     r"(?:[\"'`\])}]{0,3}\s{0,4}(?::=|=>|->|==?|:|：|>)\s{0,4}[\"'`]?|[\"']\s{0,4},\s{0,4}[\"']"
-    r"|\s{1,4}(?:is|was|ist|lautet|es|est|è|é|är|to|は|是)\s{0,2}:?\s{1,4}[\"'`]?|\s{1,4}[\"'`](?=\S))"
+    r"|\(\s{0,4}[\"'`]|\s{1,4}(?:is|was|ist|lautet|es|est|è|é|är|to|は|是)\s{0,2}:?\s{1,4}[\"'`]?|\s{1,4}[\"'`](?=\S))"
 )
 _ASSIGNMENT = re.compile(
     rf"(?:{_SECRET_NAMES})[\w-]{{0,30}}?(?P<connector>{_CONNECTOR})(?P<it>[^\s\"'`<>;,]{{6,500}})", re.IGNORECASE
@@ -132,6 +128,12 @@ _OPTION = re.compile(
     re.IGNORECASE,
 )
 _IDENTIFIED_BY = re.compile(r"\bidentified\s+by\s+[\"'](?P<it>[^\"'\n]{4,})", re.IGNORECASE)
+_PASSWORD_THEN_VALUE = re.compile(
+    r"\b(?:password|passwort|kennwort|passphrase|passcode|contrase(?:ñ|n)a|senha|mot de passe)\s{1,4}"
+    r"(?P<it>(?=[^\s\d]{0,99}\d)(?=\S{0,99}[A-Za-z])[^\s\"'`<>;,.()]{6,100})",
+    re.IGNORECASE,
+)
+_CURL_USER = re.compile(r"\s(?:-u|--user)[ =][\"']?[^\s:\"']{1,64}:(?P<it>[^\s\"']{3,100})")
 _AUTHORIZATION = re.compile(
     r"\b(?:bearer|basic|apikey|token)[ \t:]+[\"']?(?P<it>[A-Za-z0-9._~+/=-]{16,})", re.IGNORECASE
 )
@@ -175,7 +177,7 @@ def _has_digit(value: str) -> bool:
 # -- numbers -------------------------------------------------------------------------------------------------------
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}\b")
 _CARD = re.compile(r"(?<![\d.])(?:(?:\d[ -]?){12,18}\d|\d{4}(?:\.\d{4}){3})(?![\d.]?\d)")
-_IBAN_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ -]?[A-Za-z0-9])")
+_IBAN_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2} ?\d{2}(?=[ -]?[A-Za-z0-9])")
 _IBAN_LENGTHS = {
     country: int(length)
     for length, countries in {
@@ -326,6 +328,8 @@ _PATTERNS = (
         ("bearer", "basic", "apikey", "token"),
         _has_digit,
     ),
+    _Pattern("key", "word after a password's name", _PASSWORD_THEN_VALUE, ("pass", "kennwort", "contrase", "senha")),
+    _Pattern("key", "password of curl", _CURL_USER, (" -u", " --user")),
     _Pattern("key", "password in SQL", _IDENTIFIED_BY, ("identified",)),
     _Pattern("key", "value of an option", _OPTION, ("-",), lambda value: _is_secret(value, " ")),
     _Pattern("e-mail", "e-mail address", _EMAIL, ("@",)),
