@@ -15,6 +15,7 @@ def cut_lines(f):
     """The lines of the screen in which a word is cut, or that a widget shows beyond the screen's edge."""
     found = [text for text in f.screen().splitlines() if CUT.search(text)]
     width = f.app.size.width
+    found += [text for text in f.screen().splitlines()[-1:] if "…" in text]  # keys are left out, never cut
     return found + [repr(w) for w in f.app.screen.query("Lines, SplitLine") if w.display and w.region.right > width]
 
 

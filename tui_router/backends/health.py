@@ -16,13 +16,20 @@ from msgspec.structs import replace
 
 from tui_router.backends.backend_errors import BackendError
 from tui_router.backends.client import Client
-from tui_router.backends.listing import LISTERS, Listing, ServedModel, detect
+from tui_router.backends.listing import LISTERS, Listing, ServedModel, State, detect
 from tui_router.backends.matching import match
 from tui_router.config.settings import BackendSetting, ToolSetting
 from tui_router.core.fleet import Fleet, Model
 from tui_router.core.types import NoticeLevel
 
 ModelState = Literal["loaded", "loadable", "loading", "busy", "down", "unknown"]
+_STATES: dict[State, ModelState] = {
+    "loaded": "loaded",
+    "loadable": "loadable",
+    "loading": "loading",
+    "failed": "down",
+    "unknown": "loaded",  # servers that do not say list what they have loaded
+}
 DOWN_FOR_S = 10.0
 """Seconds for which a server that refused a connection is sent no request. Chosen by hand, not measured."""
 _FIRST_LOOK_S = 10.0
@@ -235,26 +242,20 @@ class Health:
         self.models[name] = replace(status, since=since)
 
     def _status(self, model: Model, old: ModelStatus) -> ModelStatus:
-        asked = [b for b in self.backends if b.status.reachable is not None]
         found = self.find(model)
         if found is None:
-            state: ModelState = "down" if asked else "unknown"
-            servers = [b for b in asked if b.status.reachable]
-            error = "no server" if not servers else f"not on {' or '.join(b.setting.name for b in servers)}"
-            if not asked:
-                error = ""
+            servers = " or ".join(b.setting.name for b in self.backends if b.status.reachable)
+            missing = f"not on {servers}" if servers else "no server"
             return ModelStatus(
                 name=model.name,
-                state=state,
-                error=error,
+                state="down" if self.all_asked and self.backends else "unknown",
+                error=missing if self.all_asked and self.backends else "",
                 latency_ms=old.latency_ms,
                 tokens_per_second=old.tokens_per_second,
                 answering=old.answering,
             )
         backend, served, how = found
-        state = {"loaded": "loaded", "loading": "loading", "failed": "down", "unknown": "loaded"}.get(
-            served.state, "loadable"
-        )  # type: ignore[assignment]
+        state = _STATES[served.state]
         if old.answering and old.progress is not None:
             state = "loading"
         elif old.answering or served.busy:

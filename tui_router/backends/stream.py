@@ -175,16 +175,19 @@ class ChatStream:
     def _completion(self, frame: JsonValue) -> Iterator[Delta | Progress]:
         self.model = frame["model"].text()[:_LONGEST_NAME] or self.model
         self._usage(frame["usage"])
-        progress = frame["prompt_progress"]
-        total, processed = progress["total"].number(), progress["processed"].number()
-        if total and total > 0:
-            yield Progress("reading", min(1.0, max(0.0, (processed or 0.0) / total)))
+        if "prompt_progress" in frame:
+            progress = frame["prompt_progress"]
+            total, processed = progress["total"].number(), progress["processed"].number()
+            if total and total > 0:
+                yield Progress("reading", min(1.0, max(0.0, (processed or 0.0) / total)))
         for choice in frame["choices"].objects():
             if choice["index"].count():
                 continue  # a second answer to the same request; none was asked for
             yield from self._choice(choice)
 
     def _usage(self, usage: JsonValue) -> None:
+        if not usage.is_object:
+            return
         asked, written = usage["prompt_tokens"].count(), usage["completion_tokens"].count()
         self.prompt_tokens = self.prompt_tokens if asked is None else asked
         self.completion_tokens = self.completion_tokens if written is None else written
@@ -209,9 +212,9 @@ class ChatStream:
         if message is not None:
             raise classify(200, message)
         reasoning = next(
-            (found for name in _REASONING_FIELDS if (found := _parts(delta[name])[0] or _parts(delta[name])[1])), ""
+            (found for name in _REASONING_FIELDS if name in delta and (found := "".join(_parts(delta[name])))), ""
         )
-        if not reasoning:
+        if not reasoning and "reasoning_details" in delta:
             reasoning = "".join(
                 _parts(part)[1] or part["summary"].text() for part in delta["reasoning_details"].objects()
             )

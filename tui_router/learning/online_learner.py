@@ -280,7 +280,7 @@ class OnlineLearner:
     def describe_change(self, change: ChampionChange) -> str:
         """Return a change of the champion in a sentence."""
         return (
-            f"{change.new} is the champion now: of {change.compared} rated turns it alone was right on {change.won}, "
+            f"{change.new} is the champion now: of {change.compared} audited or asked turns it alone was right on {change.won}, "
             f"{change.old} alone on {change.lost}"
         )
 

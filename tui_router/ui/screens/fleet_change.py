@@ -29,8 +29,8 @@ class FleetChangeScreen(ListScreen):
     """One proposal."""
 
     BINDINGS: ClassVar = [
-        Binding("enter", "open", "show turn", id="change_open"),
-        Binding("a", "apply", "apply", id="change_apply"),
+        Binding("enter", "open", "show turn", id="change_open", tooltip="Show the selected turn"),
+        Binding("a", "apply", "apply", id="change_apply", tooltip="Write the change into fleet.toml"),
     ]
     screen_name = "Try it"
     shown_keys = (("jk", "move"), ("⏎", "show turn"), ("a", "apply"), ("esc", "cancel"))

@@ -184,7 +184,7 @@ def confusion(m: Metrics, cells: Openings) -> list[Content]:
 
     longest = max(map(len, names))
     head = "".join(f"{fleet.digit(name) or '·':>5}" for name in names)
-    rows = [line((f"{'right':<{longest + 3}}{head}  sent to", "$muted"))]
+    rows = [line((f"{'right, sent to':<{longest + 3}}{head}", "$muted"))]
     for label in names:
         cells.row()
         found = m.confusion.get(label, {})

@@ -9,9 +9,9 @@ from textual.content import Content
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Turn
-from tui_router.ui.widgets.lines import Lines, Part, SplitLine, Version, accuracy, bar, line, percent
+from tui_router.ui.widgets.lines import Lines, Part, SplitLine, Version, accuracy, bar, keys, line, percent
 
-_SCREENS = (("F2", "Chat"), ("F3", "Stats"), ("F4", "Data"), ("F5", "Train"), ("F6", "Export"))
+SCREENS = (("F2", "Chat"), ("F3", "Stats"), ("F4", "Data"), ("F5", "Train"), ("F6", "Export"))
 TABS = ("Chat", "Decision", "Accuracy", "Models", "Observer")
 
 
@@ -31,11 +31,15 @@ class Summary(Struct, frozen=True):
 
 
 class StatusLine(SplitLine):
-    """The top line: name, screens, models, accuracy; shorter where there is no room for all."""
+    """The top line: name, screens, models, accuracy; shorter where there is no room for all.
 
-    def __init__(self, **more: Any) -> None:
+    Args:
+        here: The name of the screen that it stands on, as in SCREENS.
+    """
+
+    def __init__(self, here: str, **more: Any) -> None:
         super().__init__(**more)
-        self.summary = Summary()
+        self.summary, self._here = Summary(), here
 
     def set_summary(self, summary: Summary) -> None:
         """Show another state; draws only when it differs."""
@@ -46,8 +50,8 @@ class StatusLine(SplitLine):
     def render(self) -> Content:
         s = self.summary
         name = line(("tui-router", "$strong bold"))
-        keyed = line(*(_screen_name(key, title) for key, title in _SCREENS))
-        bare = line(("  Chat", "$accent bold underline"))
+        keyed = line(*(_screen_name(key, title, here=title == self._here) for key, title in SCREENS))
+        bare = line("  ", (self._here, "$accent bold underline"))
         demo = line(("   DEMO", "$caution bold")) if s.demo else line()
         spoken = line(demo, (" pretend models", "$muted")) if s.demo else line()
         long, short = self._right(wide=True), self._right(wide=False)
@@ -75,8 +79,7 @@ class StatusLine(SplitLine):
         return line(*parts, "   " if wide else "  ", *accuracy(s.right, s.rated, s.low, s.high))
 
 
-def _screen_name(key: str, title: str) -> Content:
-    here = title == "Chat"
+def _screen_name(key: str, title: str, *, here: bool) -> Content:
     return line((f"  {key} ", "$muted"), (title, "$accent bold underline" if here else "$muted"))
 
 
@@ -116,20 +119,10 @@ def decision_strip(turn: Turn, fleet: Fleet, threshold: float) -> list[Version]:
 class KeysBar(SplitLine):
     """The keys that work right now, most used first; the last two stay when there is no room for all."""
 
-    def set_keys(self, pairs: list[tuple[str, str]]) -> None:
-        """Show these keys and what they do; draws only when they differ."""
-        if pairs != self._pairs:
-            self._pairs = pairs
-            self.refresh()
-
-    _pairs: list[tuple[str, str]] = []  # noqa: RUF012  # replaced, never changed
-
-    def render(self) -> Content:
-        pairs = list(self._pairs)
-        while len(pairs) > 2 and sum(len(k) + len(w) + 3 for k, w in pairs) > self.size.width + 2:
-            del pairs[-3 if len(pairs) > 2 else -1]
-        parts: list[Part] = []
-        for key, word in pairs:
-            parts += [(key, "$strong bold"), (f" {word}", "$muted"), "  "]
-        self._versions = [(line(*parts), line())]
-        return super().render()
+    def set_keys(self, pairs: list[tuple[str, str]], mode: str = "") -> None:
+        """Show these keys and what they do, behind the word for what the keyboard does now; draws only what differs."""
+        fewer = [[*pairs[:n], *pairs[-2:]] for n in range(len(pairs) - 3, -1, -1)]
+        lead = line((f"{mode}  ", "$accent bold")) if mode else line()
+        self.set_versions(
+            [(line(lead, keys(*some, gap="  ", style="$strong bold")), line()) for some in (pairs, *fewer)]
+        )

@@ -281,9 +281,9 @@ class Card(Vertical):
                     (model, "$muted"),
                 )
             )
-        rest = [name for name, _ in ranking[3:]]
+        rest = sorted((name for name, _ in ranking[3:]), key=lambda name: self.fleet.digit(name) or 10)
         if rest:
-            digits = " ".join(sorted(str(self.fleet.digit(name)) for name in rest))
+            digits = " ".join(str(self.fleet.digit(name)) for name in rest if self.fleet.digit(name))
             most = ranking[3][1]
             under = "each under 1%" if most < 0.01 else f"{percent(most)} or less"
             lines.append(line((digits, "$accent bold"), (f"  {', '.join(rest)}: {under}", "$muted")))

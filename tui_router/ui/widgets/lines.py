@@ -76,6 +76,7 @@ def key_versions(lead: Content, pairs: Sequence[tuple[str, str]], right: Content
 
 def cut_to_words(content: Content, width: int) -> Content:
     """Return a text that is too wide, cut after a whole word, with `…` where something is left out."""
+    content = content.rstrip()
     if content.cell_length <= width:
         return content
     kept = content.truncate(max(0, width - 2))
@@ -117,9 +118,9 @@ class SplitLine(Widget):
 
 
 def _needed(version: Version) -> int:
-    """Cells that a version takes, with the space between its parts."""
+    """Cells that a version takes, with two between its parts: with one they would read as one text."""
     left, right = version
-    return left.cell_length + right.cell_length + (1 if right.cell_length else 0)
+    return left.cell_length + right.cell_length + (2 if right.cell_length else 0)
 
 
 class PaneHeader(SplitLine):

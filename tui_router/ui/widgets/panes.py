@@ -125,10 +125,10 @@ class DecisionPane(Pane):
                     (f"{percent(p):>5}", "$strong" if first else "$muted"),
                 )
             )
-        rest = decision.ranking[len(likely) :]
+        rest = sorted(decision.ranking[len(likely) :], key=lambda item: fleet.digit(item[0]) or 10)
         if rest:
-            digits = " ".join(sorted(str(fleet.digit(name)) for name, _ in rest))
-            most = rest[0][1]
+            digits = " ".join(str(fleet.digit(name)) for name, _ in rest if fleet.digit(name))
+            most = max(p for _, p in rest)
             share = f"<{_UNLIKELY:.0%}" if most < _UNLIKELY else percent(most)
             names = ", ".join(name for name, _ in rest)
             if len(digits) + len(names) + len(share) + 4 > self.size.width:
@@ -182,6 +182,7 @@ class DecisionPane(Pane):
             )
         room = most - len(learned) - len(ends)
         reasons = list(decision.reasons[: _REASONS if most < 100 else 5])
+        reasons.sort(key=lambda reason: not _speaks_for(reason, decision.route))
         whole = [_reason_rows(reason, decision.route, width) for reason in reasons]
         while sum(map(len, whole)) > max(1, room):  # first one row each, the longest first; then fewer of them
             longest = max(range(len(whole)), key=lambda place: len(whole[place]))

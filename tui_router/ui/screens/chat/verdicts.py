@@ -111,6 +111,13 @@ class VerdictController:
         """Whether the picker or the chooser has the keys."""
         return self.keyboard.overlay in ("picker", "chooser")
 
+    @property
+    def mode_word(self) -> str:
+        """What a key does now, in a word: it writes, rates, or moves between turns."""
+        if self.writing_note:
+            return "NOTE"
+        return {"writing": "WRITE", "rating": "RATE", "browse": "BROWSE"}[self.keyboard.mode]
+
     # -- keys ----------------------------------------------------------------------------------------------------
     def perform(self, actions: Sequence[keyboard.Action]) -> None:
         """Do what the keyboard's state decided about verdicts; everything else is the screen's."""
@@ -163,6 +170,12 @@ class VerdictController:
         """Rate the newest turn: `y`, `n` or `c`, from any state."""
         if mark in ("y", "n", "c"):
             self.perform(self.keyboard.rate_newest(mark, self._conversation.newest))  # type: ignore[arg-type]
+
+    def undo_newest(self) -> None:
+        """Undo the newest turn's verdict, if it has one."""
+        turn = self._conversation.turn(self._conversation.newest)
+        if turn is not None and turn.verdict is not None:
+            self._rate(turn.id, None)
 
     # -- verdicts ------------------------------------------------------------------------------------------------
     def _commit(self, turn_id: str, what: str) -> None:
