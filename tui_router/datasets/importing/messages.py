@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from tui_router.core.types import Message
 from tui_router.datasets.importing.imported_request import Found, ImportedRequest, LeftOut
 
@@ -118,16 +120,8 @@ def requests_of(
             history.append(Message(message.speaker, message.text[:MAX_HISTORY_CHARS], has_image=message.has_image))
     if last is None:
         yield LeftOut(where, "a conversation without a message of the user")
-    elif isinstance(last, ImportedRequest) and (labels or in_tools_route):
-        yield ImportedRequest(
-            text=last.text,
-            where=last.where,
-            session=session,
-            history=last.history,
-            has_image=last.has_image,
-            labels=labels,
-            in_tools_route=in_tools_route,
-        )
+    elif isinstance(last, ImportedRequest):
+        yield replace(last, labels=labels, in_tools_route=in_tools_route)
     else:
         yield last
 

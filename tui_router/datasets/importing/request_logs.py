@@ -134,15 +134,11 @@ def _body(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if isinstance(body, Mapping) and any(name in body for name in ("messages", "input", "prompt")):
             return body
     messages = row.get("messages", row.get("input"))
-    # A request body never ends with an answer; a training row with a model's name does.
-    ends_with_answer = (
-        isinstance(messages, list)
-        and messages
-        and messages_in(messages[-1:])[-1:]
-        and (messages_in(messages[-1:])[-1].speaker == "assistant")
-    )
-    is_body = "model" in row and isinstance(messages, list | str) and not ends_with_answer
-    return row if is_body else None
+    if "model" not in row or not isinstance(messages, list | str):
+        return None
+    # A request body never ends with an answer; a training row that names its model does.
+    last = messages_in(messages[-1:]) if isinstance(messages, list) else []
+    return None if last and last[-1].speaker == "assistant" else row
 
 
 class SimonwLLM:
