@@ -137,6 +137,12 @@ def test_another_time_zone_counts_the_turns_by_its_own_days(tmp_path, monkeypatc
     assert days == ["2026-03-05", "2026-03-06"]
 
 
+def test_open_random_checks_are_a_next_step_until_there_are_enough():
+    few = [a_turn("hello", id=f"{i}-a", at=DAY, audit=0.2) for i in range(1, 4)]
+    text = to_markdown(make_report(few, FLEET, 0.7, 1, today="2026-03-05"))
+    assert "- answer the 3 open random checks: 20 answers show the accuracy over all turns" in text
+
+
 def test_a_change_of_the_champion_and_removed_routes_are_told():
     events = [
         Observation(at=DAY, tag="new_leader", text="learned is the champion now"),

@@ -344,6 +344,11 @@ def _next_steps(report: Report) -> list[str]:
     ]
     if m.turns and m.accuracy.n < _MIN_RATED:
         steps.append(f"rate a few more turns: below {_MIN_RATED} the accuracy says little")
+    waiting = m.strata.audits_drawn - m.strata.audits_answered
+    if waiting and m.strata.audits_answered < MIN_AUDITS:
+        steps.append(
+            f"answer the {plural(waiting, 'open random check')}: {MIN_AUDITS} answers show the accuracy over all turns"
+        )
     missing = [f"{name} ({LABELS_PER_ROUTE - n})" for name, n in report.labelled().items() if n < LABELS_PER_ROUTE]
     if missing:
         steps.append(f"rate requests of these routes; training needs more labels: {', '.join(missing)}")
