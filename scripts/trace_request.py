@@ -32,6 +32,7 @@ DRAWN = (
     "StatusLine.set_summary",
     "KeysBar.render",
     "KeysBar.set_keys",
+    "KeyLine.render",
     "DecisionPane.show_turn",
     "Card.refresh_lines",
 )

@@ -9,7 +9,7 @@ from textual.content import Content
 
 from tui_router.core.fleet import Fleet
 from tui_router.core.types import Turn
-from tui_router.ui.widgets.lines import Lines, Part, SplitLine, Version, accuracy, bar, keys, line, percent
+from tui_router.ui.widgets.lines import KeyPairs, Lines, Part, SplitLine, Version, accuracy, bar, keys, line, percent
 
 SCREENS = (("F2", "Chat"), ("F3", "Stats"), ("F4", "Data"), ("F5", "Train"), ("F6", "Export"))
 TABS = ("Chat", "Decision", "Accuracy", "Models", "Observer")
@@ -119,10 +119,19 @@ def decision_strip(turn: Turn, fleet: Fleet, threshold: float) -> list[Version]:
 class KeysBar(SplitLine):
     """The keys that work right now, most used first; the last two stay when there is no room for all."""
 
-    def set_keys(self, pairs: list[tuple[str, str]], mode: str = "") -> None:
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self._shown: tuple[KeyPairs, str] = ((), "")
+
+    def set_keys(self, pairs: KeyPairs, mode: str = "") -> None:
         """Show these keys and what they do, behind the word for what the keyboard does now; draws only what differs."""
-        fewer = [[*pairs[:n], *pairs[-2:]] for n in range(len(pairs) - 3, -1, -1)]
+        if (pairs, mode) != self._shown:
+            self._shown = (pairs, mode)
+            self.refresh()
+
+    def render(self) -> Content:
+        pairs, mode = self._shown
         lead = line((f"{mode}  ", "$accent bold")) if mode else line()
-        self.set_versions(
-            [(line(lead, keys(*some, gap="  ", style="$strong bold")), line()) for some in (pairs, *fewer)]
-        )
+        fewer = [[*pairs[:n], *pairs[-2:]] for n in range(len(pairs) - 3, -1, -1)]
+        self._versions = [(line(lead, keys(*some, gap="  ", style="$strong bold")), line()) for some in (pairs, *fewer)]
+        return super().render()

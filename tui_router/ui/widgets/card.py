@@ -17,7 +17,7 @@ from tui_router.core.fleet import Fleet
 from tui_router.core.text import StreamCleaner, clean, one_line
 from tui_router.core.types import Answer, Turn
 from tui_router.ui.widgets.answer_parser import answer_parser
-from tui_router.ui.widgets.lines import Lines, Part, SplitLine, Version, bar, key_versions, keys, line, percent
+from tui_router.ui.widgets.lines import KeyPairs, Lines, Part, SplitLine, bar, keys, line, percent
 
 if TYPE_CHECKING:
     from textual.widgets import Markdown
@@ -464,7 +464,7 @@ def _question(turn: Turn) -> str:
     return "Right route?"
 
 
-def rating_strip(turn: Turn, *, mark: str, saved: bool, error: str) -> list[Version]:
+def rating_strip(turn: Turn, *, mark: str, saved: bool, error: str) -> tuple[Content, KeyPairs]:
     """The strip above the prompt for a turn that can be rated: the question, or what became of the verdict.
 
     Args:
@@ -474,18 +474,17 @@ def rating_strip(turn: Turn, *, mark: str, saved: bool, error: str) -> list[Vers
         error: Why the verdict could not be written, or empty.
 
     Returns:
-        The line, and shorter ones for narrow screens.
+        The text, and the keys that are offered with it.
     """
-    number = line((f"turn {turn.id.partition('-')[0]}", "$muted"))
     if error:
-        return [(line(("✗ not saved   ", "$wrong bold"), (one_line(error, 120), "$muted")), number)]
+        return line(("✗ not saved   ", "$wrong bold"), (one_line(error, 120), "$muted")), ()
     if mark:
         word = {"y": "✓ right", "n": "✗ wrong", "c": "comment", "u": "undo"}[mark]
-        return [(line((f"{word} …  ", "$muted")), number)]
+        return line((f"{word} …", "$muted")), ()
     verdict = turn.verdict
     if verdict is None:
         question = line(("undone, saved", "$muted") if saved else (_question(turn), "$strong"))
-        return key_versions(question, (("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next")), number)
+        return question, (("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next"))
     if verdict.kind == "note":
         result = ("note, saved", "$muted")
     elif verdict.kind == "answer":
@@ -497,4 +496,4 @@ def rating_strip(turn: Turn, *, mark: str, saved: bool, error: str) -> list[Vers
     else:
         result = (f"↻ {verdict.route}, saved" if verdict.route else "✗ wrong, saved", "$wrong bold")
     other = ("n", "mark wrong") if verdict.rating == "right" else ("y", "mark right")
-    return key_versions(line(result), (("u", "undo"), other, ("⏎", "next")), number)
+    return line(result), (("u", "undo"), other, ("⏎", "next"))

@@ -67,13 +67,6 @@ Version = tuple[Content, Content]
 """What stands at the left and at the right of a line."""
 
 
-def key_versions(lead: Content, pairs: Sequence[tuple[str, str]], right: Content) -> list[Version]:
-    """Return a line of keys, and shorter ones for when there is no room: closer, without the right part, with fewer keys."""
-    versions = [(line(lead, "  ", keys(*pairs, gap=gap)), right) for gap in ("   ", "  ")]
-    fewer = [(line(lead, "  ", keys(*pairs[:n], gap="  ")), line()) for n in range(len(pairs), 0, -1)]
-    return [*versions, *fewer]
-
-
 def cut_to_words(content: Content, width: int) -> Content:
     """Return a text that is too wide, cut after a whole word, with `…` where something is left out."""
     content = content.rstrip()
@@ -121,6 +114,34 @@ def _needed(version: Version) -> int:
     """Cells that a version takes, with two between its parts: with one they would read as one text."""
     left, right = version
     return left.cell_length + right.cell_length + (2 if right.cell_length else 0)
+
+
+KeyPairs = Sequence[tuple[str, str]]
+"""Keys, and what each does."""
+
+
+class KeyLine(SplitLine):
+    """A text, the keys that answer it, and something at the right: closer, without the right part, or with fewer keys
+    where there is no room for all."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(**more)
+        self._asked: tuple[Content, KeyPairs, Content] = (line(), (), line())
+
+    def set_keys(self, lead: Content, pairs: KeyPairs, right: Content) -> None:
+        """Show these; draws only when they differ."""
+        if (lead, pairs, right) != self._asked:
+            self._asked = (lead, pairs, right)
+            self.refresh()
+
+    def render(self) -> Content:
+        lead, pairs, right = self._asked
+        gap = "  " if pairs else ""
+        self._versions = [(line(lead, gap, keys(*pairs, gap=between)), right) for between in ("   ", "  ")]
+        if _needed(self._versions[-1]) > self.size.width:
+            fewer = range(len(pairs), 0, -1)
+            self._versions += [(line(lead, gap, keys(*pairs[:n], gap="  ")), line()) for n in fewer]
+        return super().render()
 
 
 class PaneHeader(SplitLine):

@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from tui_router.ui.widgets.bars import KeysBar, StatusLine, Tabs
 from tui_router.ui.widgets.command_list import CommandList
 from tui_router.ui.widgets.conversation_view import CardList, ConversationView
-from tui_router.ui.widgets.lines import Lines, PaneHeader, SplitLine
+from tui_router.ui.widgets.lines import KeyLine, Lines, PaneHeader, SplitLine
 from tui_router.ui.widgets.overlays import CommentMenu, RouteMenu
 from tui_router.ui.widgets.panes import AccuracyPane, DecisionPane, ModelsPane, ObserverPane
 from tui_router.ui.widgets.prompt import Prompt
@@ -30,7 +30,7 @@ class ChatWidgets:
         self.top, self.tabs, self.keys_bar = StatusLine("Chat", id="top"), Tabs(id="tabs"), KeysBar(id="keys")
         self.cards, self.welcome = CardList(id="cards"), Welcome(id="welcome")
         self.conversation = ConversationView(self.cards, on_key, id="talk")
-        self.decision_strip, self.rating_strip = SplitLine(id="strip"), SplitLine(id="rate")
+        self.decision_strip, self.rating_strip = SplitLine(id="strip"), KeyLine(id="rate")
         self.prompt, self.commands = Prompt(on_key, on_paste, id="prompt"), CommandList(id="commands")
         self.decision, self.accuracy = DecisionPane(id="decision"), AccuracyPane(id="accuracy")
         self.models, self.observer = ModelsPane(id="models"), ObserverPane(id="observer")

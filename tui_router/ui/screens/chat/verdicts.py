@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from textual.content import Content
 from textual.screen import Screen
 
 from tui_router.core.clock import now
@@ -15,7 +16,7 @@ from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
 from tui_router.ui.screens.chat.conversation import ConversationController
 from tui_router.ui.screens.chat.keyboard import KeyboardState
 from tui_router.ui.widgets.card import rating_strip
-from tui_router.ui.widgets.lines import Version, key_versions, line
+from tui_router.ui.widgets.lines import KeyPairs, line
 from tui_router.ui.widgets.overlays import NONE, CommentMenu, Menu
 
 if TYPE_CHECKING:
@@ -300,27 +301,26 @@ class VerdictController:
     def draw_strip(self, turn: Turn | None) -> None:
         """Draw the line above the prompt: a question, the keys that answer it, or what became of the verdict."""
         strip = self._widgets.rating_strip
-        shown = self._strip(turn) if turn is not None and self._conversation.engine is not None else []
-        strip.display = bool(shown)
-        if shown:
-            strip.set_versions(shown)
+        shown = self._strip(turn) if turn is not None and self._conversation.engine is not None else None
+        strip.display = shown is not None
+        if shown is not None and turn is not None:
+            note = self._note is not None
+            strip.set_keys(*shown, line() if note else line((f"turn {turn.id.partition('-')[0]}", "$muted")))
 
-    def _strip(self, turn: Turn) -> list[Version]:
-        number = line((f"turn {turn.id.partition('-')[0]}", "$muted"))
+    def _strip(self, turn: Turn) -> tuple[Content, KeyPairs] | None:
         state = self.keyboard
         if self._note is not None:
-            asked = line((f"Write {_ABOUT[self._note[1]]}", "$caution bold"))
-            return key_versions(asked, (("⏎", "save"), ("esc", "cancel")), line())
+            return line((f"Write {_ABOUT[self._note[1]]}", "$caution bold")), (("⏎", "save"), ("esc", "cancel"))
         if turn.id == state.asking:
             engine = self._conversation.engine
             routes = len(engine.config.fleet.routes) if engine is not None else 0
             pairs = (("⏎", "send"), (f"1-{routes}", "other route"), ("esc", "cancel"))
-            return key_versions(line(("Not sent yet", "$caution bold")), pairs, number)
+            return line(("Not sent yet", "$caution bold")), pairs
         if not self.feedback or turn.state == "cancelled" or (state.mode != "browse" and state.target != turn.id):
-            return []
+            return None
         if state.mode == "writing":
             rates = (("alt+y", "right"), ("alt+n", "wrong"), ("alt+c", "comment"))
-            return [] if turn.verdict is not None else key_versions(line(("Right route?", "$muted")), rates, number)
+            return None if turn.verdict is not None else (line(("Right route?", "$muted")), rates)
         card = self._conversation.cards.get(turn.id)
         saved = self._saved_turn == turn.id
         return rating_strip(turn, mark=card.mark if card else "", saved=saved, error=self._error)
