@@ -90,8 +90,6 @@ async def _answered(engine: Engine, turn: Turn, quiet: bool) -> Turn:
         elif isinstance(event, PhaseEvent) and ": " in event.phase:
             notice(event.phase)
 
-    if engine.health.checked:
-        await engine.health.look()
     stop = engine.listen(show) if not quiet else (lambda: None)
     try:
         done = await engine.send(turn.id)
@@ -99,11 +97,25 @@ async def _answered(engine: Engine, turn: Turn, quiet: bool) -> Turn:
         stop()
     if not quiet:
         print(cleaner.close())
-        if done.answer is not None and done.answer.error:
-            notice(done.answer.error)
+        for remark in _remarks(done):
+            notice(remark)
         served = done.dispatch.served if done.dispatch else None
         notice(f"turn {done.id}: {done.route} → {served or 'no model'}")
     return done
+
+
+def _remarks(turn: Turn) -> list[str]:
+    """Return what a person should know of an answer beside its text: an error, or why there is little or none."""
+    answer = turn.answer
+    if answer is None:
+        return []
+    found = [answer.error] if answer.error else []
+    if answer.tool_calls:
+        found.append(f"the model proposed a tool call, which is not executed: {', '.join(answer.tool_calls)}")
+    if answer.finish == "length":
+        cut = "the answer was cut off" if answer.text.strip() else "there is no answer: all went into the reasoning"
+        found.append(f"{cut}, because the model's context is full or max_tokens was reached")
+    return found
 
 
 def _asked(turn: Turn) -> dict[str, Any]:
@@ -117,6 +129,8 @@ def _asked(turn: Turn) -> dict[str, Any]:
         "confidence": turn.decision.confidence,
         "answer": answer.text if answer and turn.state != "unanswered" else None,
         "error": answer.error if answer else "",
+        "finish": answer.finish if answer else "",
+        "tool_calls": list(answer.tool_calls) if answer else [],
         "fallbacks": [
             {"model": h.model, "reason": h.reason, "ms": h.elapsed_ms} for h in (dispatch.hops if dispatch else ())
         ],

@@ -222,6 +222,7 @@ class Card(Vertical):
         words = {
             "streaming": "● answering",
             "searching": "… looking for servers",
+            "looking": "… looking for servers",
             "loading": "… loading",
             "reading": "… reading",
             "queued": "… queued",
