@@ -13,15 +13,15 @@ from msgspec.structs import replace
 from tests.routing.learned.test_batch import ODD, requests
 from tests.worlds import SHIPPED
 from tui_router.core.types import Message
-from tui_router.routing.evaluation.parallel import CHUNK, as_shipped, choices
+from tui_router.routing.evaluation.parallel import CHUNK, as_shipped, decide_parallel
 
 ENDLESS = """
 from itertools import repeat
 from multiprocessing import active_children
 from tests.worlds import SHIPPED
 from tui_router.core.types import Request
-from tui_router.routing.evaluation.parallel import by_rules, choices
-found = choices(repeat(Request(text="hello")), by_rules(SHIPPED.fleet), workers=2)
+from tui_router.routing.evaluation.parallel import by_rules, decide_parallel
+found = decide_parallel(repeat(Request(text="hello")), by_rules(SHIPPED.fleet), workers=2)
 try:
     next(found)
     print(*[worker.pid for worker in active_children()], flush=True)
@@ -61,7 +61,7 @@ def test_many_cores_decide_what_one_decides():
     long = "It is a long answer. " * 100 + "Shall I go on?"
     asked += [replace(one, history=(Message("user", "plan a trip"), Message("assistant", long))) for one in ODD]
     make = as_shipped(SHIPPED.fleet)
-    one, many = list(choices(asked, make, workers=1)), list(choices(asked, make, workers=2))
+    one, many = list(decide_parallel(asked, make, workers=1)), list(decide_parallel(asked, make, workers=2))
     assert [route for route, _ in many] == [route for route, _ in one]
     assert [p for _, p in many] == pytest.approx([p for _, p in one], abs=2e-5)
 
