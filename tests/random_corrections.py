@@ -181,7 +181,9 @@ def random_head(fleet: Fleet, dice: random.Random) -> EmbeddingHead:
     """A head that is very sure, and wrong."""
     rng = np.random.default_rng(dice.randrange(1000))
     names = tuple(route.name for route in fleet.routes)
-    return EmbeddingHead("e", "", names, rng.normal(size=(16, len(names))).astype(np.float32) * 9, np.zeros(len(names)))
+    return EmbeddingHead(
+        "e", "", names, rng.normal(size=(16, len(names))).astype(np.float32) * 9, np.zeros(len(names), np.float32)
+    )
 
 
 def check(member: EnsembleMember, request: Request, route: str, dice: random.Random) -> Outcome:

@@ -292,12 +292,13 @@ class TextModel:
         scores += rows[:, at.ngram_scores] * _inverse_root(total[at.ngram_square])
         gains = scores[:, column] - scores.sum(axis=1) / k
         names = (*features.tokens.words, *features.tokens.pairs)
-        order = [
-            i
-            for i in (-gains).argsort().tolist()
-            if gains[i] > _LEAST_GAIN and not _STOP_WORDS.issuperset(names[i].split())
-        ]
-        return _without_overlaps([(names[i], float(gains[i])) for i in order[: limit * 4]], limit)
+        found: list[tuple[str, float]] = []
+        for i in (-gains).argsort().tolist():
+            if gains[i] <= _LEAST_GAIN or len(found) == limit * 4:
+                break
+            if not _STOP_WORDS.issuperset(names[i].split()):
+                found.append((names[i], float(gains[i])))
+        return _without_overlaps(found, limit)
 
     def _contributions(self, tokens: TokenSet) -> Float32s:
         """Return what each word and pair brings. Shape (words + pairs, 2 k + 7)."""
