@@ -273,7 +273,8 @@ class RouterApp(App[None]):
                 self.chat.status.report_trouble(one_line(str(error), 200))
 
     def _tick(self) -> None:
-        self.chat.tick()
+        if self.screen_stack:  # a tick may come while the program ends
+            self.chat.tick()
 
     # -- actions ---------------------------------------------------------------------------------------------------
     def action_help(self) -> None:
