@@ -367,7 +367,7 @@ class RouterApp(App[None]):
     def action_look_again(self) -> None:
         """Check the servers now."""
         if self.engine is not None:
-            self.run_worker(self.engine.health.look(), group="health", description="look again", exit_on_error=False)
+            self.run_worker(self.engine.health.look(), group="health", description="check servers", exit_on_error=False)
 
     def action_try_demo(self) -> None:
         """Leave the real servers for the pretend ones."""
