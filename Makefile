@@ -25,14 +25,17 @@ types: $(VENV)/.test         ## strict types
 bench: $(VENV)/.test         ## speed and memory, beside the peers, on this machine
 	$(BIN)/python -m benchmarks
 
-faults: $(VENV)/.test        ## kill -9: 500 times on two writers, 20 times on a training; 10,000 interleavings of acts on a turn
+faults: $(VENV)/.test        ## kill -9 on writers and trainings, 10,000 interleavings, 20,000 generated replies of servers
 	$(BIN)/python -m tests.store.kills --kills 500
 	$(BIN)/python -m tests.training.kills --kills 20
 	INTERLEAVINGS=10000 $(BIN)/python -m pytest -q --timeout 3600 tests/app/test_interleavings.py
+	$(BIN)/python -m tests.backends.campaign --n 20000
 
-sim: $(VENV)/.test           ## what learning does, simulated: promotion, corrections, bad marks
+sim: $(VENV)/.test           ## learning, months of one person, drift and the gate, simulated (minutes each)
 	$(BIN)/python scripts/sim.py
+	$(BIN)/python scripts/sim_month.py
 	$(BIN)/python scripts/sim_drift.py
+	$(BIN)/python scripts/sim_gate.py
 
 seeds: $(VENV)/.test         ## report on the seeds: balance, duplicates, overlap with the sets
 	$(BIN)/python train/seeds.py

@@ -112,7 +112,7 @@ def _meanwhile(store: Path, home: Path) -> None:
     terminal = opened([*PROGRAM, "--no-health-check", "--data-dir", str(store)], home)
     terminal.see("F1", seconds=60)
     terminal.press("f4")
-    terminal.see("DOCTOR", seconds=60)
+    terminal.see("LABEL AUDIT", seconds=60)
     terminal.press("/")
     terminal.see("Find examples")
     terminal.settle_for(3.0)

@@ -20,6 +20,7 @@ from train.labels import (
     RowPrediction,
     best_temperature,
     completion_loss,
+    control_tokens,
     evaluate,
     evaluation_mode,
     label_log_probabilities,
@@ -73,6 +74,7 @@ def save(
             label=recipe.label,
             base=resolve_base(recipe),
             temperature=best_temperature(predictions, answers),
+            control_tokens=control_tokens(tokenizer),
         )
         write_json(unfinished / ROUTER, manifest)
         write_json(unfinished / REFERENCE, [_reference(tokenizer, one) for one in predictions[:REFERENCE_ROWS]])

@@ -52,6 +52,12 @@ def render_prompt(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
     return text
 
 
+def control_tokens(tokenizer: Any) -> tuple[str, ...]:
+    """Return what the tokenizer reads as one control token wherever it stands in a text, longest first."""
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return tuple(sorted(added | set(tokenizer.all_special_tokens), key=len, reverse=True))
+
+
 def tokenize_prompt(tokenizer: Any, text: str) -> tuple[int, ...]:
     """Return the token ids of a rendered prompt; the template has written the special tokens already."""
     return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -188,6 +194,8 @@ def evaluate(predictions: Sequence[RowPrediction], answers: AnswerTokens, step: 
         ),
         mass=sum(one.mass for one in predictions) / len(predictions),
         per_route=per_route,
+        log_loss=sum(-log(max(1e-9, one.probabilities[index[one.row.route]])) for one in predictions)
+        / len(predictions),
     )
 
 

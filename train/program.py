@@ -29,7 +29,7 @@ from train.stop_requests import StopRequests
 from tui_router.core.clock import now
 from tui_router.core.text import one_line
 from tui_router.training.recipe import Recipe, RecipeError, load
-from tui_router.training.rows import DataError, TrainingDataset, TrainingRow, read_dataset
+from tui_router.training.rows import DataError, TrainingDataset, TrainingRow, read_dataset, without_control_tokens
 from tui_router.training.run_events import (
     Discarded,
     Done,
@@ -106,6 +106,7 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: EventWriter, *, resume: 
 
     torch.set_num_threads(recipe.threads or max(1, (os.cpu_count() or 2) - 1))
     from train.base import choose_backend, installed_versions, load_base
+    from train.labels import control_tokens, tokenize_answers
 
     backend = choose_backend(recipe)
     from transformers import logging as transformers_logging
@@ -116,8 +117,8 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: EventWriter, *, resume: 
     emit(RunStage(message=f"loading {recipe.base}"))
     set_seed(recipe.seed)
     base = load_base(recipe, backend)
+    dataset = without_control_tokens(dataset, control_tokens(base.tokenizer))
     from train.artifact import save  # imported before training: an update of the program must not break the end
-    from train.labels import tokenize_answers
     from train.training_loop import TrainingLoop
 
     answers = tokenize_answers(base.tokenizer, dataset.answers, letters=recipe.label == "letter")
@@ -159,6 +160,7 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: EventWriter, *, resume: 
     if not emit.is_main_process:  # the main process writes the artifact
         return Done(step=loop.step, seconds=time.monotonic() - started, accuracy=0.0, n=0)
     emit(RunStage(message="testing"))
+    kept_step = loop.use_best_weights()
     last = save(loop.model, base.tokenizer, recipe, dataset, answers, backend, out / "artifact", loop.step)
     emit(last)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
@@ -168,6 +170,7 @@ def _train(recipe: Recipe, data: Path, out: Path, emit: EventWriter, *, resume: 
         accuracy=last.accuracy,
         n=last.n,
         early=stopped_by == "stop_and_keep",
+        kept_step=kept_step,
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_router.core.text import one_line
+from tui_router.routing.llm.control_tokens import neutralise
 from tui_router.training.router_manifest import ROUTER, ArtifactError, RouterManifest, read_json
 
 
@@ -44,7 +45,10 @@ def serve(artifact: Path) -> int:
     for line in lines:
         try:
             question = json.loads(line)
-            text = render_prompt(tokenizer, question["messages"])
+            messages = [
+                {**m, "content": neutralise(m["content"], manifest.control_tokens)} for m in question["messages"]
+            ]
+            text = render_prompt(tokenizer, messages)
         except (ValueError, KeyError, TypeError) as error:
             print(json.dumps({"error": f"this line is not a question: {error}"}), flush=True)
             continue

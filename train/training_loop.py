@@ -19,6 +19,7 @@ from trl import SFTConfig, SFTTrainer
 
 from train import checkpoints
 from train.base import LoadedBase, TrainingBackend
+from train.best_weights import BestWeights
 from train.errors import NotFiniteError
 from train.event_writer import EventWriter
 from train.labels import AnswerTokens, completion_loss, evaluate, predict
@@ -63,6 +64,7 @@ class TrainingLoop:
         self.tokenizer = base.tokenizer
         self.held_out = list(held_out)[: recipe.eval_rows]
         self.stopped_by: StopMode | None = None
+        self._best = BestWeights(folder)
         disable_progress_bar()
         data = Dataset.from_list(
             [
@@ -96,11 +98,23 @@ class TrainingLoop:
         return self.stopped_by
 
     def evaluate(self, step: int) -> None:
-        """Evaluate on the held-out rows and write the event."""
-        if self.held_out:
-            predictions = predict(self.model, self.tokenizer, self.held_out, self.answers)
-            loss = completion_loss(self.model, self.tokenizer, self.held_out)
-            self.emit(evaluate(predictions, self.answers, step, loss))
+        """Evaluate on the held-out rows, write the event, and keep the weights if they are the best so far."""
+        if not self.held_out:
+            return
+        predictions = predict(self.model, self.tokenizer, self.held_out, self.answers)
+        found = evaluate(predictions, self.answers, step, completion_loss(self.model, self.tokenizer, self.held_out))
+        self.emit(found)
+        if self.recipe.best_weights and self.emit.is_main_process:
+            self._best.offer(self.model, step, found.log_loss)
+
+    def use_best_weights(self) -> int:
+        """Evaluate the last step, then put the best weights into the model; returns their step."""
+        self.evaluate(self.step)
+        best = self._best.best
+        if not self.recipe.best_weights or best is None:
+            return self.step
+        self._best.restore(self.model)
+        return best.step
 
 
 def _config(recipe: Recipe, backend: TrainingBackend, folder: Path) -> SFTConfig:

@@ -86,8 +86,8 @@ async def test_a_leader_that_does_not_answer_loses_the_lead(engine, run):
     assert "did not answer" in leads[-1].reason
 
 
-async def test_verdicts_take_the_lead_back(engine, run):
-    """Turns on which it was wrong and the former leader right: a dozen are enough."""
+async def test_audits_give_the_place_back_to_the_former_champion(engine, run):
+    """Audited turns on which it was wrong and the former champion right: a dozen are enough."""
     router_service = engine.router_service
     await router_service.promote(run)
     await router_service.tuned.close()
@@ -95,7 +95,7 @@ async def test_verdicts_take_the_lead_back(engine, run):
         turn = await engine.begin(Request(text=f"note {i}"))
         said = turn.decision  # the former leader's: the trained router did not answer
         wrong_one = _by("tuned", said, next(r for r in world.WORDS if r != said.route))
-        changed = replace(turn, decision=wrong_one, shadows=(said,))
+        changed = replace(turn, decision=wrong_one, shadows=(said,), audit=1.0)
         await engine.in_store(lambda turn=turn, changed=changed: _rewrite(engine.store, turn, changed))
         engine.live[turn.id].turn = changed
         await engine.rate(turn.id, wrong(said.route))
@@ -120,7 +120,7 @@ def _rewrite(store, turn, changed):
     from tui_router.store.schema import TURNS
 
     raw = json_codec.decode(store.db.storage.one(TURNS, turn.number))
-    raw |= msgspec.to_builtins({"decision": changed.decision, "shadows": changed.shadows})
+    raw |= msgspec.to_builtins({"decision": changed.decision, "shadows": changed.shadows, "audit": 1.0})
     store.db.storage.put(TURNS, {turn.number: json_codec.encode(raw)})
 
 
@@ -227,11 +227,11 @@ async def test_letters_stay_those_of_the_training_when_a_route_had_no_examples(f
     for path in folder.glob("*.jsonl"):
         rows = [line for line in path.read_text().splitlines(keepends=True) if json.loads(line)["route"] != "ledger"]
         path.write_text("".join(rows))
-    run = world.train(world.new_run(tmp_path / "store", replace(full.record.recipe, steps=60), folder))
+    run = world.train(world.new_run(tmp_path / "store", full.record.recipe, folder))
     sheet = read_json(run.artifact / ROUTER, RouterManifest).letter_prompt
     assert (sheet.routes, sheet.letters) == (("harbour", "workshop"), "AC") and "B=ledger" in sheet.instructions
     shown = json.loads((folder / "test.jsonl").read_text().splitlines()[0])
-    asked = sheet.messages(Request(text=shown["text"]))
+    asked = sheet.messages(Request(text=shown["text"], has_image=shown["has_image"]))
     assert [m.content for m in asked] == [shown["messages"][0]["content"]]
     helper = ModelProcess(run.artifact, wait=True)
     router = LLMRouter("tuned", world.COMPANY.fleet, "m", helper, sheet)

@@ -237,6 +237,9 @@ async def test_a_remote_server_is_asked_through_the_proxy(connect, monkeypatch):
     async with raw_server(http(b'{"through": "proxy"}')) as proxy:
         monkeypatch.setenv("http_proxy", proxy.removeprefix("http://"))
         assert (await connect("http://models.example").get("/")).json["through"].text() == "proxy"
+    monkeypatch.setenv("http_proxy", proxy.replace("//", "//me:pa55word@"))
+    error = str(await failure(connect("http://models.example").get("/")))
+    assert f"connection refused (asked through the proxy {proxy})" in error and "pa55word" not in error
 
 
 async def test_missing_certificates_concern_encrypted_servers_only(connect, monkeypatch):

@@ -92,6 +92,9 @@ async def test_a_silent_server_delays_and_hides_no_other(watch, double):
         health.start(60)
         await until(lambda: health.models[SMALL].state == "loaded", 2.5)
         assert time.monotonic() - began < 2.5 and health.backends[0].status.reachable is None
+        health.watch(Model(name="other-7b"))
+        health.refresh()
+        assert health.status("other-7b").state == "unknown", "the silent server may have it"
 
 
 @pytest.mark.parametrize(

@@ -198,8 +198,18 @@ def test_a_message_or_a_text_in_place_of_a_delta():
 
     assert read(event({"message": {"content": "Whole."}, "finish_reason": "stop"}))[0] == "Whole."
     assert read(event({"text": "Old "}), event({"text": "style.", "finish_reason": "stop"}))[0] == "Old style."
+    both = event({"delta": {}, "message": {"content": "Whole."}, "finish_reason": "stop"})
+    assert read(both)[0] == "Whole."
     repeated = event({"message": {"content": "Hello"}, "finish_reason": "stop"})
     assert read(frame({"content": "Hel"}), frame({"content": "lo"}), repeated)[0] == "Hello", "repeated at the end"
+
+
+def test_choices_that_are_counted_from_one():
+    data = [
+        {"choices": [{"index": 1, "delta": {"content": c}, "finish_reason": f}]}
+        for c, f in (("Hel", None), ("lo", "stop"))
+    ]
+    assert read(*(b"data: " + json.dumps(d).encode() + b"\n\n" for d in data))[0] == "Hello"
 
 
 def test_a_second_choice_is_not_mixed_in():

@@ -27,7 +27,7 @@ TURNS = [
             hops=(Hop("ministral-14b-reasoning", "not loaded", 3.0),),
         ),
     ),
-    a_turn("tell me a joke", id="13-abf", verdict=right("general_chat")),
+    a_turn("tell me a joke", id="13-abf", verdict=right("simple_chat")),
 ]
 PROMPT = build_prompt(TURNS, metrics_of(TURNS, SHIPPED.fleet), [])
 QUIET = build_prompt([TURNS[0]], metrics_of([TURNS[0]], SHIPPED.fleet), [])

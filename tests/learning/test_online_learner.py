@@ -1,5 +1,7 @@
 """What is learned from the store, and that it is the same after a restart, a crash, or from another process."""
 
+import random
+
 import msgspec
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from tui_router.core.types import Answer, Request, Verdict
 from tui_router.learning.online_learner import AT_ONCE, LABELS_FILE, PERSONAL_FILE, OnlineLearner, as_taught
 from tui_router.learning.personal_fit import FitJob, refit
 from tui_router.routing.labels import Label, label_of
+from tui_router.routing.learned.place import place_of
 from tui_router.store.store import Store
 
 TEXT = "summarise the meeting notes from monday"
@@ -261,3 +264,40 @@ def test_labels_in_the_format_of_an_earlier_version_are_learned_from_the_store_a
     np.savez(path, **arrays)
     again = learner(tmp_path, store)
     assert not again.trouble and routed(again) == "code" and again.unsaved
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_was_rated_undone_and_restarted_the_newest_label_of_a_place_decides(tmp_path, store, seed):
+    dice = random.Random(seed)
+    routes = [route.name for route in SHIPPED.fleet.routes]
+    made, turns, labels = learner(tmp_path, store), [], {}
+    sessions = [
+        "",
+        *(store.record(a_turn(text, answer=Answer(text="Done."))).session for text in ("hello", "fix the loop")),
+    ]
+    for _ in range(25):
+        match dice.randrange(6):
+            case 0 | 1:
+                text = dice.choice((TEXT, "make it shorter", "and now?", ""))
+                answer = Answer(text="Done.") if dice.random() < 0.8 else None
+                turns.append(store.record(a_turn(text, session=dice.choice(sessions), answer=answer)))
+            case 2 | 3 if turns:
+                turn, route = dice.choice(turns), dice.choice(routes)
+                effect, request = corrected(made, store, turn, route)
+                assert effect.after == made.ensemble.decide(request).decision.route == route
+                labels.pop(turn.id, None)
+                labels[turn.id] = (request, route)
+            case 4 if labels:
+                undone = dice.choice(list(labels))
+                del labels[undone]
+                while store.find(undone).verdict is not None:
+                    store.rate(undone, None)
+                made.apply_verdict(store.find(undone), "")
+            case 5:
+                if dice.random() < 0.5:
+                    made.save()
+                made = learner(tmp_path, store)
+    newest = {place_of(request): (request, route) for request, route in labels.values()}
+    for request, route in newest.values():
+        assert made.ensemble.decide(request).decision.route == route
+        assert next(made.ensemble.rankings_by("learned", [request]))[0][0] == route

@@ -41,10 +41,10 @@ def test_a_run_tells_its_story_and_leaves_an_artifact(full):
     assert (start.backend, start.device, start.steps) == (
         "plain",
         "cpu",
-        70,
+        90,
     ) and start.trainable == start.parameters > 50_000
     assert start.versions["trl"] and start.why
-    assert [s.step for s in steps] == list(range(1, 71)) and steps[-1].loss < steps[0].loss / 4
+    assert [s.step for s in steps] == list(range(1, 91)) and steps[-1].loss < steps[0].loss / 4
     assert all(s.grad_norm > 0 and s.tokens_per_second > 0 and s.memory_bytes > 1e8 for s in steps)
     last = [e for e in events if isinstance(e, Evaluation)][-1]
     assert (

@@ -1,4 +1,8 @@
-"""A made-up company for trainings that take seconds: three routes with words of their own, a tiny base, short recipes."""
+"""A made-up company for trainings that take seconds: three routes with names of their own, a tiny base, short recipes.
+
+A request with an image belongs to the workshop, whoever it names. A language model learns that from the line of the prompt
+that says so; the learned router, fitted to the same rows, cannot. So a trained router passes its gate here.
+"""
 
 import random
 import subprocess
@@ -28,6 +32,8 @@ FORMS = (
     "{0} looks odd",
     "move {0}",
 )
+IMAGES = 1 / 3
+"""Share of the requests with an image."""
 ENDINGS = ("", "please", "today", "now", "again", "at noon", "thanks")
 FLEET = (
     "\n".join(
@@ -63,7 +69,8 @@ def examples(n: int = 360) -> list[Example]:
         route = dice.choice(list(WORDS))
         question = dice.choice(FORMS).format(dice.choice(WORDS[route].split()))
         text = f"{question} {dice.choice(ENDINGS)}{dice.choice('.!? ')}".strip()
-        found[text] = Example(text=text, route=route, source="imported")
+        image = dice.random() < IMAGES
+        found[text] = Example(text=text, route="workshop" if image else route, source="imported", has_image=image)
     return list(found.values())
 
 
@@ -86,7 +93,7 @@ def base(folder: Path, data: Path, seed: int = 0) -> Path:
 
 
 def recipe_for(
-    base_folder: Path, *, method: str = "full", label: str = "letter", steps: int = 70, rate: float = 3e-3
+    base_folder: Path, *, method: str = "full", label: str = "letter", steps: int = 90, rate: float = 3e-3
 ) -> recipe.Recipe:
     """Return a recipe that takes seconds."""
     return recipe.parse(RECIPE.format(base=base_folder, method=method, label=label, steps=steps, rate=rate), "recipe")

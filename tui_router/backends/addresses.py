@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-_LOGIN = re.compile(r"(?<=//)[^/?#\s]*@")
+_LOGIN = re.compile(r"(?<=//)(?:[^/?#\s]*|[^/?#\s:]*:(?!\d+(?:[/?#]|\Z))\S*)@")
+"""A login before the host, also one whose password holds `/`, `?` or `#` that should have been written as %2F, %3F, %23."""
 _PRIVATE_NAMES = (".local", ".localhost", ".localdomain", ".lan", ".home", ".internal", ".home.arpa", ".ts.net")
 """Ends of host names that are never on the public internet (RFC 6762, RFC 8375, ICANN's `.internal`, routers, Tailscale)."""
 _SHARED = ip_network("100.64.0.0/10")

@@ -395,10 +395,11 @@ class _Serving:
         """Write the request as this model takes it."""
         system = self._system(candidate)
         messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-        as_png = WEBP in corrections or candidate.backend.kind in images.NO_WEBP
+        refused = WEBP in corrections
+        convert = refused or candidate.backend.kind not in images.READS_WEBP
         for message in self.order.messages:
             with_images = candidate.vision and message.attachments
-            content = await images.parts(message, as_png, must=WEBP in corrections) if with_images else message.content
+            content = await images.parts(message, convert, refused=refused) if with_images else message.content
             messages.append({"role": message.role, "content": content})
         body: dict[str, Any] = {
             "model": candidate.served_as,

@@ -16,13 +16,20 @@ from msgspec.structs import replace
 
 from tui_router.backends.backend_errors import BackendError
 from tui_router.backends.client import Client
-from tui_router.backends.listing import LISTERS, Listing, ServedModel, detect
+from tui_router.backends.listing import LISTERS, Listing, ServedModel, State, detect
 from tui_router.backends.matching import match
 from tui_router.config.settings import BackendSetting, ToolSetting
 from tui_router.core.fleet import Fleet, Model
 from tui_router.core.types import NoticeLevel
 
 ModelState = Literal["loaded", "loadable", "loading", "busy", "down", "unknown"]
+_STATES: dict[State, ModelState] = {
+    "loaded": "loaded",
+    "loadable": "loadable",
+    "loading": "loading",
+    "failed": "down",
+    "unknown": "loaded",  # servers that do not say list what they have loaded
+}
 DOWN_FOR_S = 10.0
 """Seconds for which a server that refused a connection is sent no request. Chosen by hand, not measured."""
 _FIRST_LOOK_S = 10.0
@@ -159,7 +166,7 @@ class Health:
         self.on_event: Callable[[NoticeLevel, str, str], None] = lambda level, tag, text: None
         self._tasks: list[asyncio.Task[None]] = []
         self._polling = False
-        self._looked = asyncio.Condition()
+        self._look_ended = asyncio.Condition()
 
     def start(self, every_s: float) -> None:
         """Ask all servers now, and each one again `every_s` seconds after its last reply."""
@@ -189,8 +196,8 @@ class Health:
         elif was and not now:
             self.on_event("wrong", "server_down", f"{backend.setting.name}: {backend.status.error}")
         self.refresh()
-        async with self._looked:
-            self._looked.notify_all()
+        async with self._look_ended:
+            self._look_ended.notify_all()
 
     async def first_look(self, names: Sequence[str]) -> None:
         """Wait until a request that may go to these models can be sent well, and have the servers asked if nobody does.
@@ -202,8 +209,8 @@ class Health:
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._look(backend)) for backend in self.backends]
         with suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LOOK_S), self._looked:
-                await self._looked.wait_for(
+            async with asyncio.timeout(_FIRST_LOOK_S), self._look_ended:
+                await self._look_ended.wait_for(
                     lambda: self.all_asked or self.find(self.fleet.models[names[0]]) is not None
                 )
 
@@ -235,26 +242,20 @@ class Health:
         self.models[name] = replace(status, since=since)
 
     def _status(self, model: Model, old: ModelStatus) -> ModelStatus:
-        asked = [b for b in self.backends if b.status.reachable is not None]
         found = self.find(model)
         if found is None:
-            state: ModelState = "down" if asked else "unknown"
-            servers = [b for b in asked if b.status.reachable]
-            error = "no server" if not servers else f"not on {' or '.join(b.setting.name for b in servers)}"
-            if not asked:
-                error = ""
+            servers = " or ".join(b.setting.name for b in self.backends if b.status.reachable)
+            missing = f"not on {servers}" if servers else "no server"
             return ModelStatus(
                 name=model.name,
-                state=state,
-                error=error,
+                state="down" if self.all_asked and self.backends else "unknown",
+                error=missing if self.all_asked and self.backends else "",
                 latency_ms=old.latency_ms,
                 tokens_per_second=old.tokens_per_second,
                 answering=old.answering,
             )
         backend, served, how = found
-        state = {"loaded": "loaded", "loading": "loading", "failed": "down", "unknown": "loaded"}.get(
-            served.state, "loadable"
-        )  # type: ignore[assignment]
+        state = _STATES[served.state]
         if old.answering and old.progress is not None:
             state = "loading"
         elif old.answering or served.busy:

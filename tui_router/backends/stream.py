@@ -67,6 +67,8 @@ class ChatStream:
         """`events`, or `json` when the reply begins as a JSON document; empty until that is seen."""
         self._head = bytearray()
         self._calls: dict[int, _Call] = {}
+        self._index: int | None = None
+        """Of the choice that is read: the first that came."""
         self._size = 0
         self.model = ""
         self.finish = ""
@@ -175,43 +177,45 @@ class ChatStream:
     def _completion(self, frame: JsonValue) -> Iterator[Delta | Progress]:
         self.model = frame["model"].text()[:_LONGEST_NAME] or self.model
         self._usage(frame["usage"])
-        progress = frame["prompt_progress"]
-        total, processed = progress["total"].number(), progress["processed"].number()
-        if total and total > 0:
-            yield Progress("reading", min(1.0, max(0.0, (processed or 0.0) / total)))
+        if "prompt_progress" in frame:
+            progress = frame["prompt_progress"]
+            total, processed = progress["total"].number(), progress["processed"].number()
+            if total and total > 0:
+                yield Progress("reading", min(1.0, max(0.0, (processed or 0.0) / total)))
         for choice in frame["choices"].objects():
-            if choice["index"].count():
-                continue  # a second answer to the same request; none was asked for
-            yield from self._choice(choice)
+            index = choice["index"].count() or 0
+            self._index = index if self._index is None else self._index
+            if index == self._index:  # another one is a second answer to the same request; none was asked for
+                yield from self._choice(choice)
 
     def _usage(self, usage: JsonValue) -> None:
+        if not usage.is_object:
+            return
         asked, written = usage["prompt_tokens"].count(), usage["completion_tokens"].count()
         self.prompt_tokens = self.prompt_tokens if asked is None else asked
         self.completion_tokens = self.completion_tokens if written is None else written
 
     def _choice(self, choice: JsonValue) -> Iterator[Delta]:
-        message = message_of(choice)
+        _raise_error(choice)
         finish = choice["finish_reason"].text() or choice["finish_reason"]["type"].text()
         finish = "" if finish.lower() in ("null", "none") else finish
-        if message is not None or finish == "error":
-            raise classify(200, message or "the server ended the answer with an error")
+        if finish == "error":
+            raise classify(200, "the server ended the answer with an error")
         self._usage(choice["usage"])
-        for name in ("delta", "message"):
-            if choice[name].is_object and (name == "delta" or not (self.pieces or self._calls)):
-                yield from self._delta(choice[name])
-                break
-        else:
+        if choice["delta"].is_object:
+            yield from self._delta(choice["delta"])
+        if choice["message"].is_object and not (self.pieces or self._calls):  # else it repeats what came in pieces
+            yield from self._delta(choice["message"])
+        if not (choice["delta"].is_object or choice["message"].is_object):
             yield from self._said(choice["text"].text(), "")
         self.finish = finish[:_LONGEST_NAME] or self.finish
 
     def _delta(self, delta: JsonValue) -> Iterator[Delta]:
-        message = message_of(delta)
-        if message is not None:
-            raise classify(200, message)
+        _raise_error(delta)
         reasoning = next(
-            (found for name in _REASONING_FIELDS if (found := _parts(delta[name])[0] or _parts(delta[name])[1])), ""
+            (found for name in _REASONING_FIELDS if name in delta and (found := "".join(_parts(delta[name])))), ""
         )
-        if not reasoning:
+        if not reasoning and "reasoning_details" in delta:
             reasoning = "".join(
                 _parts(part)[1] or part["summary"].text() for part in delta["reasoning_details"].objects()
             )
@@ -249,6 +253,12 @@ class ChatStream:
         self._grow(len(piece))
         if piece:
             merged.arguments.append(piece)
+
+
+def _raise_error(value: JsonValue) -> None:
+    """Raise the error that stands inside of a choice or a delta, if one does."""
+    if "error" in value and (message := message_of(value)) is not None:
+        raise classify(200, message)
 
 
 class _Call:

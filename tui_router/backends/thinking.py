@@ -13,7 +13,7 @@ Marks: DeepSeek, Qwen and GLM `<think>`; Mistral `[THINK]`; Exaone `<thought>`; 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 _ENDS = {
     "<think>": "</think>",
@@ -66,7 +66,8 @@ class ThinkSplitter:
         self._held = ""
         self._closing = ""
         """The mark that ends the block that is being read."""
-        self._state = "start"
+        self._state: Literal["start", "thinking", "open", "text", "harmony"] = "start"
+        """`open`: in text that may turn out to be reasoning, if only the end of a block is seen; `text`: nothing is looked for."""
         self._after_block = False
         self._code = _CodeMarks()
         self._harmony = _Harmony()
@@ -113,10 +114,7 @@ class ThinkSplitter:
         if self._state == "harmony":
             return ThinkSplit(*self._harmony.close())
         if self._state == "thinking":
-            held_end = held.lower() == self._closing
-            return ThinkSplit("" if held_end else held, "")
-        if self._state == "open" and held.lower() in _LONE_ENDS:
-            return ThinkSplit("", "", retracted=True)
+            return ThinkSplit(held, "")
         return ThinkSplit("", "" if self._after_block and not held.strip() else held)
 
     def _start(self, piece: str) -> str:

@@ -55,8 +55,11 @@ class ToolSetting(Struct, frozen=True, kw_only=True):
     """An optional tool that `--health` looks for."""
 
     name: str
-    url: str
-    """Its address."""
+    url: Annotated[str, SECRET]
+    """Its address; a login in it is sent and never shown."""
+
+    def __repr__(self) -> str:
+        return f"ToolSetting(name={self.name!r}, url={without_login(self.url)!r})"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -190,7 +193,7 @@ def load_or_last_good(file: Path | None, state: Path) -> Config:
         except (OSError, NotTextError, ConfigError):
             last = parse_config("", None, os.environ)
         return replace(last, problems=error.problems, stale=True)
-    if config.file is not None:
+    if config.file is not None and config.file.is_file():  # not a pipe, which can be read only once
         _keep(config.file, kept)
     return config
 
@@ -278,7 +281,7 @@ def _servers(own: Mapping[str, Any], at: Key, shipped: tuple[Server, ...], check
             server = read_struct(table, here, type(shipped[0]), check, also=("remove",), defaults=defaults, name=name)
             url = server.url.strip()
             if not isinstance(table.get("url", ""), str):
-                continue  # its fault is told
+                continue  # reported already
             if not url:
                 check.fault((*here, "url"), f'is missing: the server\'s address, such as "{shipped[0].url}"')
             elif fault := url_fault(url, shipped[0].url):

@@ -24,105 +24,65 @@ class PiiMatch(NamedTuple):
 
 
 # -- keys ----------------------------------------------------------------------------------------------------------
-_VENDOR_KEYS: dict[str, tuple[tuple[str, ...], str]] = {
+_VENDOR_KEYS: dict[str, tuple[str, str]] = {
     # name: (texts of which one must be there, pattern)
     "private key": (
-        ("PRIVATE KEY",),
+        "PRIVATE",
         r"-----BEGIN [A-Z ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----|\Z)",
     ),
     "webhook": (
-        ("hooks.", "/webhooks/", "webhook.office.com", "maker.ifttt.com", "logic.azure.com", "chat.googleapis.com"),
+        "hooks. /webhooks/ webhook.office.com maker.ifttt.com logic.azure.com chat.googleapis.com",
         r"https://(?:hooks\.slack(?:-gov)?\.com/(?:services|workflows|triggers)/|(?:\w+\.)?discord(?:app)?\.com/api/(?:v\d+/)?webhooks/"
         r"|[\w-]+\.webhook\.office\.com/webhookb2/|hooks\.zapier\.com/hooks/catch/|maker\.ifttt\.com/trigger/[\w-]+/(?:json/)?with/key/"
         r"|[\w.-]+\.logic\.azure\.com[:/]|chat\.googleapis\.com/v1/spaces/)[^\s\"'`<>)]{8,}",
     ),
     "OpenAI, Anthropic or Stripe key": (
-        ("sk-", "pk-", "rk-", "sk_", "pk_", "rk_", "whsec_"),
+        "sk- pk- rk- sk_ pk_ rk_ whsec_",
         r"\b(?:[spr]k[-_](?:live|test|proj|svcacct|admin|ant|or|lf)?[-_]?(?=[A-Za-z_-]{0,99}\d)[A-Za-z0-9_-]{16,}|whsec_[A-Za-z0-9+/=]{20,})",
     ),
     "key of a model provider": (
-        (
-            "gsk_",
-            "xai-",
-            "pplx-",
-            "r8_",
-            "hf_",
-            "nvapi-",
-            "csk-",
-            "lsv2_",
-            "tvly-",
-            "fw_",
-            "jina_",
-            "voyage-",
-            "pa-",
-            "co_",
-        ),
+        "gsk_ xai- pplx- r8_ hf_ nvapi- csk- lsv2_ tvly- fw_ jina_",
         r"\b(?:gsk_|xai-|pplx-|r8_|hf_|nvapi-|csk-|lsv2_(?:pt|sk)_|tvly-(?:dev-)?|fw_|jina_)[A-Za-z0-9_-]{16,}",
     ),
-    "GitHub token": (("gh", "github_pat_"), r"\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{22,})"),
-    "GitLab token": (("gl",), r"\bgl(?:pat|dt|ft|soat|rt|cbt|imt|ptt|agent|oas)-[A-Za-z0-9_.-]{16,}"),
-    "Slack token": (("xox", "xapp-"), r"\b(?:xox[abceoprs](?:\.xox[bp])?-|xapp-\d-)[A-Za-z0-9-]{10,}"),
-    "AWS access key": (("AKIA", "ASIA", "ABIA", "ACCA"), r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
-    "Google key": (("AIza", "ya29.", "GOCSPX-"), r"\b(?:AIza[\w-]{30,}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,})"),
-    "SendGrid key": (("SG.",), r"\bSG\.[\w-]{16,}\.[\w-]{16,}"),
-    "npm token": (("npm_",), r"\bnpm_[A-Za-z0-9]{30,}"),
-    "PyPI token": (("pypi-",), r"\bpypi-[A-Za-z0-9_-]{16,}"),
-    "Telegram bot token": ((":",), r"(?<![\w:])(?:bot)?\d{8,10}:[A-Za-z0-9_-]{35}(?![\w-])"),
-    "Twilio key": (("AC", "SK"), r"\b(?:AC|SK)[0-9a-f]{32}\b"),
-    "Mailchimp or Mailgun key": (("-us", "key-"), r"\b(?:[0-9a-f]{32}-us\d{1,2}|key-[0-9a-f]{32})\b"),
-    "Discord bot token": ((".",), r"\b[MNO][A-Za-z\d_-]{23,25}\.[A-Za-z\d_-]{6}\.[A-Za-z\d_-]{27,38}\b"),
-    "Azure key": (("Q~", "AccountKey=", "SharedAccessKey=", "sig="), r"(?<![\w~.])[\w~.]{3}\dQ~[\w~.-]{31,34}"),
-    "JSON web token": (("eyJ",), r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}"),
+    "GitHub token": ("gh github_", r"\b(?:gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{22,})"),
+    "GitLab token": ("gl", r"\bgl(?:pat|dt|ft|soat|rt|cbt|imt|ptt|agent|oas)-[A-Za-z0-9_.-]{16,}"),
+    "Slack token": ("xox xapp-", r"\b(?:xox[abceoprs](?:\.xox[bp])?-|xapp-\d-)[A-Za-z0-9-]{10,}"),
+    "AWS access key": ("AKIA ASIA ABIA ACCA", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
+    "Google key": ("AIza ya29. GOCSPX-", r"\b(?:AIza[\w-]{30,}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,})"),
+    "SendGrid key": ("SG.", r"\bSG\.[\w-]{16,}\.[\w-]{16,}"),
+    "npm token": ("npm_", r"\bnpm_[A-Za-z0-9]{30,}"),
+    "PyPI token": ("pypi-", r"\bpypi-[A-Za-z0-9_-]{16,}"),
+    "Telegram bot token": (":", r"(?<![\w:])(?:bot)?\d{8,10}:[A-Za-z0-9_-]{35}(?![\w-])"),
+    "Twilio key": ("AC SK", r"\b(?:AC|SK)[0-9a-f]{32}\b"),
+    "Mailchimp or Mailgun key": ("-us key-", r"\b(?:[0-9a-f]{32}-us\d{1,2}|key-[0-9a-f]{32})\b"),
+    "Discord bot token": (".", r"\b[MNO][A-Za-z\d_-]{23,25}\.[A-Za-z\d_-]{6}\.[A-Za-z\d_-]{27,38}\b"),
+    "Azure key": ("Q~", r"(?<![\w~.])[\w~.]{3}\dQ~[\w~.-]{31,34}"),
+    "JSON web token": ("eyJ", r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{5,}"),
     "service token": (
-        ("_", "-", ".", "dapi", "ATATT3", "EAA"),
+        "_ - . dapi ATATT3 EAA",
         r"\b(?:do[op]_v1_|shp(?:at|ca|pa|ss)_|lin_api_|ntn_|secret_|figd_|PMAK-|dapi|sq0(?:atp|csp)-|sntry[su]_|hv[sb]\.|dckr_(?:pat|oat)_"
         r"|sb[ap]_|nfp_|NRAK-|glsa_|glc_|pscale_(?:tkn|pw|oauth)_|tskey-\w+-|ATATT3|HRKU-|rnd_|dp\.(?:pt|st|ct)\.|pat[A-Za-z0-9]{14}\.|EAA[A-Z])"
         r"(?=[A-Za-z_=-]{0,99}\d)[A-Za-z0-9_=-]{16,}",
     ),
 }
 _VENDOR_PATTERNS = tuple(
-    (name, hints, re.compile(pattern, re.DOTALL)) for name, (hints, pattern) in _VENDOR_KEYS.items()
+    (name, hints.split(), re.compile(pattern, re.DOTALL)) for name, (hints, pattern) in _VENDOR_KEYS.items()
 )
-_SECRET_STEMS = (
-    *(
-        "pass",
-        "pwd",
-        "kennwort",
-        "contrase",
-        "clave",
-        "mot de",
-        "mot_de",
-        "senha",
-        "wachtwoord",
-        "lösenord",
-        "hasło",
-        "haslo",
-    ),
-    *(
-        "parola",
-        "пароль",
-        "密",
-        "パスワード",
-        "비밀번호",
-        "secret",
-        "token",
-        "credential",
-        "key",
-        "schlüssel",
-        "clé",
-        "identified",
-    ),
+_STEMS = (
+    "pass pwd pw kennwort contrase clave mot senha wachtwoord lösenord hasło haslo parola пароль 密 パスワード 비밀번호"
+    " secret token credential key schlüssel clé identified"
 )
+_SECRET_STEMS = _STEMS.split()
 """In small letters; a text without any of them holds no named secret."""
 _SECRET_NAMES = (
-    r"pass[_-]?word|passwd|pass[_-]?phrase|pass[_-]?code|pwd|passwort|kennwort|contrase(?:ñ|n)a|clave|mot[ _]de[ _]passe"
+    r"pass[_-]?word|passwd|\bpw\b|pass[_-]?phrase|pass[_-]?code|pwd|passwort|kennwort|contrase(?:ñ|n)a|clave|mot[ _]de[ _]passe"
     r"|senha|wachtwoord|lösenord|has(?:ł|l)o|parola|пароль|密码|密碼|パスワード|비밀번호|secret|token|credentials?"
     r"|(?:api|access|auth|account|client|private|shared[_ -]?access|encryption|signing|master|service|license)"
     r"[_ -]?(?:key|schlüssel)|clé[ _]api"
 )
 _CONNECTOR = (
     r"(?:[\"'`\])}]{0,3}\s{0,4}(?::=|=>|->|==?|:|：|>)\s{0,4}[\"'`]?|[\"']\s{0,4},\s{0,4}[\"']"
-    r"|\s{1,4}(?:is|was|ist|lautet|es|est|è|é|är|to|は|是)\s{0,2}:?\s{1,4}[\"'`]?|\s{1,4}[\"'`](?=\S))"
+    r"|\(\s{0,4}[\"'`]|\s{1,4}(?:is|was|ist|lautet|es|est|è|é|är|to|は|是)\s{0,2}:?\s{1,4}[\"'`]?|\s{1,4}[\"'`](?=\S))"
 )
 _ASSIGNMENT = re.compile(
     rf"(?:{_SECRET_NAMES})[\w-]{{0,30}}?(?P<connector>{_CONNECTOR})(?P<it>[^\s\"'`<>;,]{{6,500}})", re.IGNORECASE
@@ -132,6 +92,12 @@ _OPTION = re.compile(
     re.IGNORECASE,
 )
 _IDENTIFIED_BY = re.compile(r"\bidentified\s+by\s+[\"'](?P<it>[^\"'\n]{4,})", re.IGNORECASE)
+_PASSWORD_THEN_VALUE = re.compile(
+    r"\b(?:password|passwort|kennwort|passphrase|passcode|contrase(?:ñ|n)a|senha|mot de passe)\s{1,4}"
+    r"(?P<it>(?=[^\s\d]{0,99}\d)(?=\S{0,99}[A-Za-z])[^\s\"'`<>;,.()]{6,100})",
+    re.IGNORECASE,
+)
+_CURL_USER = re.compile(r"\s(?:-u|--user)[ =][\"']?[^\s:\"']{1,64}:(?P<it>[^\s\"']{3,100})")
 _AUTHORIZATION = re.compile(
     r"\b(?:bearer|basic|apikey|token)[ \t:]+[\"']?(?P<it>[A-Za-z0-9._~+/=-]{16,})", re.IGNORECASE
 )
@@ -175,7 +141,7 @@ def _has_digit(value: str) -> bool:
 # -- numbers -------------------------------------------------------------------------------------------------------
 _EMAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@(?:[\w-]{1,63}\.)+[^\W\d_]{2,24}\b")
 _CARD = re.compile(r"(?<![\d.])(?:(?:\d[ -]?){12,18}\d|\d{4}(?:\.\d{4}){3})(?![\d.]?\d)")
-_IBAN_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?=[ -]?[A-Za-z0-9])")
+_IBAN_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2} ?\d{2}(?=[ -]?[A-Za-z0-9])")
 _IBAN_LENGTHS = {
     country: int(length)
     for length, countries in {
@@ -326,6 +292,8 @@ _PATTERNS = (
         ("bearer", "basic", "apikey", "token"),
         _has_digit,
     ),
+    _Pattern("key", "word after a password's name", _PASSWORD_THEN_VALUE, ("pass", "kennwort", "contrase", "senha")),
+    _Pattern("key", "password of curl", _CURL_USER, (" -u", " --user")),
     _Pattern("key", "password in SQL", _IDENTIFIED_BY, ("identified",)),
     _Pattern("key", "value of an option", _OPTION, ("-",), lambda value: _is_secret(value, " ")),
     _Pattern("e-mail", "e-mail address", _EMAIL, ("@",)),

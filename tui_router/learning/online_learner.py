@@ -33,6 +33,7 @@ from tui_router.routing.ensemble.ensemble import EnsembleDecision, EnsembleMembe
 from tui_router.routing.ensemble.grading import grade
 from tui_router.routing.labels import Label, label_of
 from tui_router.routing.learned import seeds
+from tui_router.routing.learned.conversation_gate import MAX_TURNS
 from tui_router.routing.learned.embedding_head import EmbeddingHead, fit_head, load_head, pack_head
 from tui_router.routing.learned.knn_memory import MAX_LABELS, StoredLabel
 from tui_router.routing.learned.learned_router import LearnedRouter
@@ -53,8 +54,10 @@ AT_ONCE = 50
 _BACKLOG_CHUNK = 5
 """Verdicts of a backlog that are learned together, about 3 ms."""
 _TURNS_BEFORE = 40
-"""Turns of a conversation that come with a label, as many as come with a request: the place of a label must be that of the
-request."""
+"""Turns of a conversation that come with a request, and with a label where its place depends on them."""
+_FEW_TURNS = 8
+"""Turns of a conversation that are read first, and those that come with a label of a fit: enough unless many are repetitions or
+have no answer."""
 MAX_GRADES = 4000
 """Newest verdicts that the ensemble is graded by."""
 _RECENT_TURNS = 500
@@ -280,7 +283,7 @@ class OnlineLearner:
     def describe_change(self, change: ChampionChange) -> str:
         """Return a change of the champion in a sentence."""
         return (
-            f"{change.new} is the champion now: of {change.compared} rated turns it alone was right on {change.won}, "
+            f"{change.new} is the champion now: of {change.compared} audited or asked turns it alone was right on {change.won}, "
             f"{change.old} alone on {change.lost}"
         )
 
@@ -402,10 +405,19 @@ def taught_by(config: Config, folder: Path, *, check: bool = True) -> OnlineLear
 
 
 def with_history(turn: Turn, store: Store) -> Turn:
-    """Return the turn with the conversation before it in its request."""
+    """Return the turn with the conversation before it in its request: as much of it as decides where the request goes.
+
+    Where the newest turns are repetitions of the request, or have no answer, more are read: the place of a label must be that
+    of the request, which comes with `_TURNS_BEFORE` turns.
+    """
     if turn.request.history or not turn.session:
         return turn
-    history = messages_of(store.conversation(turn.session, _TURNS_BEFORE, before=turn.number))
+    for limit in (_FEW_TURNS, _TURNS_BEFORE):
+        turns = store.conversation(turn.session, limit, before=turn.number)
+        history = messages_of(turns)
+        others = sum(m.role == "user" and m.content != turn.request.text for m in history)
+        if others > MAX_TURNS or len(turns) < limit:
+            break
     return replace(turn, request=replace(turn.request, history=history)) if history else turn
 
 

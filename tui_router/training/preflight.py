@@ -17,8 +17,11 @@ from msgspec import Struct
 
 from tui_router.core.example import GOAL
 from tui_router.training import launcher
+from tui_router.training.paired_tests import power
+from tui_router.training.plan import Plan
 from tui_router.training.recipe import FEED_FORWARD, MIRRORS, Recipe, resolve_base, total_steps
-from tui_router.training.rows import DataError, TrainingDataset, TrainingRow, read_dataset
+from tui_router.training.rows import DataError, TrainingDataset, TrainingRow, read_dataset, read_examples
+from tui_router.training.sealed_looks import level_of_look, next_look
 
 NoteLevel = Literal["stop", "warning", "note"]
 FEWEST_PER_ROUTE = 10
@@ -33,6 +36,8 @@ _GPU_FLOPS = 3e13
 _STEP_OVERHEAD_S = 0.08
 _IMPORTS_BYTES, _IMPORTS_S = 600_000_000, 12.0
 """Memory and time of importing torch, transformers and trl, measured on a CPU."""
+_GAINS, _DIFFERING = (0.03, 0.05, 0.10), 0.06
+"""True gains whose chances are shown, and the share of the rows on which two equally good routers differ. Chosen by hand."""
 _TOKENIZERS = {"tokenizer.json", "tokenizer.model", "vocab.json"}
 
 
@@ -79,6 +84,7 @@ def preflight(recipe: Recipe, data: Path, out: Path) -> Preflight:
     except DataError as error:
         return Preflight(notes=(*notes, PreflightNote("stop", str(error))))
     notes += _check_data(dataset)
+    notes += _check_gate(dataset, data, out)
     steps = total_steps(recipe, len(dataset.train))
     parameters = _count_parameters(_base_folder(resolve_base(recipe)))
     gpu_bytes = free_gpu_memory()
@@ -164,9 +170,23 @@ def _check_data(dataset: TrainingDataset) -> list[PreflightNote]:
     scarce = [f"{route} {counts[route]}" for route in dataset.answers if counts[route] < FEWEST_PER_ROUTE]
     if scarce:
         notes.append(PreflightNote("warning", f"few examples to learn from: {', '.join(scarce)}"))
-    if not dataset.test:
-        notes.append(PreflightNote("warning", "the dataset has no sealed test rows, so the gate cannot pass this run"))
     return notes
+
+
+def _check_gate(dataset: TrainingDataset, data: Path, out: Path) -> list[PreflightNote]:
+    """Say how likely the gate is to recognise a better router on this dataset's sealed rows."""
+    n = len(dataset.test)
+    if not n:
+        return [PreflightNote("warning", "the dataset has no sealed test rows, so the gate cannot pass this run")]
+    plan = Plan(champion="", champion_version="")
+    look = next_look(out, [example.key for example in read_examples(data, "test")])
+    level = level_of_look(plan.level, look)
+    chances = ", ".join(f"{gain:.0%} in {power(n, gain, gain + _DIFFERING, level):.0%}" for gain in _GAINS)
+    message = f"the gate has {n} sealed rows, look {look}; it recognises a gain in accuracy of {chances} of trials"
+    if n < plan.fewest:
+        message += f"; it needs at least {plan.fewest} rows"
+    weak = n < plan.fewest or power(n, _GAINS[-1], _GAINS[-1] + _DIFFERING, level) < 0.5
+    return [PreflightNote("warning" if weak else "note", message)]
 
 
 def _count_parameters(folder: Path) -> int:

@@ -35,6 +35,8 @@ class RouterManifest(Struct, frozen=True, kw_only=True):
     """The model that the LoRA matrices belong to: a folder or an id of the hub."""
     temperature: float
     """Divides the logits of the answers; fitted on the validation rows."""
+    control_tokens: tuple[str, ...] = ()
+    """Control tokens of the base's tokenizer: a request that holds one is shown with a space inside it."""
 
     @property
     def letter_prompt(self) -> LetterPrompt:
@@ -43,7 +45,7 @@ class RouterManifest(Struct, frozen=True, kw_only=True):
             raise ArtifactError(
                 'it answers in text, for programs that read only text; train with label = "letter" to let it decide here'
             )
-        return as_trained(self.routes, "".join(self.answers), self.instructions)
+        return as_trained(self.routes, "".join(self.answers), self.instructions, self.control_tokens)
 
 
 class ReferenceCase(Struct, frozen=True):

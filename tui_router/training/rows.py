@@ -9,12 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from tui_router.core.example import Example
+from tui_router.datasets.formats import RowError, example_of, format_of
+from tui_router.routing.llm.control_tokens import neutralise
 from tui_router.training.recipe import Recipe
 from tui_router.training.training_error import TrainingError
 
@@ -96,6 +100,39 @@ def read_dataset(folder: Path, recipe: Recipe) -> TrainingDataset:
         instructions=instructions.pop(),
         hash=digest.hexdigest(),
     )
+
+
+def without_control_tokens(dataset: TrainingDataset, tokens: Sequence[str]) -> TrainingDataset:
+    """Return the dataset with the control tokens in its prompts turned into ordinary text (see `neutralise`)."""
+
+    def clean(row: TrainingRow) -> TrainingRow:
+        return row._replace(messages=tuple({**m, "content": neutralise(m["content"], tokens)} for m in row.messages))
+
+    return replace(
+        dataset,
+        train=tuple(map(clean, dataset.train)),
+        validation=tuple(map(clean, dataset.validation)),
+        test=tuple(map(clean, dataset.test)),
+        instructions=neutralise(dataset.instructions, tokens),
+    )
+
+
+def read_examples(folder: Path, part: Literal["train", "validation", "test"]) -> list[Example]:
+    """Return the requests of one part of a dataset, which may be missing, with their routes. Raises DataError."""
+    path = folder / f"{part}.jsonl"
+    if not path.is_file():
+        return []
+    found = []
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                found.append(example_of(row, format_of(row) or "messages"))
+            except (ValueError, RowError) as error:
+                raise DataError(f"{path}:{number}: {error}") from error
+    return found
 
 
 def _first_paragraph(row: TrainingRow) -> str:

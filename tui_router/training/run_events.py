@@ -77,6 +77,8 @@ class Evaluation(Struct, frozen=True, kw_only=True, tag_field="event", tag="eval
     """Mean probability of all labels together. Far below 1, the model has not learned to answer with a label."""
     per_route: dict[str, tuple[int, int]]
     """Route -> (rows that are right, rows)."""
+    log_loss: float = 0.0
+    """Mean negative log of the probability of the right route among the routes, in nats; 0 in files of older versions."""
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True, tag_field="event", tag="checkpoint"):
@@ -114,6 +116,8 @@ class Done(Struct, frozen=True, kw_only=True, tag_field="event", tag="done"):
     n: int
     early: bool = False
     """Stopped on request before the last step, and kept."""
+    kept_step: int = 0
+    """The step whose weights the artifact has; 0 in files of older versions."""
 
 
 class Failed(Struct, frozen=True, kw_only=True, tag_field="event", tag="error", rename=_STORED):

@@ -36,10 +36,10 @@ def own_dataset(config: Config, folder: Path, recipe: Recipe, sources: Sequence[
         return out
     store = Store(folder)
     try:
-        with store.db.transaction(write=False):  # read twice, and the same both times
-            rulings = store.training.edits()
+        with store.db.transaction(write=False):  # the export reads the rows twice, and both times must give the same
+            edits = store.training.edits()
             export(
-                lambda: iter_examples(store.turns(), store.training.examples(), fleet, rulings),
+                lambda: iter_examples(store.turns(), store.training.examples(), fleet, edits),
                 fleet,
                 options,
                 out,

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,12 @@ def test_tables_and_rows_are_labelled(name):
     assert all(route in FLEET.by_route for route in routes(read(FIXTURES / name)[0]))
 
 
+def test_a_header_that_is_called_like_a_route_stays_a_header(tmp_path):
+    (tmp_path / "t.csv").write_text("anfrage,code\nwie sortiere ich eine lange Liste,a7\nsag etwas sehr Nettes,b8\n")
+    _, summary = read(tmp_path / "t.csv")
+    assert summary.columns == ("anfrage", "code") and summary.damaged == 2
+
+
 def database(path, script):
     with sqlite3.connect(path) as db:
         db.executescript((FIXTURES / script).read_text())
@@ -310,6 +317,27 @@ def test_a_folder_leaves_out_what_it_cannot_read_and_a_file_alone_is_a_fault(tmp
         ("photo.png", "is not a text file"),
     }
     assert read(tmp_path / "export" / "photo.png")[1].damaged == 1
+
+
+def test_a_zip_archive_is_a_folder(tmp_path):
+    with zipfile.ZipFile(tmp_path / "export.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(FIXTURES / "chatgpt_conversations.json", "conversations.json")
+        archive.writestr("photos/a.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(256)))
+        archive.writestr("../outside.txt", "a request that nobody sees\n")
+        archive.write(FIXTURES / "markdown" / "prompt.md", "notes/prompt.md")
+        archive.writestr("__MACOSX/._conversations.json", b"\0\5\x16\7")
+    requests, summary = read(tmp_path / "export.zip")
+    assert len(requests) == 4 and not summary.damaged and summary.source == "ChatGPT export, Markdown"
+    assert requests[3].route == "code" and requests[3].origin == "export.zip/notes/prompt.md"
+    assert requests[0].origin == "export.zip/conversations.json, item 1, message 4"
+    assert ("export.zip/photos/a.png", "is not a text file") in [(one.where, one.why) for one in summary.left_out]
+    assert not list(tmp_path.parent.glob("outside*"))
+
+
+def test_a_damaged_archive_is_a_fault(tmp_path):
+    (tmp_path / "half.zip").write_bytes(b"PK\x03\x04 and nothing more")
+    _, summary = read(tmp_path / "half.zip")
+    assert summary.damaged == 1 and summary.left_out[0].why.startswith("cannot be unpacked: ")
 
 
 @pytest.mark.parametrize(

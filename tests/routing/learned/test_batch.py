@@ -51,7 +51,7 @@ def requests() -> list[Request]:
     return found
 
 
-def same(router):
+def check_batch(router):
     asked = requests()
     together, alone = list(router.rankings(iter(asked))), [made.ranking for made in router.decide_many(asked)]
     assert len(together) == len(asked)
@@ -72,12 +72,12 @@ FLEETS = {
 
 
 @pytest.mark.parametrize("fleet", FLEETS.values(), ids=FLEETS)
-def test_many_are_decided_as_each_of_them(fleet):
+def test_a_batch_decides_as_one_by_one(fleet):
     made = parse_config(fleet, None, {}).fleet
-    same(LearnedRouter(made, RulesRouter(made)))
+    check_batch(LearnedRouter(made, RulesRouter(made)))
 
 
-def test_many_are_decided_as_each_of_them_after_verdicts():
+def test_a_batch_decides_as_one_by_one_with_labels_and_a_personal_model():
     dice = random.Random(4)
     labels = [
         Label(key=i, request=seed.request, route=dice.choice(SHIPPED.fleet.routes).name, negative=i % 7 == 0)
@@ -85,17 +85,17 @@ def test_many_are_decided_as_each_of_them_after_verdicts():
     ]
     router = with_labels(SHIPPED.fleet, RULES, labels)
     assert router.personal is not None and len(router.memory)
-    same(router)
+    check_batch(router)
 
 
-def test_many_are_decided_at_the_temperature_of_the_race():
+def test_a_batch_is_decided_at_the_temperature_of_the_ensemble():
     ensemble = RouterEnsemble([LearnedRouter(SHIPPED.fleet, RULES), RULES], {"learned": (9, 10), "rules": (8, 10)})
     ensemble.temperatures["learned"] = 1.7
-    same(EnsembleMember(ensemble, "learned"))
-    same(EnsembleMember(ensemble, "rules"))
+    check_batch(EnsembleMember(ensemble, "learned"))
+    check_batch(EnsembleMember(ensemble, "rules"))
 
 
-def test_what_is_forgotten_to_save_memory_is_worked_out_again(monkeypatch):
+def test_what_the_caches_drop_is_worked_out_again(monkeypatch):
     wanted = [dict(ranking) for ranking in LearnedRouter(SHIPPED.fleet, RULES).rankings(requests())]
     monkeypatch.setattr(text_model, "MAX_KNOWN", 5000)
     monkeypatch.setattr(text_model, "MAX_UNKNOWN", 20)
@@ -108,5 +108,5 @@ def test_what_is_forgotten_to_save_memory_is_worked_out_again(monkeypatch):
     assert forgetful.text_stage.text_model.cached < 6000
 
 
-def test_nothing_is_decided_of_nothing():
+def test_a_batch_of_no_requests_has_no_rankings():
     assert list(LearnedRouter(SHIPPED.fleet, RULES).rankings([])) == []

@@ -1,5 +1,6 @@
 """A correction always takes: the same request in the same place goes to the corrected route, whatever else there is."""
 
+import numpy as np
 import pytest
 
 from tests import random_corrections
@@ -8,6 +9,7 @@ from tests.worlds import RULES, SHIPPED
 from tui_router.core.types import Message, Request
 from tui_router.routing.labels import Label
 from tui_router.routing.learned import seeds
+from tui_router.routing.learned.knn_memory import standing_of
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.routing.learned.place import place_of
 
@@ -97,3 +99,34 @@ def test_a_place_does_not_depend_on_case_space_answers_or_repetition():
     assert place_of(Request(text=request.text, history=other_answers)) == place_of(request)
     assert place_of(Request(text=request.text, history=request.history, has_image=True)) != place_of(request)
     assert place_of(Request(text=request.text, history=talk("a", "b", "c", "d", "f"))) != place_of(request)
+
+
+def test_after_a_change_of_taste_the_newer_labels_outweigh_the_older_ones(router):
+    texts = [
+        f"{verb} the {what} from monday"
+        for verb in ("summarise", "shorten", "condense")
+        for what in ("notes", "talk", "report")
+    ]
+    for key, text in enumerate(texts, 1):
+        learn(router, Request(text=text), "reasoning", key)
+    test = [Request(text=f"please {text} in two lines") for text in texts]
+    assert sum(router.decide(request).route == "reasoning" for request in test) >= 8
+    for key, text in enumerate(texts[::2], 101):
+        learn(router, Request(text=f"{text} for me"), "tool_use", key)
+    assert sum(router.decide(request).route == "tool_use" for request in test) >= 7
+
+
+def test_what_is_left_of_labels_is_the_same_step_by_step_and_at_once(router):
+    dice = random_corrections.random.Random(2)
+    for key in range(120):
+        request = Request(
+            text=f"{dice.choice(('summarise', 'shorten', 'plan'))} the {dice.choice(('notes', 'talk', 'trip'))}"
+        )
+        learn(router, request, dice.choice(("code", "vision", "reasoning")), key, negative=dice.random() < 0.2)
+        router.memory.standing()
+        if dice.random() < 0.3:
+            router.forget(dice.randrange(key + 1))
+    step_by_step = router.memory.standing()
+    labels, embeddings = zip(*router.memory.user_items(), strict=True)
+    assert step_by_step == pytest.approx(standing_of(labels, np.array(embeddings)), abs=1e-5)
+    assert (step_by_step < 0.5).any() and (step_by_step == 1).any()

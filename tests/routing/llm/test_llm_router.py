@@ -49,6 +49,13 @@ def test_the_question_shows_the_conversation_the_image_and_not_the_whole_paste()
     assert "Earlier request: write a quicksort" in asked and "An image is attached." in asked and len(asked) < 2500
 
 
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_question_before_or_after_a_long_paste_is_shown(where):
+    parts = ["why does this test fail", "log line\n" * 5000]
+    asked = question(Request(text="\n".join(parts if where == "before" else parts[::-1])), 1000)
+    assert "why does this test fail" in asked and " ... " in asked and len(asked) < 1100
+
+
 def test_a_change_of_the_routes_changes_the_version():
     from tui_router.config.settings import parse_config
 

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from tui_router.core.types import Message
 from tui_router.datasets.importing.imported_request import Found, ImportedRequest, LeftOut
 
@@ -118,18 +120,20 @@ def requests_of(
             history.append(Message(message.speaker, message.text[:MAX_HISTORY_CHARS], has_image=message.has_image))
     if last is None:
         yield LeftOut(where, "a conversation without a message of the user")
-    elif isinstance(last, ImportedRequest) and (labels or in_tools_route):
-        yield ImportedRequest(
-            text=last.text,
-            where=last.where,
-            session=session,
-            history=last.history,
-            has_image=last.has_image,
-            labels=labels,
-            in_tools_route=in_tools_route,
-        )
+    elif isinstance(last, ImportedRequest):
+        yield replace(last, labels=labels, in_tools_route=in_tools_route)
     else:
         yield last
+
+
+def objects_in(value: Any) -> list[Mapping[str, Any]]:
+    """Return the objects in a list; none of anything else, because any field of a foreign file may hold anything."""
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def object_or_empty(value: Any) -> Mapping[str, Any]:
+    """Return an object; an empty one in place of anything else."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def path_to(leaf: str, parents: Mapping[str, str | None]) -> list[str]:

@@ -6,6 +6,9 @@ first shape that recognises it. The caller reads twice: once to show the summary
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -52,6 +55,7 @@ _SHAPES: tuple[Callable[[], Shape], ...] = (
 """In the order in which they are tried: those with fields that no other program has come first. `PlainRows` is the last."""
 _MAX_LISTED = 1000
 """What is left out is counted by reason, and only so many are listed: a file may have millions."""
+_ZIP = b"PK\x03\x04"
 _TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 
 
@@ -116,8 +120,11 @@ class ImportReader:
             OSError: a file cannot be opened or read.
         """
         for path in paths:
-            for file, name in _files(path):
-                for found in self._file(file, name, alone=file == path):
+            for file in _files(path):
+                if isinstance(file, LeftOut):
+                    self._leave_out(file)
+                    continue
+                for found in self._file(*file, alone=file[0] == path):
                     if isinstance(found, LeftOut):
                         self._leave_out(found)
                     elif (request := self._labelled_or_pending(found)) is not None:
@@ -166,14 +173,14 @@ class ImportReader:
             return sqlite_files.sqlite_records(path, name)
         if magic.startswith(b"PAR1"):
             return tables.parquet_records(path, name)
-        if magic.startswith(b"PK\x03\x04") and tables.is_workbook(path):
+        if magic.startswith(_ZIP) and tables.is_workbook(path):
             return tables.workbook_records(path, name, self._names.leads_to_route)
         encoding = encoding_of(path)
         if encoding is None:
             return iter([LeftOut(name, _why_not_text(magic), damaged=alone)])
         with open_text(path, encoding) as text:
             head = text.read(HEAD_BYTES)
-        suffix = path.suffix.casefold()
+        suffix = Path(name).suffix.casefold()
         if json_files.is_json(head):
             return json_files.json_records(path, name, encoding, head)
         if head.lstrip()[:15].casefold().startswith(("<!doctype html", "<html", "<?xml")):
@@ -248,23 +255,62 @@ class _FileShapes:
         return shape
 
 
-def _files(path: Path) -> Iterator[tuple[Path, str]]:
+def _files(path: Path) -> Iterator[tuple[Path, str] | LeftOut]:
     """Yield the files of a path with their names in messages: of a folder all that are not hidden, in order of name.
 
-    The names do not hold the folders above: they are stored with each request, and may be exported.
+    The names do not hold the folders above: they are stored with each request, and may be exported. ZIP archives, in which
+    ChatGPT and Claude send their exports, are folders too.
     """
     if not path.is_dir():
-        yield path, path.name
+        yield from _unpacked(path, path.name)
         return
     for file in sorted(path.rglob("*")):
         inside = file.relative_to(path)
-        if file.is_file() and not any(part.startswith(".") for part in inside.parts):
-            yield file, inside.as_posix()
+        if file.is_file() and not _is_hidden(inside.parts):
+            yield from _unpacked(file, inside.as_posix())
+
+
+def _is_hidden(parts: Sequence[str]) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+
+
+def _unpacked(path: Path, name: str) -> Iterator[tuple[Path, str] | LeftOut]:
+    """Yield a file, or those in a ZIP archive one by one. Each is in a temporary file until the next one is asked for."""
+    with path.open("rb") as file:
+        is_archive = file.read(len(_ZIP)) == _ZIP
+    if not is_archive or tables.is_workbook(path):
+        yield path, name
+        return
+    try:
+        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+            for number, member in enumerate(archive.infolist()):
+                where = f"{name}/{member.filename}"
+                if member.is_dir() or _is_hidden(member.filename.split("/")):
+                    continue
+                with archive.open(member) as packed:
+                    head = packed.read(HEAD_BYTES)
+                    if not _may_be_read(head):  # an export may have thousands of images
+                        yield LeftOut(where, "is not a text file")
+                        continue
+                    file_here = Path(folder) / str(number)  # never the member's own path, which may lead anywhere
+                    with file_here.open("wb") as out:
+                        out.write(head)
+                        shutil.copyfileobj(packed, out)
+                yield file_here, where
+                file_here.unlink()
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # RuntimeError: it wants a password
+        yield LeftOut(name, f"cannot be unpacked: {error}", damaged=True)
+
+
+def _may_be_read(head: bytes) -> bool:
+    """Return whether a file may be text (in UTF-16 too), a database, a table or an archive."""
+    known = head.startswith((sqlite_files.MAGIC, b"PAR1", _ZIP, b"\xff\xfe", b"\xfe\xff"))
+    return known or b"\0" not in head or head[1:2] == b"\0" or head[:1] == b"\0"
 
 
 def _why_not_text(magic: bytes) -> str:
-    if magic.startswith(b"PK\x03\x04"):
-        return "is a ZIP archive; unpack it and import the folder"
+    if magic.startswith(_ZIP):
+        return "is a ZIP archive inside of another one; unpack it first"
     if not magic:
         return "is empty"
     return "is not a text file"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tui_router.datasets.importing.imported_request import Found, LeftOut, Record, RecordShape
-from tui_router.datasets.importing.messages import ChatMessage, chat_message, requests_of
+from tui_router.datasets.importing.messages import ChatMessage, chat_message, objects_in, requests_of
 
 _MAX_CONVERSATIONS = 1000
 """Conversations of simonw/llm of which the last messages are remembered. Its log is in order of time, so that a conversation
@@ -134,15 +134,11 @@ def _body(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if isinstance(body, Mapping) and any(name in body for name in ("messages", "input", "prompt")):
             return body
     messages = row.get("messages", row.get("input"))
-    # A request body never ends with an answer; a training row with a model's name does.
-    ends_with_answer = (
-        isinstance(messages, list)
-        and messages
-        and messages_in(messages[-1:])[-1:]
-        and (messages_in(messages[-1:])[-1].speaker == "assistant")
-    )
-    is_body = "model" in row and isinstance(messages, list | str) and not ends_with_answer
-    return row if is_body else None
+    if "model" not in row or not isinstance(messages, list | str):
+        return None
+    # A request body never ends with an answer; a training row that names its model does.
+    last = messages_in(messages[-1:]) if isinstance(messages, list) else []
+    return None if last and last[-1].speaker == "assistant" else row
 
 
 class SimonwLLM:
@@ -159,8 +155,7 @@ class SimonwLLM:
     def read(self, record: Record) -> Iterator[Found]:
         row = record.value
         name = str(row.get("conversation_id") or record.where)
-        attachments = row.get("attachments") or ()
-        has_image = any(str(one.get("type")).startswith("image/") for one in attachments if isinstance(one, Mapping))
+        has_image = any(str(one.get("type")).startswith("image/") for one in objects_in(row.get("attachments")))
         earlier = self._conversations.pop(name, ())
         messages = (*earlier, ChatMessage("user", str(row.get("prompt") or ""), has_image))
         yield from requests_of(messages, record.where, f"llm:{name}", last_only=True)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_router.routing.arrays import Float32s, Floats, Ints
+from tui_router.routing.arrays import Float32s, Floats
 from tui_router.routing.linear.ngrams import TokenSet
 from tui_router.routing.linear.sparse import row_sums
 from tui_router.routing.linear.word_vectors import WordVectors
@@ -53,6 +53,8 @@ MAX_STRENGTH = 14.0
 """Natural-log units. More than the linear model's scores ever differ by."""
 MAX_LABELS = 2000
 """Labels that are held in memory, the newest; older ones live on in the personal model."""
+_BLOCK_LABELS = 128
+"""Labels that are compared with all others at a time: all of them at once would need much memory for a moment."""
 MAX_NEIGHBOURS = 64
 """Most similar labels that count for one request: more of the same add nothing."""
 
@@ -156,7 +158,7 @@ class Neighbour(NamedTuple):
 
 
 class KnnMemory:
-    """The labels at hand."""
+    """The labels at hand, oldest first."""
 
     def __init__(self, projection: RandomProjectionEncoder) -> None:
         self._labels: list[StoredLabel] = []
@@ -165,12 +167,14 @@ class KnnMemory:
         """Row i belongs to label i; rows beyond the labels are free."""
         self._by_place: dict[str, list[StoredLabel]] = {}
         """Place -> its labels, oldest first."""
+        self._standing: Floats | None = None
+        """What newer labels have left of each. Shape (labels,). None while it must be worked out again."""
 
     def __len__(self) -> int:
         return len(self._labels)
 
     def add(self, label: StoredLabel, embedding: Float32s) -> None:
-        """Remember a label; one with the same key is replaced, and beyond `MAX_LABELS` the oldest goes.
+        """Remember a label as the newest; one with the same key is replaced, and beyond `MAX_LABELS` the oldest goes.
 
         Descriptions of routes (keys below 0) stay, and are not counted.
 
@@ -190,6 +194,16 @@ class KnnMemory:
             self._by_place.setdefault(label.place, []).append(label)
         if label.key >= 0:
             self._keys.add(label.key)
+        if self._standing is not None:
+            _take_away(self._standing, self._labels, label, self._embeddings[:n] @ embedding)
+            self._standing = np.append(self._standing, 1.0)
+
+    def set_strength(self, strength: float) -> None:
+        """Change the strength of the newest label."""
+        label = self._labels[-1]
+        self._labels[-1] = label._replace(strength=strength)
+        if label.place:
+            self._by_place[label.place][-1] = self._labels[-1]
 
     def remove(self, key: int) -> None:
         """Forget the label of a turn, if there is one."""
@@ -198,13 +212,28 @@ class KnnMemory:
 
     def _remove_at(self, index: int) -> None:
         n = len(self._labels)
+        label, embedding = self._labels[index], self._embeddings[index].copy()
+        older = self._embeddings[:index] @ embedding
         self._embeddings[index : n - 1] = self._embeddings[index + 1 : n].copy()
-        label = self._labels.pop(index)
+        self._labels.pop(index)
         self._keys.discard(label.key)
         if label.place:
             self._by_place[label.place].remove(label)
             if not self._by_place[label.place]:
                 del self._by_place[label.place]
+        if self._standing is not None:
+            self._standing = np.delete(self._standing, index)
+            for i in np.flatnonzero(older > MIN_SIMILARITY).tolist():
+                if _contradict(self._labels[i], label):
+                    self._standing[i] = self._standing_at(i)
+
+    def _standing_at(self, index: int) -> float:
+        """Return what newer labels have left of one."""
+        left = np.ones(1)
+        cosines = self._embeddings[index + 1 : len(self._labels)] @ self._embeddings[index]
+        for i in np.flatnonzero(cosines > MIN_SIMILARITY).tolist():
+            _take_away(left, self._labels[index : index + 1], self._labels[index + 1 + i], cosines[i : i + 1])
+        return float(left[0])
 
     @property
     def has_places(self) -> bool:
@@ -230,17 +259,11 @@ class KnnMemory:
         result: Float32s = embeddings @ self._embeddings[: len(self._labels)].T
         return result
 
-    def _standing(self, indices: Ints) -> Floats:
-        """Return the standing of some labels among themselves; that of a route's description is 1. Shape (indices,)."""
-        result = np.ones(len(indices))
-        labels = [self._labels[i] for i in indices]
-        if len({(label.route, label.negative) for label in labels if label.key >= 0}) < 2:
-            return result
-        order = np.argsort(indices)
-        order = order[[labels[i].key >= 0 for i in order]]
-        embeddings = self._embeddings[indices[order]]
-        result[order] = standing([labels[i] for i in order], embeddings @ embeddings.T)
-        return result
+    def standing(self) -> Floats:
+        """Return what newer labels have left of each, 0 to 1. Shape (labels,)."""
+        if self._standing is None:
+            self._standing = standing_of(self._labels, self._embeddings[: len(self._labels)])
+        return self._standing
 
     def neighbours(self, similarity: Float32s, context: str = "") -> list[Neighbour]:
         """Return the labels whose similarity exceeds `MIN_SIMILARITY`, the largest share first, at most MAX_NEIGHBOURS.
@@ -256,8 +279,7 @@ class KnnMemory:
             indices = indices[np.argsort(-similarity[indices], kind="stable")[:MAX_NEIGHBOURS]]
         cosines = np.minimum(1.0, similarity[indices].astype(np.float64))
         nearest = min(1.0, float(similarity.max()))
-        shares = _kernel(cosines) * np.exp((cosines - nearest) / NEAREST_SOFTNESS)
-        shares = shares * self._standing(indices)
+        shares = _kernel(cosines) * np.exp((cosines - nearest) / NEAREST_SOFTNESS) * self.standing()[indices]
         found = []
         for index, cosine, full_share in zip(indices.tolist(), cosines.tolist(), shares.tolist(), strict=True):
             label = self._labels[index]
@@ -274,26 +296,44 @@ def _kernel(cosines: Floats) -> Floats:
     return np.asarray(nearness**_SHARE_EXPONENT)
 
 
-def standing(labels: Sequence[StoredLabel], similarity: Floats) -> Floats:
+def standing_of(labels: Sequence[StoredLabel], embeddings: Float32s) -> Floats:
     """Return what newer labels that contradict it have left of each label, 0 to 1. Shape (labels,).
 
     Each newer label takes away a share of what it contradicts: all of it for the same request, nothing below
-    `MIN_SIMILARITY`. So after a change of taste a few new labels outweigh many old ones.
+    `MIN_SIMILARITY` or in a conversation about something else. So after a change of taste a few new labels outweigh many old
+    ones (`python scripts/sim.py taste`). Descriptions of routes neither take away nor lose.
 
     Args:
         labels: Oldest first.
-        similarity: Cosine of each to each. Shape (labels, labels).
+        embeddings: Of their requests. Shape (labels, dimensions).
     """
-    routes = np.array([label.route for label in labels])
-    negative = np.array([label.negative for label in labels])
-    contexts = np.array([label.context for label in labels])
-    same_route = routes[:, None] == routes
-    both_positive = ~negative[:, None] & ~negative
-    contradict = np.where(same_route, negative[:, None] != negative, both_positive)
-    taken = _kernel(similarity) ** np.where(negative, _NEGATIVE_EXPONENT, 1)
-    taken = taken * np.where(contexts[:, None] == contexts, 1.0, _OTHER_CONTEXT)
-    newer = np.triu(np.ones_like(contradict), 1)
-    return np.asarray(np.prod(1 - np.where(contradict & newer, taken, 0.0), axis=1))
+    left = np.ones(len(labels))
+    for start in range(0, len(labels), _BLOCK_LABELS):
+        cosines = embeddings @ embeddings[start : start + _BLOCK_LABELS].T
+        for column in range(cosines.shape[1]):
+            newer = start + column
+            _take_away(left[:newer], labels, labels[newer], cosines[:newer, column])
+    return left
+
+
+def _take_away(left: Floats, older: Sequence[StoredLabel], newer: StoredLabel, cosines: Float32s) -> None:
+    """Reduce `left` of the labels that a newer one contradicts.
+
+    Args:
+        left: Of each older label. Shape (n,).
+        older: The labels; those beyond n are not looked at.
+        newer: The newer label.
+        cosines: Of each older label to the newer one. Shape (n,).
+    """
+    near = [i for i in np.flatnonzero(cosines > MIN_SIMILARITY).tolist() if _contradict(older[i], newer)]
+    if near:
+        left[near] *= 1 - _kernel(cosines[near]) ** (_NEGATIVE_EXPONENT if newer.negative else 1)
+
+
+def _contradict(one: StoredLabel, other: StoredLabel) -> bool:
+    if one.key < 0 or other.key < 0 or one.context != other.context:
+        return False
+    return one.negative != other.negative if one.route == other.route else not (one.negative or other.negative)
 
 
 def score_moves(neighbours: list[Neighbour]) -> dict[str, float]:

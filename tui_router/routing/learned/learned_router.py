@@ -296,10 +296,10 @@ class LearnedRouter:
             context=trace.context,
             place=place_of(label.request),
         )
-        embedding = trace.analysis.embedding
-        self.memory.add(stored, embedding)
+        self.memory.add(stored, trace.analysis.embedding)
         strength = self._strength(stored, trace.analysis)
-        self.restore(stored._replace(strength=strength), embedding)
+        self.memory.set_strength(strength)
+        self._note_label(stored._replace(strength=strength))
 
     def _strength(self, label: StoredLabel, analysis: TextAnalysis) -> float:
         """Return how far the score of a label's route must move for its own request, where the move acts: on the text's scores.
@@ -332,6 +332,10 @@ class LearnedRouter:
             embedding: Of its request. Shape (dimensions,).
         """
         self.memory.add(label, embedding)
+        self._note_label(label)
+
+    def _note_label(self, label: StoredLabel) -> None:
+        """Change the version."""
         self._labels_hash.update(f"{label.key} {label.route} {label.strength:.2f};".encode())
         self._version = ""
 

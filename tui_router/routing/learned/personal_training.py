@@ -14,6 +14,7 @@ from tui_router.core.types import Request
 from tui_router.routing.arrays import Float32s
 from tui_router.routing.labels import Label
 from tui_router.routing.learned import personal_model, seeds
+from tui_router.routing.learned.knn_memory import StoredLabel, standing_of
 from tui_router.routing.learned.learned_router import LearnedRouter
 from tui_router.routing.learned.personal_model import PersonalModel, RowIndex, form_features
 from tui_router.routing.linear.fitting import FitRow, fit
@@ -27,6 +28,8 @@ _MIN_ROWS_TO_HOLD_OUT = 100
 """Rows from which on some are held out to fit the temperature; with fewer, that of the shipped model is taken."""
 _HELD_OUT = 0.2
 _TEMPERATURES = np.linspace(0.6, 3.0, 121)
+_MIN_STANDING = 0.1
+"""Share of a label that newer ones must have left for it to be fitted to. Chosen by hand: `python scripts/sim.py taste`."""
 _PRIOR_STRENGTH = 5.0
 """How strongly the temperature is drawn towards the shipped model's. Chosen by hand, not measured."""
 
@@ -36,10 +39,10 @@ def fit_personal_model(router: LearnedRouter, labels: Sequence[Label]) -> Person
 
     Args:
         router: Analyses the requests; it is not changed.
-        labels: Negative ones, requests with images and follow-ups are left to the memory: their text does not tell
+        labels: Oldest verdict first. Negative ones, requests with images and follow-ups are left to the memory: their text does not tell
             their route.
     """
-    fitted = [(label, row) for label in labels if (row := _row(router, label)) is not None]
+    fitted = _without_superseded(router, [(x, row) for x in labels if (row := _row(router, x)) is not None])
     if len(fitted) < MIN_ROWS:
         return None
     rows = _balanced([row for _, row in fitted])
@@ -110,6 +113,22 @@ def _row(router: LearnedRouter, label: Label) -> FitRow | None:
     form = form_features(analysis.evidence.view.text)
     route = router.text_stage.original_names[router.fleet.digit(label.route) - 1]
     return FitRow(analysis.features, route, personal_model.PERSONAL_ROW_WEIGHT * label.weight, form)
+
+
+def _without_superseded(router: LearnedRouter, fitted: Sequence[tuple[Label, FitRow]]) -> list[tuple[Label, FitRow]]:
+    """Return the rows, oldest first, weighted by what newer labels that contradict them have left of them.
+
+    Rows of which less than `_MIN_STANDING` is left are dropped: they would vote for a taste of the past.
+    """
+    if not fitted:
+        return []
+    embeddings = np.array([router.text_stage.read(label.request).embedding for label, _ in fitted])
+    left = standing_of([StoredLabel(label.key, "", label.route) for label, _ in fitted], embeddings)
+    return [
+        (label, row._replace(weight=row.weight * share))
+        for (label, row), share in zip(fitted, left.tolist(), strict=True)
+        if share >= _MIN_STANDING
+    ]
 
 
 def _balanced(rows: Sequence[FitRow]) -> list[FitRow]:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from tui_router.core.fleet import Fleet
 from tui_router.core.letter_choice import LetterChoice, LetterChooser
 from tui_router.core.types import Decision, Message, Reason, Request
+from tui_router.routing.llm.control_tokens import neutralise
 from tui_router.routing.router import rank_routes, tie_break_order
 from tui_router.routing.rules.text_features import TextView
 
@@ -51,10 +52,13 @@ class LetterPrompt(Struct, frozen=True, kw_only=True):
     is the same text in every one of them."""
     max_characters: int = _TEXT
     """Characters of the request that are shown."""
+    control_tokens: tuple[str, ...] = ()
+    """Control tokens of the model's tokenizer, in addition to the common ones: a request that holds one is shown with a space
+    inside it."""
 
     def messages(self, request: Request) -> tuple[Message, ...]:
         """Return the messages that the model is sent."""
-        asked = question(request, self.max_characters)
+        asked = neutralise(question(request, self.max_characters), self.control_tokens)
         if self.single_message:
             return (Message("user", f"{self.instructions}\n\n{asked}"),)
         return (Message("system", self.instructions), Message("user", asked))
@@ -80,13 +84,16 @@ def trained_prompt(routes: Sequence[str]) -> LetterPrompt:
     return as_trained(routes[:MOST_ROUTES], ascii_uppercase[: len(routes)], f"Route the request. {pairs}")
 
 
-def as_trained(routes: Sequence[str], letters: str, instructions: str) -> LetterPrompt:
+def as_trained(
+    routes: Sequence[str], letters: str, instructions: str, control_tokens: tuple[str, ...] = ()
+) -> LetterPrompt:
     """Return the prompt of a past training.
 
     Args:
         routes: Those that it had examples of.
         letters: Of each of them, as the instructions name them.
         instructions: As it was trained on them.
+        control_tokens: Of the tokenizer that it was trained with.
     """
     return LetterPrompt(
         routes=tuple(routes),
@@ -94,19 +101,28 @@ def as_trained(routes: Sequence[str], letters: str, instructions: str) -> Letter
         instructions=instructions,
         single_message=True,
         max_characters=_TRAINED_TEXT,
+        control_tokens=control_tokens,
     )
 
 
 def question(request: Request, max_characters: int = _TEXT) -> str:
     """Return a request as the model is shown it: the end of its conversation, whether an image comes with it, its text."""
     past = [m for m in request.history if m.role == "user"][-_EARLIER_REQUESTS:]
-    lines = [f"Earlier request: {' '.join(m.content.split())[:_EARLIER_TEXT]}" for m in past]
+    lines = [f"Earlier request: {without_middle(' '.join(m.content.split()), _EARLIER_TEXT)}" for m in past]
     if request.shows_image:
         lines.append("An image is attached.")
     text = TextView(request).text
-    return "\n".join(
-        [*lines, f"Request: {text if len(text) <= max_characters else f'{text[:max_characters]} ...'}", "Letter:"]
-    )
+    return neutralise("\n".join([*lines, f"Request: {without_middle(text, max_characters)}", "Letter:"]))
+
+
+def without_middle(text: str, limit: int) -> str:
+    """Return a text of at most about `limit` characters: the middle of a longer one is left out.
+
+    People write their question before or after what they paste. With the end cut off, a trained router does not see a question
+    behind a long paste, and guesses (`scripts/measure_training.py long`).
+    """
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]} ... {text[-half:]}"
 
 
 class LLMRouter:
