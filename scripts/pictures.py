@@ -285,7 +285,7 @@ async def correction(pilot: Pilot[None]) -> None:
 async def asking(pilot: Pilot[None]) -> None:
     await past(pilot)
     await ask(pilot, "hello there", ("y",))
-    await ask(pilot, "class at school: a timetable like a python list", finish=False)
+    await ask(pilot, "summarise the meeting notes from monday", finish=False)
     await pilot.pause(0.5)
 
 

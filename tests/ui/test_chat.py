@@ -121,6 +121,16 @@ async def test_an_unsure_decision_asks_before_anything_is_sent(face):
         assert f.verdict(3).kind == "accepted" and f.store.counters().rated == 2
 
 
+async def test_a_turn_drawn_for_a_random_check_asks_about_its_route(face, monkeypatch):
+    async with face(threshold=0.0) as f:
+        monkeypatch.setattr("tui_router.app.audits.AuditDraw.draw", lambda self, turn: 0.5)
+        await f.ask("hello")
+        await f.see("Random check: was simple_chat right?")
+        await f.pilot.press("y")
+        await f.see("✓ right, saved")
+        assert f.verdict().kind == "audit"
+
+
 async def test_earlier_turns_are_selected_and_rated_again(face):
     async with face() as f:
         await f.ask("hello")

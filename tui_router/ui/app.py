@@ -273,7 +273,8 @@ class RouterApp(App[None]):
                 self.chat.status.report_trouble(one_line(str(error), 200))
 
     def _tick(self) -> None:
-        self.chat.tick()
+        if self.screen_stack:  # a tick may come while the program ends
+            self.chat.tick()
 
     # -- actions ---------------------------------------------------------------------------------------------------
     def action_help(self) -> None:
@@ -366,7 +367,7 @@ class RouterApp(App[None]):
     def action_look_again(self) -> None:
         """Check the servers now."""
         if self.engine is not None:
-            self.run_worker(self.engine.health.look(), group="health", description="look again", exit_on_error=False)
+            self.run_worker(self.engine.health.look(), group="health", description="check servers", exit_on_error=False)
 
     def action_try_demo(self) -> None:
         """Leave the real servers for the pretend ones."""

@@ -98,7 +98,9 @@ class PanelScreen(Screen[None]):
 
     def _copy_summary(self) -> None:
         """Show the models and the accuracy that the conversation's top line shows."""
-        self.top.set_summary(self.app.screen_stack[0].query_one(StatusLine).summary)
+        for top in self.app.screen_stack[:1]:  # there is none any more while the program ends
+            for status in top.query(StatusLine):
+                self.top.set_summary(status.summary)
 
     def set_status(self, text: str, *marks: Part) -> None:
         """Show the screen's tabs and a sentence below the top line; on a narrow screen in its place."""

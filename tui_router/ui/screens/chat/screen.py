@@ -128,7 +128,7 @@ class ChatScreen(Screen[None]):
                 pairs += [("y n c", "rate"), *([("u", "undo")] if state.rated else [])]
             return [*pairs, ("j k", "turns"), ("i", "write"), ("z", "enlarge"), ("?", "help"), ("^P", "all actions")]
         if not self.conversation.cards and self.status.offers_demo:
-            return [("^R", "look again"), ("^T", "try the demo"), ("esc", "go on"), *ends]
+            return [("^R", "check again"), ("^T", "try the demo"), ("esc", "go on"), *ends]
         if state.asking and state.mode == "rating":
             return [("⏎", "send"), ("1-6", "other route"), ("esc", "cancel"), *ends]
         goes_on = state.mode == "rating" and not self.widgets.prompt.area.text

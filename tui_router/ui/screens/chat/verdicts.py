@@ -114,10 +114,11 @@ class VerdictController:
 
     @property
     def mode_word(self) -> str:
-        """What a key does now, in a word: it writes, rates, or moves between turns."""
+        """What a key does now, in a word: it writes, rates, answers a question, or moves between turns."""
         if self.writing_note:
             return "NOTE"
-        return {"writing": "WRITE", "rating": "RATE", "browse": "BROWSE"}[self.keyboard.mode]
+        rates = "ASK" if self.keyboard.asking else "RATE"
+        return {"writing": "WRITE", "rating": rates, "browse": "BROWSE"}[self.keyboard.mode]
 
     # -- keys ----------------------------------------------------------------------------------------------------
     def perform(self, actions: Sequence[keyboard.Action]) -> None:
