@@ -68,7 +68,7 @@ async def test_active_remarks_on_every_turn_and_passive_on_every_fifth(world):
         (one,) = remarks(engine)
         assert (one.tag, one.text, one.turns) == ("edge_case", "Turn 1 is short.", (made.id,))
         assert one.tokens > 0 and one.elapsed_ms > 0 and engine.insights.cost[0] == 1
-        assert engine.store.observations()[0] == one
+        await until(lambda: one in engine.store.observations())
         engine.insights.set_mode("passive")
         for n in range(2, 7):
             await turn(engine)

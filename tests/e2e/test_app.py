@@ -188,14 +188,15 @@ def test_help_and_every_action_open_by_key(start):
     terminal.press("esc")
     terminal.settle()
     terminal.press("ctrl+p")
-    terminal.see("New conversation")
+    terminal.press("new conv")
+    terminal.see("Start a new conversation")
 
 
 def test_from_keys_to_the_metric_the_pattern_the_report_and_the_example(start, turns, config_file, tmp_path):
     """All of them follow from exactly the verdicts that were given."""
     things = ("ledger", "contract", "minutes", "memo", "survey", "budget")
     double = Process("-m", "tests.doubles.lmstudio", "--speed", "60")
-    config = str(config_file(double.url, all_routes=False, extra='[settings]\nrouter = "rules"\n'))
+    config = str(config_file(double.url, all_routes=False, extra='[settings]\nrouter = "rules"\nasks_a_day = 0\n'))
     try:
         terminal = start("--config", config, "--confidence-threshold", "0")
         terminal.see("6/6 models")
@@ -218,7 +219,7 @@ def test_from_keys_to_the_metric_the_pattern_the_report_and_the_example(start, t
             "11 turns, 11 rated.",
             "45% [21-72]",
             "6 of 6 wrong decisions for general_chat",
-            "speak for reasoning",
+            "→ reasoning",
         )
         terminal.press("esc")
         terminal.press("f3")

@@ -14,6 +14,8 @@ from tui_router.app.context import AppContext
 from tui_router.core.types import Turn
 from tui_router.insight.estimate import audit_probability
 
+QUESTIONS_FROM = 10
+"""Turns of a store before which nobody is audited or asked to teach: a new person first sees what the program does."""
 DAYS = 14
 """Days whose turns say how many to expect today. Chosen by hand, not measured."""
 
@@ -35,10 +37,12 @@ class AuditDraw:
     def draw(self, turn: Turn) -> float:
         """Return the probability with which this turn was drawn, or 0 when it was not.
 
-        Turns that were asked about and pinned ones are never drawn: their strata are known otherwise.
+        Turns that were asked about and pinned ones are never drawn: their strata are known otherwise. Nor are the first turns
+        of a store, and those that the disk did not take.
         """
         a_day = min(1, self._context.config.settings.asks_a_day)
-        if not a_day or not self._context.feedback or turn.asked or turn.pinned_route:
+        is_new = not turn.id[:1].isdigit() or turn.number <= QUESTIONS_FROM
+        if is_new or not a_day or not self._context.feedback or turn.asked or turn.pinned_route:
             return 0.0
         probability = audit_probability(self._turns_a_day()[-DAYS:], a_day)
         return probability if self._dice() < probability else 0.0

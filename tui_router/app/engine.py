@@ -22,7 +22,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from tui_router.app.answering import AnswerService, LiveTurn
-from tui_router.app.audits import AuditDraw
+from tui_router.app.audits import QUESTIONS_FROM, AuditDraw
 from tui_router.app.context import AppContext
 from tui_router.app.events import EngineEvent, HealthEvent, StoreEvent
 from tui_router.app.insight_service import InsightService
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from tui_router.routing.ensemble.ensemble import EnsembleDecision
 
 T = TypeVar("T")
-QUESTIONS_FROM = 10
-"""Turns of a store before which nobody is asked to teach: a new person first sees what the program does."""
 HISTORY_TURNS = 40
 """Turns of a session that go along with a request: more than the context of a small model holds."""
 
