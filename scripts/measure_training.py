@@ -1,6 +1,6 @@
 """Measures two decisions of the training with tiny models: what is shown of a long request, and which weights are kept.
 
-    python scripts/measure_training.py [long] [best] [--seeds 2]
+    python -m scripts.measure_training [long] [best] [--seeds 2]
 
 `long`: a question before or after a paste of 1,500 characters; cut after 1,000 characters, or the middle left out.
 `best`: 100 rows, a fifth with a wrong label, trained for 240 steps; the weights of the last step, or of the evaluation with
