@@ -309,7 +309,7 @@ async def stats(pilot: Pilot[None]) -> None:
     await past(pilot)
     await ask(pilot, "translate this into Japanese: good morning", ("n", "6"))
     await pilot.press("escape", "f3")
-    await until(pilot, lambda: "turns," in str(app.screen.query_one("#top").render()), "the counts")
+    await until(pilot, lambda: "turns," in str(app.screen.query_one("#choices").render()), "the counts")
     await pilot.pause(0.6)
 
 

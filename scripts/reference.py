@@ -143,8 +143,9 @@ def command_page() -> str:
     lines = [
         "# Command line\n",
         NOTE,
-        "`tui-router` opens the dashboard; `tui-router COMMAND` does one job without a screen. Exit codes: 0 done, 1 it failed or the",
-        "answer is no, 2 wrong usage. Answers go to stdout, remarks to stderr. `--help` and `--version` go with every command.\n",
+        "`tui-router` opens the dashboard; `tui-router COMMAND` does one job without a screen. Exit codes: 0 done, 1 it failed or",
+        "the answer is no, 2 wrong usage, 128 + n ended by signal n. Answers go to stdout, remarks to stderr. `--help` and `--version`",
+        "go with every command.\n",
         "## Options of every command\n",
         "Before or after the command.\n",
         *_arguments(GLOBAL),

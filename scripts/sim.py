@@ -1,9 +1,9 @@
-"""Simulate what learning does: promotion, corrections, wrong labels, whom to ask, the learning curve. `make sim`.
+"""Simulate what learning does: champion and challenger, corrections, wrong labels, whom to ask, the learning curve. `make sim`.
 
-    python scripts/sim.py [promotion] [watched] [corrections] [marks] [curve] [asking] [--file FILE.jsonl]
+    python scripts/sim.py [champion] [calibration] [watched] [corrections] [places] [marks] [curve] [asking] [--file FILE.jsonl]
 
-Without names: promotion, watched, corrections and marks, on the sets of the repository (a minute). `curve` and `asking` fit the
-person's own model many times (some minutes) and want more labelled rows than those sets have: give them a file.
+Without names: champion, calibration, watched, corrections, places and marks, on the sets of the repository (some minutes). `curve` and
+`asking` fit the person's own model many times (some minutes) and want more labelled rows than those sets have: give them a file.
 """
 
 from __future__ import annotations
@@ -14,15 +14,19 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tests.random_corrections import Outcome, run
 from tui_router.cli import evaluate
 from tui_router.cli.shared import request_rows
 from tui_router.config.settings import parse_config
 from tui_router.core.types import Decision, Promotion, Request
 from tui_router.routing.ensemble.active_learning import QueryBudget, is_informative
-from tui_router.routing.ensemble.champion import LEVEL, ChampionSelector, Comparison, is_look
+from tui_router.routing.ensemble.calibration import CalibrationRow, rescale_ranking, row_of, temperature
+from tui_router.routing.ensemble.champion import LEVEL, ChampionSelector, Comparison
 from tui_router.routing.ensemble.grading import Grade
 from tui_router.routing.evaluation.scores import LabelledRequest
 from tui_router.routing.labels import Label
@@ -42,19 +46,23 @@ def main() -> int:
     parser.add_argument("--file", default=str(SETS / "misleading.jsonl"))
     parser.add_argument("--runs", type=int, default=10_000)
     args = parser.parse_args()
-    what = args.what or ["promotion", "watched", "corrections", "marks"]
-    unknown = set(what) - {"promotion", "watched", "corrections", "marks", "curve", "asking"}
+    what = args.what or ["champion", "calibration", "watched", "corrections", "places", "marks"]
+    unknown = set(what) - {"champion", "calibration", "watched", "corrections", "places", "marks", "curve", "asking"}
     if unknown:
         parser.error(f"there is no simulation {', '.join(sorted(unknown))}")
     rows = evaluate.labelled(args.file, FLEET)
     for name in what:
         match name:
-            case "promotion":
-                promotion(args.runs)
+            case "champion":
+                champion(args.runs)
+            case "calibration":
+                calibration(args.runs // 50)
             case "watched":
                 watched(args.runs // 10)
             case "corrections":
                 corrections()
+            case "places":
+                places()
             case "marks":
                 marks(rows)
             case "curve":
@@ -77,7 +85,7 @@ def watched(runs: int) -> None:
             )
             for i in range(1, 401):
                 right = {"tuned": dice.random() < mine, "learned": dice.random() < theirs}
-                if selector.add(Grade(i, "right", {k: decided(k, v) for k, v in right.items()})) is not None:
+                if selector.add(Grade(i, "right", {k: decided(k, v) for k, v in right.items()}, audit=1.0)) is not None:
                     lost.append(i)
                     break
         within = sum(i <= 40 for i in lost) / runs
@@ -98,37 +106,112 @@ def accuracy(router: LearnedRouter, rows: Sequence[LabelledRequest]) -> float:
     return sum(router.decide(row.request).route == row.route for row in rows) / len(rows)
 
 
-# -- promotion ---------------------------------------------------------------------------------------------------------
-def promotion(runs: int) -> None:
-    """How often the champion changes, by how far the routers are apart."""
-    print(f"promotion, {runs:,} histories each")
-    for apart in (0.02, 0.05, 0.10, 0.20):
-        share = changed(runs, 1600, apart / 2, apart / 2, seed=1)
-        print(
-            f"  equally good, differing on {apart:4.0%} of 1,600 turns: the champion changes in {share:.1%} (at most {LEVEL:.0%})"
-        )
-    for apart in (0.06, 0.08, 0.10, 0.12):
-        share = changed(runs, 400, (apart + 0.05) / 2, (apart - 0.05) / 2, seed=2)
-        print(f"  5 points better, differing on {apart:4.0%} of 400 turns: it is champion in {share:.1%}")
+# -- champion and challenger -------------------------------------------------------------------------------------------
+ASKED_WRONG, ASKED_RIGHT = 0.50, 0.05
+"""Share of the champion's wrong and right decisions that it is unsure of, so that the person is asked."""
 
 
-def changed(runs: int, turns: int, won: float, lost: float, *, seed: int) -> float:
-    """Share of the histories in which a challenger becomes champion. The counts between two looks are drawn at once."""
-    rng = np.random.default_rng(seed)
-    looks = [n for n in range(1, turns + 1) if is_look(n)]
-    steps = np.diff([0, *looks])
-    draws = np.stack([rng.multinomial(n, [won, lost, 1 - won - lost], runs)[:, :2] for n in steps], axis=1).cumsum(
-        axis=1
+class Pair(NamedTuple):
+    """Two routers that decide the same turns."""
+
+    champion: float
+    """Share of its decisions that are right."""
+    challenger: float
+    shared: float
+    """Share of the errors of the one with fewer that the other makes too."""
+
+
+def champion(runs: int) -> None:
+    """How often the champion changes, by how turns come to be graded; ratings given unasked count for nothing."""
+    print(
+        f"champion, {runs:,} histories each; of wrong decisions {ASKED_WRONG:.0%} are asked about, of right ones {ASKED_RIGHT:.0%}"
     )
-    count = 0
-    for history in draws:
-        for compared, (w, x) in zip(looks, history.tolist(), strict=True):
-            comparison = Comparison()
-            comparison.compared, comparison.won, comparison.lost = compared, w, x
-            if comparison.wins(1):
-                count += 1
+    for audit in (0.02, 0.1, 1.0):
+        for shared in (0.3, 0.6):
+            changed = found_within(runs, Pair(0.9, 0.9, shared), 3000, audit)
+            print(
+                f"  equally good, errors shared {shared:.0%}, audits {audit:4.0%}, 3,000 turns: the champion changes in "
+                f"{np.mean(changed < np.inf):.1%} (at most {LEVEL:.0%})",
+                flush=True,
+            )
+    some = max(100, runs // 10)
+    for ahead in (0.05, 0.03):
+        for shared in (0.3, 0.6):
+            pair = Pair(0.95 - ahead, 0.95, shared)
+            turns = found_within(some, pair, 600, 1.0, asks=False)
+            name, share = f"better by {ahead:.0%}, errors shared {shared:.0%}", np.mean(turns < np.inf)
+            print(f"  {name}, every turn graded: found within 600 turns in {share:.1%}")
+            for audit, most in ((0.1, 30_000), (0.02, 120_000)):
+                turns = found_within(some // 5, pair, most, audit)
+                print(
+                    f"    asked turns and audits of {audit:.0%}: half found within {np.median(turns):,.0f} turns",
+                    flush=True,
+                )
+
+
+def found_within(runs: int, pair: Pair, turns: int, audit: float, *, asks: bool = True) -> NDArray[np.float64]:
+    """The turn at which the challenger becomes champion, in each history; infinity when it does not."""
+    dice = np.random.default_rng(int(1000 * audit) + turns)
+    both = pair.shared * min(1 - pair.champion, 1 - pair.challenger)
+    won, lost = 1 - pair.champion - both, 1 - pair.challenger - both
+    found = np.full(runs, np.inf)
+    for history in range(runs):
+        draw, unsure, drawn = dice.random((3, turns), dtype=np.float32)
+        challenger_only = draw < won
+        champion_wrong = draw < won + both
+        apart = challenger_only | ((draw >= won + both) & (draw < won + both + lost))
+        asked = (unsure < np.where(champion_wrong, ASKED_WRONG, ASKED_RIGHT)) if asks else np.zeros(turns, np.bool_)
+        comparison = Comparison()
+        for turn in np.flatnonzero(apart & (asked | (drawn < audit))).tolist():
+            comparison.add(not challenger_only[turn], bool(challenger_only[turn]), audit if asked[turn] else 1.0)
+            if comparison.wins():
+                found[history] = turn + 1
                 break
-    return count / runs
+    return found
+
+
+# -- calibration -------------------------------------------------------------------------------------------------------
+THRESHOLD = 0.7
+"""Confidence below which the router is unsure."""
+
+
+def calibration(runs: int) -> None:
+    """Which share of a month's turns is asked about, when the router is right on 90 % and its confidence is what it should be.
+
+    The person rates 27 % of right turns and 50 % of wrong ones unasked. The temperature is fitted again after each day.
+    """
+    print(f"calibration, {runs:,} months of 1,500 turns each")
+    for audit in (0.02, 0.05):
+        shares, at_one, temperatures = zip(*(asked_share(seed, audit) for seed in range(runs)), strict=True)
+        print(
+            f"  audits {audit:.0%}: asked because unsure {np.mean(shares):.1%} (at temperature 1: {np.mean(at_one):.1%}), in 95% of "
+            f"the months at most {np.quantile(shares, 0.95):.1%}; last temperature {np.mean(temperatures):.2f} on average",
+            flush=True,
+        )
+
+
+def asked_share(seed: int, audit: float) -> tuple[float, float, float]:
+    """Share of a month's turns that is asked about, the same at temperature 1, and the last temperature."""
+    dice, t, asked, unsure_at_one = np.random.default_rng(seed), 1.0, 0, 0
+    rows: list[CalibrationRow] = []
+    for key in range(1500):
+        if key % 50 == 0:
+            t = temperature(rows)
+        p = float(np.clip(dice.beta(5.4, 0.6), 0.5, 1 - 1e-6))
+        unsure_at_one += p < THRESHOLD
+        right = dice.random() < p
+        ranking = rescale_ranking((("right" if right else "wrong", p), ("wrong" if right else "right", 1 - p)), t)
+        decision = Decision(
+            ranking=ranking, model="", reasons=(), router="a", version="", elapsed_ms=0.0, temperature=t
+        )
+        unsure = decision.confidence < THRESHOLD
+        asked += unsure
+        drawn = not unsure and dice.random() < audit
+        if unsure or drawn or dice.random() < (0.27 if right else 0.5):
+            grade = Grade(key, "right", {"a": decision}, audit=audit if drawn else 0.0, asked=unsure)
+            if (row := row_of(grade, "a")) is not None:
+                rows.append(row)
+    return asked / 1500, unsure_at_one / 1500, t
 
 
 # -- corrections -------------------------------------------------------------------------------------------------------
@@ -153,6 +236,20 @@ def corrections() -> None:
     print(f"  paraphrases that go there too: {moved / paraphrases:.1%} of {paraphrases}")
     print(
         f"  controls that moved, with all {len(rows)} learned: {controls_moved / len(controls):.1%} of {len(controls)}"
+    )
+
+
+def places(cases: int = 2000) -> None:
+    """Random corrections in random conversations and fleets, contradictory ones among them, each checked at once."""
+    total = Outcome()
+    for seed in range(cases):
+        total = total.plus(run(seed, with_personal=seed % 4 == 0))
+    print(f"places, {cases:,} cases of 1 to 6 corrections in conversations of 0 to 7 turns")
+    print(
+        f"  in its place or as the next turn a request goes to its corrected route: {total.taken:,} of {total.asked:,}"
+    )
+    print(
+        f"  unrelated requests that moved: {total.moved:,} of {total.controls:,} ({total.moved / total.controls:.1%})"
     )
 
 

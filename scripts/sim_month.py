@@ -65,14 +65,28 @@ class Month(Struct, frozen=True):
     estimate: float | None
     low: float
     high: float
+    calibration_error: float
+    """The estimated calibration error less the true one; not a number without a claim."""
     audits: int
     voluntary: float
     """Share of right turns among the unasked ratings."""
 
 
-DECISION = Decision(ranking=(("code", 1.0),), model="", reasons=(), router="learned", version="", elapsed_ms=0.0)
-TURN = Turn(
-    id="1-a", session="", at="", request=Request(text=""), decision=DECISION, route="code", state="done", answer=None
+UNSURE, SURE = 0.55, 0.97
+"""Confidence of the turns that are asked about because the router is unsure, and of all others."""
+UNSURE_TURN, TURN = (
+    Turn(
+        id="1-a",
+        session="",
+        at="",
+        request=Request(text=""),
+        decision=Decision(
+            ranking=(("code", p), ("vision", 1 - p)), model="", reasons=(), router="learned", version="", elapsed_ms=0.0
+        ),
+        route="code",
+        state="done",
+    )
+    for p in (UNSURE, SURE)
 )
 
 
@@ -86,7 +100,7 @@ def month(job: tuple[int, Person]) -> Month:
     dice = random.Random(seed)
     right_share = dice.uniform(0.72, 0.97)
     counts, days = StrataCounts(), list[int]()
-    n = right_n = 0
+    true = {"unsure": [0, 0], "worth": [0, 0], "": [0, 0]}
     voluntary = {True: 0, False: 0}
     for _ in range(DAYS):
         probability = audit_probability(days, person.audits_a_day)
@@ -96,15 +110,23 @@ def month(job: tuple[int, Person]) -> Month:
             turn = one_turn(dice, person, right, probability)
             known = turn.verdict is not None
             counts.add(turn, right if known else None)
-            n += 1
-            right_n += right
+            true[turn.asked][0] += 1
+            true[turn.asked][1] += right
             if turn.verdict is not None and turn.verdict.kind == "route":
                 voluntary[right] += 1
         days.append(today)
     found = counts.estimate()
     rated = sum(voluntary.values())
+    n = sum(turns for turns, _ in true.values())
+    off = sum(abs(hits - turns * (UNSURE if name == "unsure" else SURE)) for name, (turns, hits) in true.items()) / n
+    estimated = counts.calibration_error
     return Month(
-        right_n / n, found.value, *found.ci95, counts.audits_answered, voluntary[True] / rated if rated else math.nan
+        sum(hits for _, hits in true.values()) / n,
+        found.value,
+        *found.ci95,
+        math.nan if estimated is None else estimated - off,
+        counts.audits_answered,
+        voluntary[True] / rated if rated else math.nan,
     )
 
 
@@ -112,7 +134,7 @@ def one_turn(dice: random.Random, person: Person, right: bool, probability: floa
     """Simulate one turn: whether it is asked about, drawn, answered, rated."""
     asked: AskReason = "unsure" if dice.random() < ASKED[right] else ""
     if asked:
-        return replace(TURN, asked=asked, verdict=verdict("accepted" if right else "chosen", right))
+        return replace(UNSURE_TURN, asked=asked, verdict=verdict("accepted" if right else "chosen", right))
     if dice.random() < INFORMATIVE[right]:
         answered = dice.random() < ANSWERED_INFORMATIVE
         return replace(
@@ -149,9 +171,10 @@ def report(name: str, found: list[Month]) -> None:
     width = 100 * statistics.fmean(one.high - one.low for one in claims)
     bias, error = statistics.fmean(errors), statistics.stdev(errors) / math.sqrt(len(errors))
     audits = statistics.fmean(one.audits for one in claims)
+    calibration = 100 * statistics.fmean(abs(one.calibration_error) for one in claims)
     print(
         f"  {name}: interval holds the truth in {held:.1%}, {width:.1f} points wide; error {bias:+.2f} (se {error:.2f}); "
-        f"{audits:.0f} audits; a claim in {len(claims) / len(found):.0%} of {len(found):,} months",
+        f"{audits:.0f} audits; calibration error off by {calibration:.1f}; a claim in {len(claims) / len(found):.0%} of {len(found):,} months",
         flush=True,
     )
 

@@ -1,3 +1,3 @@
 """tui-router: routes each request to the right local model and learns from one key of feedback."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -86,8 +86,8 @@ async def test_a_leader_that_does_not_answer_loses_the_lead(engine, run):
     assert "did not answer" in leads[-1].reason
 
 
-async def test_verdicts_take_the_lead_back(engine, run):
-    """Turns on which it was wrong and the former leader right: a dozen are enough."""
+async def test_audits_give_the_place_back_to_the_former_champion(engine, run):
+    """Audited turns on which it was wrong and the former champion right: a dozen are enough."""
     router_service = engine.router_service
     await router_service.promote(run)
     await router_service.tuned.close()
@@ -95,7 +95,7 @@ async def test_verdicts_take_the_lead_back(engine, run):
         turn = await engine.begin(Request(text=f"note {i}"))
         said = turn.decision  # the former leader's: the trained router did not answer
         wrong_one = _by("tuned", said, next(r for r in world.WORDS if r != said.route))
-        changed = replace(turn, decision=wrong_one, shadows=(said,))
+        changed = replace(turn, decision=wrong_one, shadows=(said,), audit=1.0)
         await engine.in_store(lambda turn=turn, changed=changed: _rewrite(engine.store, turn, changed))
         engine.live[turn.id].turn = changed
         await engine.rate(turn.id, wrong(said.route))
@@ -120,7 +120,7 @@ def _rewrite(store, turn, changed):
     from tui_router.store.schema import TURNS
 
     raw = json_codec.decode(store.db.storage.one(TURNS, turn.number))
-    raw |= msgspec.to_builtins({"decision": changed.decision, "shadows": changed.shadows})
+    raw |= msgspec.to_builtins({"decision": changed.decision, "shadows": changed.shadows, "audit": 1.0})
     store.db.storage.put(TURNS, {turn.number: json_codec.encode(raw)})
 
 

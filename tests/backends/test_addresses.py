@@ -1,7 +1,7 @@
 """Whose machine an address is on, which proxy leads to it, and what of it may be shown."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_router.backends.addresses import (
@@ -127,6 +127,11 @@ def test_a_login_is_taken_apart_and_shown_nowhere():
     assert login(url) == ("me", "p@ss/word") and login("http://box.lan") is None
     assert without_login(url) == connected(url) == "http://box.lan:1234/v"
     assert without_login("http://a@b:c@box") == "http://box"
+    assert without_login("http://me:pa/ss#w?rd@box:80/x") == "http://box:80/x", "a password that was not quoted"
+    assert (
+        without_login("http://box:80/x@y") == "http://box:80/x@y"
+        and without_login("http://box/x@y") == "http://box/x@y"
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,6 +150,7 @@ def test_loopback_has_two_addresses(url, asked, other):
 
 
 @given(st.text(max_size=30).map(lambda text: f"http://{text}"), st.text(max_size=30))
+@settings(deadline=None)
 def test_any_text_is_an_address_that_can_be_asked_or_not(url, no_proxy):
     assert isinstance(is_usable(url), bool) and isinstance(is_local(url), bool)
     assert isinstance(proxy_for(url, {**PROXY, "no": no_proxy}), str)

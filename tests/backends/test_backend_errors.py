@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.test_json_value import ANYTHING
@@ -73,6 +73,12 @@ OVERFLOWS = [
     ("a proxy", 413, ""),
 ]
 CAPABILITIES = [
+    ("Ollama", 400, '"nomic-embed-text" does not support chat'),
+    ("vLLM", 400, "The model does not support Chat Completions API"),
+    ("vLLM", 400, "default chat template is no longer allowed, so you must provide a chat template"),
+    ("vLLM", 400, "You set image=1 in `--limit-mm-per-prompt`, but passed 2 image items in the same prompt."),
+    ("llama.cpp", 400, "unsupported content[].type"),
+    ("llama.cpp", 500, "tools param requires --jinja flag"),
     (
         "llama.cpp",
         500,
@@ -118,6 +124,15 @@ SYSTEM_ROLES = [
     ("LiteLLM", 400, "litellm.BadRequestError: the role 'system' is not supported by this model"),
 ]
 OTHERS = [
+    ("LM Studio", 400, "The model has crashed without additional information. (Exit code: 6)", "server"),
+    ("LM Studio", 400, "Channel Error", "server"),
+    ("LM Studio", 200, "Model was unloaded while the request was still in queue..", "not_found"),
+    ("Ollama", 500, "model runner has unexpectedly stopped, this may be due to resource limitations", "server"),
+    ("TGI", 424, "Request failed during generation: Server error: CUDA out of memory", "server"),
+    ("vLLM", 400, "EngineDeadError: EngineCore encountered an issue", "server"),
+    ("LiteLLM", 408, "litellm.Timeout: Timeout Error", "server"),
+    ("LiteLLM", 400, "litellm.APIConnectionError: OllamaException - all connection attempts failed", "server"),
+    ("a proxy", 405, "Method Not Allowed", "not_found"),
     (
         "LM Studio",
         404,
@@ -209,6 +224,19 @@ def test_a_refused_field_can_be_left_out(words, field):
     assert second_try(error, set()).correction == field and second_try(error, {field}) is None
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (400, "response_format type json_schema is not supported"),
+        (500, "failed to parse grammar"),
+        (501, "structured outputs are not implemented"),
+    ],
+)
+def test_a_refused_schema_can_be_left_out(status, words):
+    error = classify(status, words)
+    assert (error.failure, error.correction) == ("bad_request", "response_format")
+
+
 def test_an_answer_that_would_be_too_long_can_be_asked_for_without_a_length():
     error = classify(
         400,
@@ -267,6 +295,7 @@ def test_the_message_of_an_error_in_every_shape(body, status, message):
 
 
 @given(ANYTHING, st.sampled_from([200, 400, 404, 413, 429, 500, 503]))
+@settings(deadline=None)
 def test_any_body_is_an_error_with_a_short_sentence_or_none(body, status):
     message = message_of(JsonValue(body), status)
     assert message is None or (isinstance(message, str) and len(message) < 1000)
@@ -275,5 +304,6 @@ def test_any_body_is_an_error_with_a_short_sentence_or_none(body, status):
 
 
 @given(st.text(alphabet="maxtokenspromp_ ioge(123)'systemrole", max_size=600))
+@settings(deadline=None)
 def test_any_words_are_classified(words):
     assert classify(400, words * 50).failure

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.backends.campaign import campaign
 from tests.core.test_json_value import ANYTHING
 from tests.doubles.raw import http, raw_server
 from tui_router.backends.backend_errors import BackendError, classify, message_of
@@ -159,7 +160,7 @@ NEAR = st.recursive(
 
 
 @given(st.lists(NEAR, max_size=4), st.sampled_from(["data: ", "", "event: error\ndata: "]), st.integers(1, 40))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_any_frames_are_an_answer_or_an_error_of_the_server(frames, before, cut):
     data = "".join(f"{before}{json.dumps(one)}\n\n" for one in frames).encode()
     reader = ChatStream(reasons=True)
@@ -174,7 +175,7 @@ def test_any_frames_are_an_answer_or_an_error_of_the_server(frames, before, cut)
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 def test_any_bytes_are_an_answer_or_an_error_of_the_server(data):
     reader = ChatStream()
     try:
@@ -185,7 +186,7 @@ def test_any_bytes_are_an_answer_or_an_error_of_the_server(data):
 
 
 @given(st.text(alphabet="ab`\n <>/[]|thinkTHINK"), st.integers(1, 9))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_an_answer_that_begins_with_a_word_is_kept_as_it_is(text, size):
     whole, splitter = f"a{text}</think>{text}", ThinkSplitter()
     got = [splitter.feed(whole[i : i + size]) for i in range(0, len(whole), size)] + [splitter.close()]
@@ -193,7 +194,7 @@ def test_an_answer_that_begins_with_a_word_is_kept_as_it_is(text, size):
 
 
 @given(st.text(max_size=60), st.text(max_size=8))
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_any_cut_of_a_text_is_split_alike(text, tail):
     whole = f"<think>{text}</think>{tail}x"
 
@@ -206,7 +207,7 @@ def test_any_cut_of_a_text_is_split_alike(text, tail):
 
 
 @given(NEAR)
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 def test_any_reply_is_a_choice_or_none(reply):
     chosen = read_choice(reply, "ABC")
     assert chosen is None or chosen.letter in "ABC"
@@ -230,3 +231,10 @@ def test_any_listing_is_a_listing_or_one_sentence(body, status):
             await client.close()
 
     asyncio.run(look())
+
+
+async def test_sound_and_spoilt_listings_and_streams_of_each_protocol():
+    """The long form: `python -m tests.backends.campaign`."""
+    counts, wrong = await campaign(100, seed=7)
+    assert not wrong, wrong[0]
+    assert counts["streams read"] >= 50 and counts["listings read"] >= 50

@@ -169,9 +169,10 @@ async def test_a_redirect_is_told(connect):
 
 
 # -- settings ----------------------------------------------------------------------------------------------------------
-async def test_white_space_around_a_key_is_dropped(connect):
+@pytest.mark.parametrize("key", ["  sk-secret-0001\r\n", "Bearer sk-secret-0001", "bearer  sk-secret-0001\n"])
+async def test_what_was_copied_along_with_a_key_is_dropped(connect, key):
     server = ScriptedServer()
-    await connect(await server.start(), "  sk-secret-0001\r\n").get("/v1/models")
+    await connect(await server.start(), key).get("/v1/models")
     assert server.requests[0].headers["authorization"] == "Bearer sk-secret-0001"
     await server.close()
 
@@ -236,6 +237,9 @@ async def test_a_remote_server_is_asked_through_the_proxy(connect, monkeypatch):
     async with raw_server(http(b'{"through": "proxy"}')) as proxy:
         monkeypatch.setenv("http_proxy", proxy.removeprefix("http://"))
         assert (await connect("http://models.example").get("/")).json["through"].text() == "proxy"
+    monkeypatch.setenv("http_proxy", proxy.replace("//", "//me:pa55word@"))
+    error = str(await failure(connect("http://models.example").get("/")))
+    assert f"connection refused (asked through the proxy {proxy})" in error and "pa55word" not in error
 
 
 async def test_missing_certificates_concern_encrypted_servers_only(connect, monkeypatch):

@@ -92,6 +92,9 @@ async def test_a_silent_server_delays_and_hides_no_other(watch, double):
         health.start(60)
         await until(lambda: health.models[SMALL].state == "loaded", 2.5)
         assert time.monotonic() - began < 2.5 and health.backends[0].status.reachable is None
+        health.watch(Model(name="other-7b"))
+        health.refresh()
+        assert health.status("other-7b").state == "unknown", "the silent server may have it"
 
 
 @pytest.mark.parametrize(
@@ -193,8 +196,8 @@ def order(route="simple_chat"):
     return DispatchOrder(route=SHIPPED.fleet.route(route), messages=(Message("user", "hello"),))
 
 
-async def serve(health, events=None):
-    dispatcher = Dispatcher(SHIPPED.fleet, health, Settings(first_byte_s=2, load_s=2, idle_s=1))
+async def serve(health, events=None, wait_s=2):
+    dispatcher = Dispatcher(SHIPPED.fleet, health, Settings(first_byte_s=wait_s, load_s=wait_s, idle_s=wait_s))
     async with asyncio.timeout(15):
         return await dispatcher.serve(order(), (events if events is not None else []).append)
 
@@ -216,6 +219,38 @@ async def test_a_request_before_the_first_look_waits_until_all_were_asked(watch)
         health.start(60)
         outcome = await serve(health)
         assert outcome.failed and health.all_asked and "no model server answers" in outcome.answer.error
+
+
+async def test_a_request_has_the_servers_asked_if_nobody_does(watch, double):
+    health = watch(studio=double[1])
+    outcome = await serve(health)
+    assert outcome.answer.text and outcome.dispatch.served == SMALL
+
+
+async def test_a_server_that_lists_nothing_while_it_answers_us_is_not_down(watch):
+    gate = asyncio.Event()
+
+    class OneAtATime(ScriptedServer):
+        async def _handle(self, request, reply):
+            if request.method == "GET" and self.posts:
+                await gate.wait()
+            await super()._handle(request, reply)
+
+    async def slowly(request, reply):
+        await reply.start_stream()
+        await gate.wait()
+        await reply.end_stream()
+
+    server = OneAtATime(slowly)
+    health = watch(one=await server.start())
+    await health.look()
+    serving = asyncio.ensure_future(serve(health, wait_s=9))
+    await until(lambda: server.posts)
+    await health.look()
+    assert health.backends[0].status.reachable and health.models[SMALL].ready
+    gate.set()
+    await serving
+    await server.close()
 
 
 async def test_closing_ends_a_look_that_hangs_and_never_fails(watch):

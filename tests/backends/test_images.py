@@ -7,7 +7,7 @@ import struct
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_router.backends.backend_errors import BackendError
@@ -88,6 +88,7 @@ def test_without_a_name(folder):
 
 
 @given(st.text(max_size=40))
+@settings(deadline=None)
 def test_any_text_is_read(text):
     found = find(f"@image {text}")
     assert isinstance(found.text, str) and (found.attachments or len(found.notes) <= text.count("@image") + 1)
@@ -153,10 +154,20 @@ def sent(message, *how, **more):
     return asyncio.run(parts(message, *how, **more))[1]["image_url"]["url"]
 
 
-def test_webp_is_sent_as_it_is_or_as_png(webp):
+def test_webp_is_sent_as_it_is_or_as_jpeg(webp):
     assert sent(webp).startswith("data:image/webp;base64,")
     url = sent(webp, True)
-    assert url.startswith("data:image/png;base64,") and base64.b64decode(url.partition(",")[2]).startswith(b"\x89PNG")
+    assert url.startswith("data:image/jpeg;base64,") and base64.b64decode(url.partition(",")[2]).startswith(
+        b"\xff\xd8\xff"
+    )
+
+
+def test_transparent_webp_is_sent_as_png(tmp_path):
+    from PIL import Image
+
+    Image.new("RGBA", (4, 4), (255, 0, 0, 128)).save(tmp_path / "x.webp", "WEBP", lossless=True)
+    url = sent(Message("user", "x", attachments=(attach(str(tmp_path / "x.webp")),)), True)
+    assert url.startswith("data:image/png;base64,")
 
 
 def test_without_pillow_a_refused_webp_is_one_sentence(webp, monkeypatch):
@@ -172,11 +183,11 @@ def test_without_pillow_a_refused_webp_is_one_sentence(webp, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     assert sent(webp, True).startswith("data:image/webp")
     with pytest.raises(BackendError, match=r"reads no WebP; save dot\.webp as PNG or JPEG, or install Pillow"):
-        sent(webp, True, must=True)
+        sent(webp, True, refused=True)
 
 
 def test_an_image_that_pillow_cannot_read_is_one_sentence(tmp_path):
     (tmp_path / "x.webp").write_bytes(WEBP[:20])
     message = Message("user", "x", attachments=(attach(str(tmp_path / "x.webp")),))
     with pytest.raises(BackendError, match="reads no WebP"):
-        sent(message, True, must=True)
+        sent(message, True, refused=True)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from tests.doubles.scripted import ScriptedServer, answer
 from tests.worlds import SHIPPED
@@ -128,6 +129,20 @@ async def test_the_writer_of_json_asks_a_crashing_server_once(world):
         assert len(world.server.posts) == posts
 
 
+async def test_the_writer_of_json_leaves_a_refused_schema_out_once_and_from_then_on(world):
+    async def no_schema(request, reply):
+        if "response_format" in request.body:
+            await reply.json({"error": {"message": "failed to parse grammar"}}, 500)
+        else:
+            await reply.json({"choices": [{"message": {"content": "{}"}}], "usage": {"total_tokens": 7}})
+
+    await world.start(no_schema)
+    writer = Writer(world.health, "gemma-3-1b")
+    for posts in (2, 3):
+        written = await writer.write(MESSAGES, {}, max_tokens=9, temperature=0, deadline_s=2)
+        assert (written.text, written.tokens, len(world.server.posts)) == ("{}", 7, posts)
+
+
 @pytest.mark.parametrize("chat", [dropping, failing])
 async def test_a_chooser_asks_a_crashing_server_once(world, chat):
     await world.start(chat)
@@ -219,7 +234,7 @@ async def test_a_shorter_answer_is_tried_once_and_not_remembered(world):
         assert (await world.serve()).answer.text == "Hello there" and len(world.server.posts) == posts
 
 
-async def test_refused_webp_is_sent_as_png(world, tmp_path):
+async def test_refused_webp_is_sent_as_jpeg(world, tmp_path):
     from tests.backends.test_images import WEBP
     from tui_router.backends.images import attach
 
@@ -227,9 +242,12 @@ async def test_refused_webp_is_sent_as_png(world, tmp_path):
     await world.start(
         refusing(lambda body: "image/webp" in str(body), 400, "Failed to load image or audio file"), ("qwen3-vl-8b",)
     )
+    world.health.backends[0].listing = replace(
+        world.health.backends[0].listing, kind="vllm"
+    )  # others get no WebP at all
     message = Message("user", "what is it", attachments=(attach(str(tmp_path / "dot.webp")),))
     for posts in (2, 3):
         order = DispatchOrder(route=SHIPPED.fleet.route("vision"), messages=(message,))
         outcome = await world.dispatcher.serve(order, lambda event: None)
         assert outcome.answer.text == "Hello there" and len(world.server.posts) == posts
-    assert "data:image/png" in str(world.server.posts[-1].body)
+    assert "data:image/jpeg" in str(world.server.posts[-1].body)

@@ -277,6 +277,11 @@ def test_frames_of_other_types_are_skipped(data):
     assert text == "Hello" and stream.prompt_tokens is None and stream.completion_tokens is None
 
 
+def test_a_finish_reason_that_is_none():
+    _, _, stream = read(frame({"content": "x"}, "null"), frame({"content": "y"}, ""), b"data: [DONE]\n\n")
+    assert stream.finish == ""
+
+
 def test_nesting_without_an_end_is_a_fault_of_the_server():
     assert failure(b"data: " + b"[" * 200_000 + b"\n\n").failure == "broken"
 

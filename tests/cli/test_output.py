@@ -105,6 +105,11 @@ def test_every_such_character_is_escaped(number, capsys):
     assert line.isprintable() and json.loads(line) == chr(number)
 
 
+def test_json_has_null_for_what_is_no_number_of_json(capsys):
+    emit({"a": [float("nan"), 1.5, (float("-inf"),)], "b": {"c": float("inf"), "d": True, "e": "x"}})
+    assert json.loads(capsys.readouterr().out) == {"a": [None, 1.5, [None]], "b": {"c": None, "d": True, "e": "x"}}
+
+
 def test_a_message_is_clean(capsys):
     assert complain(f"{HOSTILE}\nsecond", 2) == 2
     err = capsys.readouterr().err

@@ -116,6 +116,7 @@ def test_options_of_a_turn_stand_on_both_sides_of_ask_and_of_no_other_command(op
     [
         (["rout"], "there is no command 'rout'; did you mean 'route'?"),
         (["zzz"], "there is no command 'zzz'; known: route, ask, rate"),
+        (["z'z"], 'there is no command "z\'z"; known: route, ask, rate'),
         (["runs", "shw", "1"], "there is no command 'shw'; did you mean 'show'?"),
         (["dataset"], "tui-router dataset needs a command: export, check, import, generate"),
         (["dataset", "export"], "tui-router dataset export needs --out DIR"),

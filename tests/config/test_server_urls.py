@@ -79,10 +79,22 @@ def test_a_password_is_in_no_message(url, table):
     assert "s3cr3t" not in str(caught.value) and f"{table}.mine.url" in str(caught.value)
 
 
+def test_a_password_of_the_wrong_place_or_kind_is_in_no_message():
+    for text in (
+        '[models.m]\nbackend = ["http://anna:s3cr3t@h:1"]',
+        '[settings]\nrouter = "http://anna:s3cr3t@h:1"',
+        "[backends.a]\nurl = 5",
+    ):
+        with pytest.raises(ConfigError) as caught:
+            parse_config(text, None, {})
+        assert "s3cr3t" not in str(caught.value) and len(caught.value.problems) == 1
+
+
 def test_a_login_is_kept_for_the_connection_and_hidden_from_view():
     (*_, mine) = parse_config('[backends.mine]\nurl = "http://anna:s3cr3t@box:1/v1"', None, {}).backends
     assert mine.url == "http://anna:s3cr3t@box:1" and without_login(mine.url) == "http://box:1"
-    assert "s3cr3t" not in repr(mine)
+    (*_, tool) = parse_config('[tools.mine]\nurl = "http://anna:s3cr3t@box:1/v1"', None, {}).tools
+    assert "s3cr3t" not in repr(mine) + repr(tool) and tool.url == mine.url
 
 
 @given(st.text(alphabet=st.sampled_from("htps:/@[]?#%.\\0123456789ab \t\n\x00\x1b\u202e\u200bé"), max_size=30))

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_router.core.json_value import JsonValue, decode_json, object_in_prose
@@ -16,6 +16,7 @@ ANYTHING = st.recursive(
 
 
 @given(ANYTHING)
+@settings(deadline=None)
 def test_any_value_reads_as_its_type_or_as_nothing(raw):
     value = JsonValue(raw)
     assert isinstance(value.text(), str) and isinstance(value.items(), list)
@@ -27,6 +28,7 @@ def test_any_value_reads_as_its_type_or_as_nothing(raw):
 
 
 @given(st.text() | st.binary())
+@settings(deadline=None)
 def test_any_bytes_are_json_or_nothing(raw):
     found = decode_json(raw)
     assert found is None or isinstance(found, JsonValue)

@@ -4,6 +4,7 @@ import pytest
 
 from tests.worlds import RULES, SHIPPED
 from tui_router.core.example import Example
+from tui_router.core.types import Message
 from tui_router.datasets.export import ExportOptions, export
 from tui_router.datasets.exported_dataset import DatasetExportError
 from tui_router.datasets.formats import FORMATS, example_of
@@ -37,11 +38,23 @@ def test_the_real_library_reads_every_format(tmp_path, form):
         assert {e.key for e in back} <= {e.key for e in SEEDS} and {e.route for e in back} == set(FLEET.by_route)
 
 
-def test_the_folder_of_hugging_face_is_found_by_its_card(tmp_path):
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_folder_is_loaded_by_its_card_without_naming_files(tmp_path, form):
     datasets = pytest.importorskip("datasets")
-    made = written(tmp_path, form="hf")
+    made = written(tmp_path, form=form)
     read = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert {part: rows.num_rows for part, rows in read.items()} == made.parts
+
+
+def test_csv_says_on_its_card_what_it_drops(tmp_path):
+    talk = [
+        Example(text="and in rust?", route="code", source="verdict", history=(Message("user", "sort a list in go"),))
+    ]
+    made = export(lambda: talk, FLEET, ExportOptions(form="csv"), tmp_path / "out", ENCODER)
+    assert made.dropped == {"the conversation before": 1}
+    assert "no place for: the conversation before (of 1 examples)" in (tmp_path / "out" / "README.md").read_text()
+    kept = export(lambda: talk, FLEET, ExportOptions(form="alpaca"), tmp_path / "alpaca", ENCODER)
+    assert kept.dropped == {} and "sort a list in go" in next((tmp_path / "alpaca").glob("*.jsonl")).read_text()
 
 
 def test_the_card_counts_and_the_hash_is_the_same_twice(tmp_path):
@@ -60,6 +73,13 @@ def test_private_data_is_masked_dropped_or_kept(tmp_path):
     with pytest.raises(DatasetExportError, match="no example to write"):
         export(lambda: secret, FLEET, ExportOptions(private="drop"), tmp_path / "drop", ENCODER)
     assert not (tmp_path / "drop").exists()
+
+
+def test_the_path_that_an_older_import_noted_is_masked(tmp_path):
+    example = Example(text="sort my list", route="code", source="imported", origin="/home/ana/old chats.jsonl, line 3")
+    made = export(lambda: [example], FLEET, ExportOptions(), tmp_path / "out", ENCODER)
+    (text,) = (path.read_text() for path in (tmp_path / "out").glob("*.jsonl"))
+    assert "/home" not in text and "[file path]" in text and made.masked == 0
 
 
 def test_a_stop_in_the_middle_leaves_no_half_folder(tmp_path):

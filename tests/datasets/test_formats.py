@@ -16,6 +16,7 @@ from tui_router.datasets.formats import (
     TARGETS,
     RowError,
     completion,
+    dropped_by,
     example_of,
     format_of,
     line_of,
@@ -72,6 +73,49 @@ def test_hostile_text(form, text):
         return
     (read,) = csv.reader(io.StringIO(line_of(row, form).encode().decode(), newline=""))
     assert read == [text.replace("\ud800", "�"), "code"]
+
+
+@pytest.mark.parametrize("form", ["messages", "sharegpt", "hf", "alpaca"])
+def test_the_label_is_the_only_thing_that_the_assistant_says(form):
+    history = (Message("user", "what is this", has_image=True), Message("assistant", "an old answer"))
+    row = row_of(Example(text="and that?", route="vision", source="verdict", history=history), FLEET, form, "route")
+    if form == "alpaca":
+        assert row["output"] == "ROUTE_TO=vision" and "an old answer" in row["input"] and row["text"] == "and that?"
+        return
+    turns = row["conversations"] if form == "sharegpt" else row["messages"]
+    said = [(turn.get("from") or turn["role"], turn.get("value") or turn["content"]) for turn in turns]
+    assert [speaker for speaker, _ in said] in (["system", "human", "gpt"], ["system", "user", "assistant"])
+    assert said[2][1] == "ROUTE_TO=vision"
+    assert said[1][1] == (
+        "Earlier conversation:\nuser: what is this\n[an image is attached]\nassistant: an old answer\n\nRequest:\nand that?"
+    )
+
+
+def test_rows_of_older_exports_with_the_conversation_as_messages_come_back():
+    messages = [
+        ("system", "x"),
+        ("user", "before"),
+        ("assistant", "an answer"),
+        ("user", "now"),
+        ("assistant", "ROUTE_TO=code"),
+    ]
+    row = {"messages": [{"role": r, "content": c} for r, c in messages], "route": "code", "source": "verdict"}
+    example = example_of(row, "messages")
+    assert example.text == "now" and [m.content for m in example.history] == ["before", "an answer"]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+49 30", "-2 degrees", "@bob hi", '=HYPERLINK("http://x.example")'])
+def test_a_cell_of_csv_is_no_formula_and_comes_back(text):
+    row = row_of(Example(text=text, route="code", source="imported"), FLEET, "csv", "route")
+    assert row["request"] == f"'{text}" and example_of(row, "csv").text == text
+
+
+def test_csv_says_what_it_drops():
+    example = Example(
+        text="x", route="code", source="verdict", history=(Message("user", "y"),), has_image=True, weight=0.5
+    )
+    assert dropped_by("csv", example) == ["the conversation before", "has_image", "weight"]
+    assert not any(dropped_by(form, example) for form in FORMATS if form != "csv")
 
 
 def test_targets():

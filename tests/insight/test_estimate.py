@@ -6,6 +6,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from scripts.sim_month import RATED_WRONG, Person, month
 from tests.worlds import a_turn, right
@@ -112,6 +113,23 @@ def test_a_period_whose_turns_are_all_graded_is_known_exactly():
     )
     assert counts.estimate().value == pytest.approx(32 / 40)
     assert counts.estimate().ci95 == pytest.approx((32 / 40, 32 / 40))
+
+
+def test_the_calibration_error_by_hand():
+    unsure = a_turn("hm", asked="unsure")
+    counts = StrataCounts()
+    for i in range(10):
+        counts.add(with_confidence(unsure, 0.6), i < 4)
+    for i in range(90):
+        drawn = {"audit": 0.3, "verdict": AUDIT} if i < 30 else {}
+        counts.add(with_confidence(a_turn("hm", **drawn), 0.95), i < 27 if i < 30 else None)
+    # 10 % of the turns: sure of 60 %, right on 40 %. 90 %: sure of 95 %, right on an estimated 90 %.
+    assert counts.calibration_error == pytest.approx(0.1 * 0.2 + 0.9 * 0.05)
+    assert counted((9, True, {"asked": "unsure"}), audits(5, True)).calibration_error is None
+
+
+def with_confidence(turn, confidence):
+    return replace(turn, decision=replace(turn.decision, ranking=(("code", confidence), ("vision", 1 - confidence))))
 
 
 def test_the_mean_over_all_possible_draws_is_the_truth():

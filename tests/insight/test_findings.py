@@ -174,7 +174,7 @@ def test_clean_stores_have_few_findings():
 
 
 def test_a_low_confidence_that_is_always_accepted_lowers_the_threshold():
-    accepted = Verdict(kind="accepted", at="2026-01-01T00:00:00.000Z", rating="right", route="code", source="ask")
+    accepted = Verdict(kind="accepted", at="2026-01-01T00:00:00.000Z", rating="right", source="ask")
     made = [a_turn("hm", id=f"{i}-a", asked="unsure", verdict=accepted) for i in range(1, 61)]
     (one,) = find_findings(made, FLEET, 0.7)
     assert one.kind == "threshold_too_high" and one.toml.startswith("[settings]\nconfidence_threshold = 0.")

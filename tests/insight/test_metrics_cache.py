@@ -35,7 +35,9 @@ def same(counted, store, day=""):
 
 def rounded(metrics):
     """Sums of confidences depend on their order in the last digit."""
-    return replace(metrics, calibration_bins=[(round(total, 6), rate) for total, rate in metrics.calibration_bins])
+    confidence = {stratum: round(total, 6) for stratum, total in metrics.strata.confidence.items()}
+    bins = [(round(total, 6), rate) for total, rate in metrics.calibration_bins]
+    return replace(metrics, calibration_bins=bins, strata=replace(metrics.strata, confidence=confidence))
 
 
 def test_a_store_is_counted_once_and_then_only_changed_turns(tmp_path):

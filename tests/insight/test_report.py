@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.worlds import SHIPPED, a_turn, right, wrong
 from tui_router.cli import main
 from tui_router.core import clock
-from tui_router.core.types import Answer, Dispatch, Hop, Verdict
+from tui_router.core.types import Answer, Dispatch, Hop, Observation, Verdict
 from tui_router.insight.metrics import metrics_of, turns_since
 from tui_router.insight.metrics_cache import MetricsCache
 from tui_router.insight.report import make_report, period, to_markdown
@@ -135,6 +135,23 @@ def test_another_time_zone_counts_the_turns_by_its_own_days(tmp_path, monkeypatc
     clock._day_of.cache_clear()
     store.close()
     assert days == ["2026-03-05", "2026-03-06"]
+
+
+def test_a_change_of_the_champion_and_removed_routes_are_told():
+    events = [
+        Observation(at=DAY, tag="new_leader", text="learned is the champion now"),
+        Observation(at="2026-03-04T12:00:00.000Z", tag="new_leader", text="rules is the champion now"),
+    ]
+    turn = some()[1]
+    gone = replace(turn, decision=replace(turn.decision, ranking=(("legal", 1.0),)), route="legal")
+    made = make_report([*some(), gone], FLEET, 0.7, 1, today="2026-03-05", observations=events)
+    assert made.to_dict()["champion_changes"] == [{"at": DAY, "text": "learned is the champion now"}]
+    assert made.to_dict()["removed_routes"] == {"legal": 1}
+    listed = sum(row["turns"] for row in made.to_dict()["per_route"].values())
+    assert listed + 1 == made.metrics.turns
+    text = to_markdown(made)
+    assert "- 2026-03-05: learned is the champion now" in text and "rules is the champion" not in text
+    assert "because the fleet no longer has them: legal (1 turn)." in text
 
 
 @pytest.mark.parametrize("rated", [True, False])

@@ -6,6 +6,7 @@ import pytest
 
 from tests.sets import rows
 from tests.worlds import SHIPPED, a_turn, right, wrong
+from tui_router.config.settings import parse_config
 from tui_router.core.types import Answer, Request, Verdict
 from tui_router.learning.online_learner import AT_ONCE, LABELS_FILE, PERSONAL_FILE, OnlineLearner, as_taught
 from tui_router.learning.personal_fit import FitJob, refit
@@ -170,3 +171,93 @@ def test_a_store_that_was_never_learned_from_is_learned_bit_by_bit(tmp_path, sto
     made.save()
     assert not learner(tmp_path, store).backlog
     assert as_taught(SHIPPED, tmp_path).decide(Request(text=TEXT)).route == "code"
+
+
+def corrected(made, store, turn, route):
+    """Correct a turn as the engine does; returns the effect."""
+    store.rate(turn.id, wrong(route))
+    taught, at, earlier = made.load_for_turn(store, store.find(turn.id))
+    probe = made.correction_probe(taught)
+    for other in earlier:
+        probe.add(other)
+    made.apply_verdict(taught, at)
+    return probe.result(), taught.request
+
+
+def test_the_effect_of_a_correction_is_what_the_next_decision_does(tmp_path, store):
+    session = store.record(a_turn("book me a table for two", answer=Answer(text="Where?"))).session
+    texts = [
+        "why is the sky blue",
+        "and the sea?",
+        "make it shorter",
+        "write a python function",
+        "hello",
+        "goto amazon.com",
+    ]
+    turns = [store.record(a_turn(text, session=session, answer=Answer(text="Done."))) for text in texts]
+    made = learner(tmp_path, store)
+    made.ensemble.temperatures["learned"] = 1.7
+    for turn, route in zip(turns[:3], ("vision", "simple_chat", "tool_use"), strict=True):
+        before = {
+            one.id: made.ensemble.decide(one.request).decision.route for one in made.load_for_turn(store, turn)[2]
+        }
+        effect, request = corrected(made, store, turn, route)
+        assert request.history[0].content == "book me a table for two"
+        now = made.ensemble.decide(request).decision
+        assert (effect.after, effect.confidence) == (now.route, now.confidence) and effect.after == route
+        earlier = {one.id: one.request for one in made.load_for_turn(store, turn)[2]}
+        for moved in effect.moved:
+            assert (moved.before, moved.after) == (
+                before[moved.turn],
+                made.ensemble.decide(earlier[moved.turn]).decision.route,
+            )
+
+
+def test_a_correction_with_unanswered_turns_before_it_takes(tmp_path, store):
+    session = store.record(a_turn("write a quicksort in python", answer=Answer(text="def ..."))).session
+    for i in range(12):
+        store.record(a_turn(f"try number {i}", session=session, answer=None))
+    turn = store.record(a_turn("make it shorter", session=session, answer=Answer(text="ok")))
+    made = learner(tmp_path, store)
+    _, request = corrected(made, store, turn, "vision")
+    assert [m.content for m in request.history] == ["write a quicksort in python", "def ..."]
+    assert made.ensemble.decide(request).decision.route == "vision"
+
+
+def test_after_a_restart_the_newest_verdict_wins_not_the_newest_turn(tmp_path, store):
+    first, second = store.record(a_turn(TEXT)), store.record(a_turn(TEXT))
+    made = learner(tmp_path, store)
+    for turn, route in ((first, "code"), (second, "reasoning"), (first, "vision")):
+        corrected(made, store, turn, route)
+    assert routed(made) == "vision"
+    assert routed(learner(tmp_path, store)) == "vision"  # learned from the store
+    made.save()
+    assert routed(learner(tmp_path, store)) == "vision"  # read from the file
+
+
+def test_the_labels_of_a_removed_route_wait_for_its_return(tmp_path, store):
+    made = learner(tmp_path, store)
+    corrected(made, store, store.record(a_turn(TEXT)), "code")
+    made.save()
+    without = parse_config("[routes.code]\nremove = true\n", None, {})
+    for _ in range(2):
+        gone = OnlineLearner(without.fleet, tmp_path, without.settings)
+        gone.catch_up(store)
+        assert routed(gone) != "code"
+        corrected(gone, store, store.record(a_turn("water the plants")), "vision")
+        gone.save()
+    assert routed(learner(tmp_path, store)) == "code"
+
+
+def test_labels_in_the_format_of_an_earlier_version_are_learned_from_the_store_again(tmp_path, store):
+    made = learner(tmp_path, store)
+    corrected(made, store, store.record(a_turn(TEXT)), "code")
+    made.save()
+    path = made.folder / LABELS_FILE
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file}
+    arrays["format"] = np.array(1)
+    arrays["kept"] = np.frombuffer(msgspec.json.encode([(1, TEXT, "code", 8.0, "")]), np.uint8)
+    np.savez(path, **arrays)
+    again = learner(tmp_path, store)
+    assert not again.trouble and routed(again) == "code" and again.unsaved

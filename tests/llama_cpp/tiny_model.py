@@ -152,13 +152,19 @@ def write(path: Path, name: str = "tiny") -> Path:
     writer.add_chat_template(TEMPLATE)
     square = (dice.standard_normal((WIDTH, WIDTH)) / np.sqrt(WIDTH)).astype(f32)
     tensors = {
-        "token_embd.weight": embedding, "output_norm.weight": np.ones(WIDTH, f32), "output.weight": output,
-        "blk.0.attn_norm.weight": np.ones(WIDTH, f32), "blk.0.ffn_norm.weight": np.ones(WIDTH, f32),
-        "blk.0.attn_q.weight": square, "blk.0.attn_k.weight": square, "blk.0.attn_v.weight": square,
+        "token_embd.weight": embedding,
+        "output_norm.weight": np.ones(WIDTH, f32),
+        "output.weight": output,
+        "blk.0.attn_norm.weight": np.ones(WIDTH, f32),
+        "blk.0.ffn_norm.weight": np.ones(WIDTH, f32),
+        "blk.0.attn_q.weight": square,
+        "blk.0.attn_k.weight": square,
+        "blk.0.attn_v.weight": square,
         "blk.0.attn_output.weight": np.zeros((WIDTH, WIDTH), f32),
-        "blk.0.ffn_gate.weight": np.ones((FEED, WIDTH), f32), "blk.0.ffn_up.weight": np.ones((FEED, WIDTH), f32),
+        "blk.0.ffn_gate.weight": np.ones((FEED, WIDTH), f32),
+        "blk.0.ffn_up.weight": np.ones((FEED, WIDTH), f32),
         "blk.0.ffn_down.weight": np.zeros((WIDTH, FEED), f32),
-    }  # fmt: skip
+    }
     for tensor, values in tensors.items():
         writer.add_tensor(tensor, values)
     writer.write_header_to_file()

@@ -64,10 +64,11 @@ def face(tmp_path, monkeypatch):
     from contextlib import asynccontextmanager
 
     @asynccontextmanager
-    async def start(size=(120, 40), server=True, speed=300, **options):
+    async def start(size=(120, 40), server=True, speed=300, router="auto", **options):
         double = LMStudio(speed=speed)
         url = await double.start() if server else "http://127.0.0.1:9"
-        config = replace(SHIPPED, backends=(BackendSetting(name="LM Studio", url=url),))
+        settings = replace(SHIPPED.settings, router=router)
+        config = replace(SHIPPED, backends=(BackendSetting(name="LM Studio", url=url),), settings=settings)
         monkeypatch.setattr(RouterApp, "_load", lambda self: _with(config, self.options))
         app = RouterApp(Options(data_dir=tmp_path / "store", **options))
         async with app.run_test(size=size, notifications=True) as pilot:

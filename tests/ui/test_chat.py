@@ -118,7 +118,7 @@ async def test_an_unsure_decision_asks_before_anything_is_sent(face):
         await f.until(lambda: f.chat.verdicts.keyboard.asking.startswith("3-"))
         await f.pilot.press("enter")
         await f.until(lambda: f.verdict(3) is not None)
-        assert f.verdict(3).kind == "accepted" and f.store.counters().rated == 1
+        assert f.verdict(3).kind == "accepted" and f.store.counters().rated == 2
 
 
 async def test_earlier_turns_are_selected_and_rated_again(face):
@@ -376,14 +376,19 @@ async def test_a_wrong_fleet_file_is_told_and_the_app_starts(tmp_path):
         await app._stop_engine()
 
 
-async def test_links_of_models_open_only_web_addresses(face, monkeypatch):
+async def test_links_of_models_open_only_web_addresses_and_only_when_confirmed(face, monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     async with face() as f:
         markdown = Markdown("x")
-        for href in ("file:///etc/passwd", "javascript:alert(1)", "https://example.org/a"):
+        for href in ("file:///etc/passwd", "javascript:alert(1)"):
             f.app.on_markdown_link_clicked(Markdown.LinkClicked(markdown, href))
-        assert opened == ["https://example.org/a"]
+        for key in ("escape", "enter"):
+            f.app.on_markdown_link_clicked(Markdown.LinkClicked(markdown, "https://example.org/a"))
+            await f.see("Open this address in your browser?", "https://example.org/a")
+            assert not opened
+            await f.pilot.press(key)
+        await f.until(lambda: opened == ["https://example.org/a"], "the browser")
 
 
 @pytest.mark.parametrize("name", ["router-dark", "router-light", "router-high"])

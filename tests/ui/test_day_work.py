@@ -74,6 +74,18 @@ async def test_an_edited_request_sees_the_conversation_before_it(face):
         assert asked == ["hello", "write a python function in one line"]
 
 
+async def test_an_edit_that_was_given_up_leaves_the_next_request_its_context(face):
+    async with face(threshold=0.0) as f:
+        await f.ask("hello")
+        await f.ask("write a python function")
+        await f.pilot.press("escape", "e")
+        f.chat.widgets.prompt.area.clear()
+        await f.pilot.pause()
+        await f.ask("thanks")
+        sent = [r.body for r in f.server.requests if r.path == "/v1/chat/completions"][-1]["messages"]
+        assert [m["content"] for m in sent if m["role"] == "user"] == ["hello", "write a python function", "thanks"]
+
+
 async def test_a_retry_does_not_see_the_first_answer(face):
     async with face(threshold=0.0) as f:
         await f.ask("hello")

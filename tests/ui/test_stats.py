@@ -16,7 +16,7 @@ async def test_stats_follow_from_exactly_the_verdicts(face):
         await f.until(lambda: f.app.screen.period == 3)
         await f.see("3 turns, 2 rated")
         await f.pilot.press("r")
-        await f.see("Router report", "3 turns, 2 rated. Right route: 50% [9-91] n=2.")
+        await f.see("Router report", "3 turns, 2 rated.", "of rated turns: 50% [9-91]")
         await f.pilot.press("s")
         await f.until(lambda: list((f.folder / "reports").glob("*.md")), "the file")
         await f.pilot.press("escape", "escape")

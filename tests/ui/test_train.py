@@ -86,7 +86,7 @@ async def test_a_recipe_is_filled_in_by_keys(open_app, size):
         await until(pilot, lambda: screen.found is not None)
         await pilot.pause(0.2)
         assert not screen.found.ready
-        assert "is not a folder" in str([note.message for note in screen.found.notes])
+        assert "neither a folder nor an id of the hub" in str([note.message for note in screen.found.notes])
 
 
 async def test_a_run_is_started_watched_left_and_found_again(open_app, base, tmp_path):

@@ -130,7 +130,7 @@ class Engine:
         return await self.context.store_queue.call(job)
 
     def at_store(self, job: Callable[[], T]) -> T:
-        """The same for another thread, which waits for it."""
+        """Run a job in the store's thread from another thread, and wait for it."""
         return self.context.store_queue.call_from_thread(job)
 
     def _health_changed(self) -> None:
@@ -266,7 +266,7 @@ class Engine:
             await self.router_service.learn(turn_id)
 
     async def conversation(self, session: str) -> tuple[Message, ...]:
-        """The messages of a session so far: what was asked and what was answered, oldest first."""
+        """Return the messages of a session so far: what was asked and what was answered, oldest first."""
         if not session or session == UNSAVED_SESSION:
             return ()
         turns = await self.context.store_queue.run(lambda store: store.conversation(session, HISTORY_TURNS))

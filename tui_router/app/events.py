@@ -1,4 +1,4 @@
-"""What the engine tells its listeners, in the order in which it happens."""
+"""Events of the engine. Listeners get them in the order in which they happen."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ class HealthEvent(Struct, frozen=True):
 
 
 class EffectEvent(Struct, frozen=True):
-    """A verdict was learned: what it changed."""
+    """A verdict was learned; says what it changed."""
 
     effect: CorrectionEffect
 
 
 class ChampionEvent(Struct, frozen=True):
-    """Another router leads, or the leader was fitted again."""
+    """The champion is another one, or was fitted again."""
 
     champion: str
 
 
 class StoreEvent(Struct, frozen=True):
-    """Somebody else wrote into the store."""
+    """Another process wrote into the store."""
 
     change: StoreChange
 

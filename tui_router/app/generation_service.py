@@ -1,7 +1,7 @@
-"""Carrying out an order of generated data: a served model writes, a filter chooses, the store keeps, batch by batch.
+"""Generating data: a served model writes, a filter chooses, the store keeps, a batch at a time.
 
-An order lies in the data folder until it is carried out. What it has brought is counted in the store itself, by the order's
-name, so whatever stops it, at whichever moment, the next time goes on with exactly what is missing.
+An order lies in the data folder until it is done. What it has brought is counted in the store by the order's name; so it may
+be stopped at any moment, and the next start goes on with exactly what is missing.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _TOKENS, _TEMPERATURE, _DEADLINE_S = 2000, 0.9, 300.0
 
 
 class OrderError(ValueError):
-    """It cannot be carried out; the message says why."""
+    """An order cannot be carried out; the message says why."""
 
 
 class GenerationOrder(Struct, frozen=True, kw_only=True):
-    """An order that is not carried out yet."""
+    """An order of generated data."""
 
     kind: DataKind
     wanted: int
@@ -44,12 +44,12 @@ class GenerationOrder(Struct, frozen=True, kw_only=True):
 
     @property
     def origin(self) -> str:
-        """What is noted of everything that it brings."""
+        """The origin that its examples are stored with."""
         return f"generated:{self.model}:{self.name}"
 
 
 class GenerationOutcome(Struct, frozen=True):
-    """What came of it."""
+    """What an order has brought."""
 
     order: GenerationOrder
     kept: int
@@ -64,7 +64,7 @@ class GenerationOutcome(Struct, frozen=True):
 
 
 def open_order(folder: Path) -> GenerationOrder | None:
-    """The order that was not carried out to its end; None without one."""
+    """Return the order that was not carried out to its end; None without one."""
     try:
         return msgspec.json.decode((folder / ORDER).read_bytes(), type=GenerationOrder)
     except (OSError, msgspec.DecodeError):
@@ -72,7 +72,7 @@ def open_order(folder: Path) -> GenerationOrder | None:
 
 
 def writer_of(engine: Engine) -> str:
-    """The model that writes when none is named: a loaded one before others, a large one before small ones.
+    """Return the model that writes when none is named: a loaded one before others, a large one before small ones.
 
     Raises OrderError.
     """
@@ -86,12 +86,12 @@ def writer_of(engine: Engine) -> str:
 async def carry_out(
     engine: Engine, order: GenerationOrder, tell: Callable[[GenerationOrder, int, GenerationTally], bool]
 ) -> GenerationOutcome:
-    """Have written what an order still wants.
+    """Have a model write what an order still wants.
 
     Args:
         engine: With its store open.
         order: New, or what `open_order` found.
-        tell: Hears after each batch what the order has brought so far, and how it goes; returns whether to go on.
+        tell: Called after each batch with the order, what it has brought so far and the tally; returns whether to go on.
 
     Raises:
         OrderError: the fleet has no such model, the tools cannot be used, or another process carries out an order.
@@ -149,7 +149,7 @@ async def _carry_out(
 
 
 def _work(engine: Engine, order: GenerationOrder) -> Any:
-    """What is to be written, with all that is known. Raises OrderError."""
+    """Return the task of an order. Raises OrderError."""
     from tui_router.datasets.sources import all_examples
     from tui_router.datasets.synthetic import tool_dialogues
     from tui_router.datasets.synthetic.requests import RequestFilter, RequestTask

@@ -1,7 +1,7 @@
-"""Insight while the program runs: counts that are kept up to date, the observer's remarks, findings and drift in the feed.
+"""Insight while the program runs: counts kept current, the observer's remarks, findings and drift in the feed.
 
-Nothing here may cost a turn anything. Counting and looking happen in the store's thread and in others; the observer is asked
-only when no answer is running and its model is loaded already, and is broken off when a request comes.
+Nothing here may slow a turn. Counting runs in the store's thread and in others. The observer is asked only when no answer is
+running and its model is loaded already, and it is stopped when a request comes.
 """
 
 from __future__ import annotations
@@ -47,7 +47,12 @@ _FIRST_S = 2.0
 
 
 class InsightService:
-    """Insight beside the turns."""
+    """Keeps counts current, asks the observer and writes the daily report.
+
+    Args:
+        context: Settings, events, tasks and the store.
+        is_busy: Returns whether a turn is being answered.
+    """
 
     def __init__(self, context: AppContext, is_busy: Callable[[], bool]) -> None:
         self._context, self._is_busy = context, is_busy
@@ -70,7 +75,7 @@ class InsightService:
 
     # -- start and end -------------------------------------------------------------------------------------------
     def start(self) -> None:
-        """Begin, a moment after the start."""
+        """Start to count, a moment after the first picture."""
         self._begin(self._first())
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -86,8 +91,9 @@ class InsightService:
             await self._daily()
 
     async def _daily(self) -> None:
-        """The report of the last day on which there was anything, when it is not written yet."""
+        """Write the report of the last day with turns, unless it is written."""
         from tui_router.insight.report_files import Reports, prepare_report
+        from tui_router.learning.changed_fleet import champion_from
 
         context, reports = self._context, Reports(self._context.folder)
         today = local_day(now())
@@ -95,13 +101,14 @@ class InsightService:
         if not day or reports.has(day):
             return
         fleet, threshold = context.config.fleet, context.threshold
+        champion = champion_from(context.config, context.folder)
         made = await context.store_queue.run(
-            lambda store: prepare_report(store, fleet, threshold, 1, day, self.counted)
+            lambda store: prepare_report(store, fleet, threshold, 1, day, self.counted, champion)
         )
         await asyncio.to_thread(lambda: reports.save(made()))
 
     async def stop(self) -> None:
-        """End what runs, and remember what was counted."""
+        """Stop what runs and save the counts."""
         for task in list(self._tasks):
             task.cancel()
         with suppress(OSError, RuntimeError):  # RuntimeError: the store's thread has ended
@@ -109,7 +116,7 @@ class InsightService:
 
     # -- counting ------------------------------------------------------------------------------------------------
     async def count(self, tell: Callable[[float], None] = lambda share: None) -> None:
-        """Count what changed since the last time; `tell` hears the share that is done. Raises StoreError."""
+        """Count what changed since the last time. `tell` is called with the share that is done. Raises StoreError."""
         store = self._context.store_queue.opened()
         async with self._counting:
             steps = self.counted.refresh_steps(store)
@@ -122,18 +129,18 @@ class InsightService:
 
     # -- turns that come and go ----------------------------------------------------------------------------------
     def set_mode(self, mode: ObserverMode) -> None:
-        """Look at every turn, at every fifth, or not at all."""
+        """Have the observer look at every turn, at every fifth, or not at all."""
         self.mode, self._since, self.trouble = mode, 0, ""
         if mode == "off":
             self.make_way()
 
     def make_way(self) -> None:
-        """A request came: whatever the observer does, it makes way."""
+        """Stop the observer: a request came."""
         if self._looking is not None:
             self._looking.cancel()
 
     def turn_ended(self) -> None:
-        """A turn is over: perhaps it is time to look."""
+        """Count a finished turn; the observer may look now."""
         if self.mode == "off":
             return
         self._since += 1
@@ -161,7 +168,7 @@ class InsightService:
         await self._ask(turns, findings)
 
     async def _seen(self) -> tuple[list[Turn], list[Finding], list[Drift]]:
-        """The newest turns, and what tests find in them."""
+        """Return the newest turns, the findings and the drifts in them."""
         from tui_router.insight.drift import find_drifts, first_monitored
         from tui_router.insight.findings import find_findings
 
@@ -185,14 +192,14 @@ class InsightService:
         )
 
     def _tell_once(self, tag: str, says: str, turns: tuple[str, ...]) -> None:
-        """A finding goes into the feed when it is new, whatever its counts are by now."""
+        """Put a finding into the feed unless it stands there already, with whatever counts."""
         if _name(says) not in self._told:
             self._told.add(_name(says))
             self._context.observe(Observation(at=now(), tag=tag, text=says, level="caution", turns=turns, by="counts"))
 
     # -- the model -----------------------------------------------------------------------------------------------
     async def _ask(self, turns: list[Turn], findings: list[Finding]) -> None:
-        """Have the model say something; whatever goes wrong, the feed stays clean."""
+        """Ask the model for a remark. Whatever goes wrong, nothing unchecked reaches the feed."""
         from tui_router.insight import observer
 
         self.trouble = self._cannot()
@@ -216,9 +223,9 @@ class InsightService:
             self.trouble = str(error)
             self._drop("no reply")
             return
-        took = (time.monotonic() - start) * 1000
+        elapsed_ms = (time.monotonic() - start) * 1000
         remarks, ms, tokens = self.cost
-        self.cost = (remarks + 1, ms + took, tokens + written.tokens)
+        self.cost = (remarks + 1, ms + elapsed_ms, tokens + written.tokens)
         self._spent = (self._spent[0], self._spent[1] + written.tokens)
         made = observer.parse_reply(written.text, seen)
         if isinstance(made, str):
@@ -226,7 +233,7 @@ class InsightService:
             return
         self._context.observe(
             Observation(
-                at=now(), tag=made.tag, text=made.text, level=made.level, turns=made.turns, by=self.model, elapsed_ms=took,
+                at=now(), tag=made.tag, text=made.text, level=made.level, turns=made.turns, by=self.model, elapsed_ms=elapsed_ms,
                 tokens=written.tokens,
             )
         )  # fmt: skip
@@ -250,13 +257,13 @@ class InsightService:
 
 
 def _name(says: str) -> str:
-    """A finding without its counts; a drift with the turn at which it began."""
+    """Return a finding without its counts; a drift with the turn at which it began."""
     began = re.search(r"since turn (\d+)", says)
     return f"{re.sub(r'[0-9.,%]+', '', says)}{began[1] if began else ''}"
 
 
 def _some(steps: Iterator[float]) -> float | None:
-    """A few steps; the share that is done, or None at the end."""
+    """Return a few steps; the share that is done, or None at the end."""
     share = None
     for _ in range(_AT_A_TIME):
         if (step := next(steps, None)) is None:

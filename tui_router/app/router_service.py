@@ -1,8 +1,8 @@
-"""The race in the running program: asked for decisions, taught by verdicts, refitted and enlarged beside the turns.
+"""The routers of a running program: they decide, learn from verdicts and are fitted again beside the turns.
 
-`routers.race` says who decides and who leads, `learner` what verdicts have made of the routers. Here is when: a decision
-waits for a verdict that is being learned and for a vector that comes in time, for nothing else; whatever takes seconds is
-done in other processes, or bit by bit between the keys.
+`routing.ensemble` says which router is champion, `learning` what verdicts have made of the routers. This module says when: a
+decision waits for a verdict that is being learned and for an embedding that comes in time, and for nothing else. Work of
+seconds runs in other processes, or in small steps between two keys.
 """
 
 from __future__ import annotations
@@ -46,7 +46,12 @@ _AT_A_TIME = 8
 
 
 class RouterService:
-    """All routers of a running program. Until `load`, nobody decides and verdicts are left to the next start."""
+    """All routers of a running program. Until `load` nothing can be decided, and verdicts are left to the next start.
+
+    Args:
+        context: Settings, events, tasks and the store.
+        all_idle: Waits until no answer is running.
+    """
 
     def __init__(self, context: AppContext, all_idle: Callable[[], Awaitable[None]]) -> None:
         self._context, self._all_idle = context, all_idle
@@ -92,7 +97,7 @@ class RouterService:
             self._fit_if_due(learner)
 
     def loaded(self) -> OnlineLearner:
-        """The routers. Raises StoreError until they are loaded."""
+        """Return the routers. Raises StoreError until they are loaded."""
         if self.learner is None:
             raise StoreError("the routers are not loaded")
         return self.learner
@@ -104,7 +109,7 @@ class RouterService:
         return self.learner.ensemble.champion if self.learner is not None else ""
 
     def shadow_grades(self) -> dict[str, list[tuple[int, bool]]]:
-        """Router -> (turn, right?) of every rated turn on which that is known, oldest first; the leader is left out."""
+        """Return router -> (turn number, was it right) of the graded turns, oldest first; without the champion."""
         found: dict[str, list[tuple[int, bool]]] = {}
         for one in self.learner.ensemble.grades if self.learner is not None else ():
             for name in one.decisions:
@@ -114,7 +119,7 @@ class RouterService:
         return found
 
     async def decide(self, request: Request) -> EnsembleDecision:
-        """All decisions that come at once; a leader that asks a model is waited for until its deadline."""
+        """Have all immediate routers decide; a champion that asks a model is waited for until its deadline."""
         learner = self.loaded()
         await self._add_embedding(learner, request)
         async with self._learning:
@@ -127,17 +132,17 @@ class RouterService:
         return decided if led is None else decided.with_champion(led)
 
     async def decide_deferred(self, late: LLMRouter, request: Request) -> Decision | None:
-        """The calibrated decision of a router that asks a model; None when it does not come in time."""
+        """Return the calibrated decision of a router that asks a model; None when it does not come in time."""
         made = await late.decide(request)
         return None if made is None else self.loaded().ensemble.calibrated(made)
 
     def is_worth_asking(self, request: Request, decided: EnsembleDecision) -> bool:
-        """Whether to ask although the decision is sure enough; counts as asked when it is."""
+        """Return whether to ask although the decision is sure enough; a yes counts against the day's questions."""
         return self.loaded().is_worth_asking(request, decided)
 
     # -- served embeddings ---------------------------------------------------------------------------------------
     def look_for_embeddings(self) -> None:
-        """Begin to listen to an embedding model that a server has, if that is not done or under way."""
+        """Start to use an embedding model that a server has, unless that is done or under way."""
         idle = self._head_fit is None or self._head_fit.done()
         if idle and self._context.interactive and self.learner is not None:
             encoder, head = self._encoder(), self.learner.learned.text_stage.head
@@ -145,12 +150,12 @@ class RouterService:
                 self._head_fit = asyncio.create_task(self._fit_embedding_head(self.learner, encoder), name="embeddings")
 
     def _encoder(self) -> str:
-        """What the server calls its embedding model; empty when there is none."""
+        """Return what the server calls its embedding model; empty when there is none."""
         found = self._embedder.served() if self._embedder is not None else None
         return found[1].id if found is not None else ""
 
     async def _fit_embedding_head(self, learner: OnlineLearner, encoder: str) -> None:
-        """Have the seeds embedded, batch after batch while nobody waits for an answer, and fit a head to their vectors."""
+        """Embed the seeds, a batch at a time while no answer is running, and fit a head to their vectors."""
         from tui_router.learning.online_learner import head_texts
 
         assert self._embedder is not None
@@ -172,7 +177,7 @@ class RouterService:
         self._context.emit(ChampionEvent(self.champion))
 
     async def _add_embedding(self, learner: OnlineLearner, request: Request) -> None:
-        """Bring the request's vector to the learned router, if it comes in time."""
+        """Give the learned router the embedding of a request, if it comes in time."""
         head = learner.learned.text_stage.head
         if head is None or self._embedder is None or head.encoder != self._encoder():
             return
@@ -253,7 +258,7 @@ class RouterService:
             self._personal_fit = asyncio.create_task(self._fit_personal_model(learner), name="refit")
 
     async def _fit_personal_model(self, learner: OnlineLearner) -> None:
-        """Fit the person's own model in another process, and take it into the race."""
+        """Fit the personal model in another process and put it into the ensemble."""
         from tui_router.learning.personal_fit import FitJob, refit
 
         context = self._context
@@ -277,7 +282,7 @@ class RouterService:
 
     # -- the trained router ----------------------------------------------------------------------------------------
     async def load_tuned_router(self) -> None:
-        """Take the run that leads, or the newest one, as the trained router."""
+        """Make the run that is champion, or else the newest one, the trained router."""
         learner, context = self.loaded(), self._context
         if not (context.folder / RUNS).is_dir():
             return  # nothing was ever trained here
@@ -307,7 +312,7 @@ class RouterService:
             await self.load_tuned_router()
 
     async def promote(self, run: Run) -> Promotion:
-        """Give a run the lead. Raises PromotionError, RunError, ArtifactError, StoreError."""
+        """Make a run champion, if it passes its gate. Raises PromotionError, RunError, ArtifactError, StoreError."""
         from tui_router.app.tuned_router import passes
 
         ensemble, context = self.loaded().ensemble, self._context
@@ -315,7 +320,7 @@ class RouterService:
         return await self._make_champion(TUNED, reason, "good", run.id)
 
     async def rollback(self) -> Promotion:
-        """Take the lead back from the trained router. Raises PromotionError, StoreError."""
+        """Make the router champion again that was so before the trained one. Raises PromotionError, StoreError."""
         from tui_router.app.tuned_router import ROLLED_BACK, before
 
         return await self._make_champion(before(self.loaded().ensemble), ROLLED_BACK, "caution")
@@ -328,15 +333,15 @@ class RouterService:
         context.emit(ChampionEvent(self.champion))
 
     async def _make_champion(self, router: str, reason: str, level: NoticeLevel, run: str = "") -> Promotion:
-        """Write down who leads from now on, and tell. Raises StoreError; then nothing has changed."""
+        """Record a new champion and publish it. Raises StoreError; then nothing has changed."""
         context = self._context
         lead = await context.store_queue.run(lambda store: store.record_promotion(router, reason, run))
         await self.reload_promotions()
-        context.notice(level, "new_leader", f"{router} leads now: {reason}")
+        context.notice(level, "new_leader", f"{router} is champion now: {reason}")
         return lead
 
     async def _count_miss(self, *, missed: bool) -> None:
-        """A trained leader that does not answer several times in a row leads no longer."""
+        """Demote a trained champion that leaves several requests in a row unanswered."""
         from tui_router.app.tuned_router import MISSES
 
         if self.tuned is None:
@@ -353,13 +358,13 @@ class RouterService:
             )
 
     async def _demote(self, router: str, reason: str) -> None:
-        """Write down that the trained router lost the lead."""
+        """Record that the trained router is champion no longer."""
         with suppress(StoreError):  # the verdicts tell the same at the next start
             await self._make_champion(router, reason, "caution")
 
     # -- the end -------------------------------------------------------------------------------------------------
     async def save(self) -> None:
-        """Write down what was learned, if there is anything new."""
+        """Write what was learned to the disk, if there is anything new."""
         if self.learner is None or not self.learner.unsaved:
             return
         try:
@@ -369,7 +374,7 @@ class RouterService:
             self._context.notice("caution", "not_saved", said)
 
     async def stop(self) -> None:
-        """End what runs beside the turns; a later start goes on with it."""
+        """Stop the work beside the turns; a later start goes on with it."""
         if self.learner is not None:
             self.learner.backlog.clear()
         for task in (self._personal_fit, self._head_fit):
@@ -383,6 +388,6 @@ class RouterService:
 
 
 def _labelled_turn(learner: OnlineLearner, store: Store, turn_id: str) -> tuple[Turn, str, list[Turn]] | None:
-    """The newest copy of a turn with what `OnlineLearner` needs to learn from it. Runs in the store's thread."""
+    """Return the newest copy of a turn with what `OnlineLearner` needs to learn from it. Runs in the store's thread."""
     turn = store.find(turn_id)
     return None if turn is None else learner.load_for_turn(store, turn)

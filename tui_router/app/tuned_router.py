@@ -1,7 +1,7 @@
-"""The trained router in the running program: which run it is, how it is asked, who gives it the lead and takes it back.
+"""The trained router in a running program: which run it is, how it is asked, when it is champion.
 
-It is asked through a server that serves it, or, while it leads and no server does, through a process of its own. As long as
-it only shadows, no such process is started: a gigabyte of memory is too much for being watched.
+It is asked through a server that serves it. While it is champion and no server has it, a process of its own answers; as a
+mere shadow it gets none, because that takes a gigabyte of memory.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MISSES = 5
 
 
 class PromotionError(TrainingError):
-    """A run cannot be given the lead; the message says why."""
+    """A run cannot become champion; the message says why."""
 
 
 class TunedLetterChooser:
@@ -47,7 +47,7 @@ class TunedLetterChooser:
         self._served, self.helper, self._may_help = served, helper, may_help
 
     async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> LetterChoice | None:
-        """The choice; None when nobody answers in time."""
+        """Return the choice; None when nobody answers in time."""
         start = asyncio.get_running_loop().time()
         chosen = await self._served.choose(messages, letters, deadline_s)
         left = deadline_s - (asyncio.get_running_loop().time() - start)
@@ -84,12 +84,12 @@ class TunedRouter:
         """Requests in a row that it did not answer."""
 
     async def close(self) -> None:
-        """End its process."""
+        """Stop its process."""
         await self.helper.close()
 
 
 def chosen_run(folder: Path, leading: str) -> Run | None:
-    """The run that is the trained router: the one that leads, else the newest that can decide; None without one."""
+    """Return the run that is the trained router: the champion, else the newest that can decide; None without one."""
     if leading:
         with suppress(RunError):
             run = find_run(folder, leading)
@@ -100,7 +100,7 @@ def chosen_run(folder: Path, leading: str) -> Run | None:
 
 # -- the lead ----------------------------------------------------------------------------------------------------
 def passes(ensemble: RouterEnsemble, run: Run, config: Config, folder: Path) -> str:
-    """Put a run to the gate, and say why it may lead. Blocks for seconds; whoever calls then gives it the lead.
+    """Judge a run by its gate and return why it may be champion. Blocks for seconds; the caller then promotes it.
 
     Raises:
         PromotionError, RunError, ArtifactError: it does not pass, or cannot be asked.
@@ -108,7 +108,7 @@ def passes(ensemble: RouterEnsemble, run: Run, config: Config, folder: Path) -> 
     if ensemble.pinned != AUTO:
         raise PromotionError(f'fleet.toml pins {ensemble.pinned} (settings.router); set it to "auto" first')
     if ensemble.champion_run == run.id:
-        raise PromotionError(f"run {run.id} leads already")
+        raise PromotionError(f"run {run.id} is champion already")
     if not run.finished:
         raise PromotionError(f"run {run.id} has no artifact yet; its training must end first")
     sheet = read_json(run.artifact / ROUTER, RouterManifest).letter_prompt
@@ -128,9 +128,9 @@ def passes(ensemble: RouterEnsemble, run: Run, config: Config, folder: Path) -> 
 
 
 def before(ensemble: RouterEnsemble) -> str:
-    """Who had the lead before the trained router. Raises PromotionError when none leads."""
+    """Return the champion before the trained router. Raises PromotionError when no trained router is champion."""
     if not ensemble.champion_run:
-        raise PromotionError("no trained router leads, so there is nothing to roll back")
+        raise PromotionError("no trained router is champion, so there is nothing to roll back")
     return ensemble.best_immediate
 
 
@@ -138,10 +138,10 @@ ROLLED_BACK = "rolled back by you"
 
 
 class BlockingTunedRouter:
-    """A trained leader for those who wait for each decision: the command line.
+    """A trained champion for callers that wait for each decision: the command line.
 
     Args:
-        race: With the trained router leading.
+        ensemble: With the trained router as champion.
         config: Settings and fleet.
         folder: The data folder.
     """
@@ -162,7 +162,7 @@ class BlockingTunedRouter:
         self._loop.run(self._health.look())
 
     def decide(self, request: Request) -> Decision:
-        """One decision; by who led before, when the trained router does not answer."""
+        """Decide; the champion before it decides when the trained router does not answer."""
         if self._tuned is not None:
             made = self._loop.run(self._tuned.router.decide(request, START_S))  # its process may have to load first
             if made is not None:
@@ -173,7 +173,7 @@ class BlockingTunedRouter:
         return self._race.decide(request).decision
 
     def close(self) -> str:
-        """End its process and its connections; returns why another router decided, if one did."""
+        """Stop its process and close its connections; returns why another router decided, if one did."""
         if self._tuned is not None:
             self._loop.run(self._tuned.close())
         self._loop.run(self._health.close())

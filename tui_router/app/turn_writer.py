@@ -140,7 +140,7 @@ class TurnWriter:
         return turn
 
     def _newest(self, store: Store, turn_id: str) -> Turn:
-        """The stored turn with the changes that the disk did not take."""
+        """Return the stored turn with the changes that the disk did not take."""
         stored = store.find(turn_id)
         if stored is None:
             raise UnknownTurnError(f"there is no turn {turn_id!r}")

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-_LOGIN = re.compile(r"(?<=//)[^/?#\s]*@")
+_LOGIN = re.compile(r"(?<=//)(?:[^/?#\s]*|[^/?#\s:]*:(?!\d+(?:[/?#]|\Z))\S*)@")
+"""A login before the host, also one whose password holds `/`, `?` or `#` that should have been written as %2F, %3F, %23."""
 _PRIVATE_NAMES = (".local", ".localhost", ".localdomain", ".lan", ".home", ".internal", ".home.arpa", ".ts.net")
 """Ends of host names that are never on the public internet (RFC 6762, RFC 8375, ICANN's `.internal`, routers, Tailscale)."""
 _SHARED = ip_network("100.64.0.0/10")
@@ -34,7 +35,7 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def is_usable(url: str) -> bool:
-    """Whether a URL has a host, and a port that exists."""
+    """Return whether a URL has a host, and a port that exists."""
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -43,14 +44,14 @@ def is_usable(url: str) -> bool:
 
 
 def is_local(url: str) -> bool:
-    """Whether a URL names this machine: loopback, or `0.0.0.0` as servers write it."""
+    """Return whether a URL names this machine: loopback, or `0.0.0.0` as servers write it."""
     host = _host(url)
     address = _address(host)
     return host == "localhost" if address is None else address.is_loopback or address.is_unspecified
 
 
 def is_private(url: str) -> bool:
-    """Whether a URL names this machine or one of a private network, by its address or the form of its name."""
+    """Return whether a URL names this machine or one of a private network, by its address or the form of its name."""
     host = _host(url)
     address = _address(host)
     if address is None:
@@ -113,7 +114,11 @@ def proxy_for(url: str, variables: Mapping[str, str]) -> str:
 
 
 def _is_exempt(url: str, no_proxy: str) -> bool:
-    """Whether NO_PROXY lists a host: `*`, names and their subdomains, with a leading dot, `*.` or a port, addresses, networks."""
+    """Return whether NO_PROXY lists the host of a URL.
+
+    Its entries are `*`, names (which include their subdomains, with or without a leading dot or `*.`), addresses and
+    networks; each may have a port.
+    """
     host, address = _host(url), _address(_host(url))
     try:
         port = urlsplit(url).port or (443 if url.startswith("https") else 80)

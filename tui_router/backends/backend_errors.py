@@ -25,13 +25,13 @@ Failure = Literal[
     "slow",  # no first byte in time
     "idle",  # silence in the middle
     "broken",  # the stream ended or made no sense in the middle
-    "image",  # an attached file cannot be read any more, or not by this server
+    "image",  # an attached file cannot be read any more
 ]
 
 SYSTEM_ROLE = "system role"
 """Correction: the system text is written before the first message of the user."""
 WEBP = "webp"
-"""Correction: WebP images are sent as PNG."""
+"""Correction: WebP images are sent in another format."""
 
 _LONGEST_MESSAGE = 400
 """Characters of a server's message that are kept."""
@@ -101,9 +101,14 @@ _RULES = (
     _rule(
         "capability",
         r"at most \d+ (?:image|video|audio)|images?\b.{0,20}not (?:supported|allowed)|missing data required for image",
-        r"(?:not|n't) (?:support|accept|allow|process|have).{0,40}\b(?:images?|vision|multimodal|tools?|functions?|thinking)\b",
+        r"(?:not|n't) (?:support|accept|allow|process|have).{0,40}\b(?:images?|vision|multimodal|tools?|functions?|thinking|chat|generate)\b",
         r"no vision|vision add-on|\bmmproj\b|multi-?modal|not a (?:vision|multimodal)|image_url|content.{0,20}valid string",
-        r"tool.?choice\b.{0,30}requires|unsupportedparams",
+        r"tool.?choice\b.{0,30}requires|unsupportedparams|limit-mm-per-prompt|unsupported content|requires --jinja|chat template",
+    ),
+    _rule(
+        "bad_request",
+        r"response_format|json_?schema|structured.?output|\bgrammar\b",
+        correction="response_format",
     ),
     _rule(
         "not_found",
@@ -111,6 +116,11 @@ _RULES = (
         r"model_not_found|unknown model|invalid model name|not a valid model|unexpected endpoint",
         r"(?:failed|unable|could not|cannot) (?:to )?load(?:ing)?\b.{0,40}\bmodel|model.{0,60}failed to load|failed to load$",
         r"insufficient system resources|requires more (?:system |gpu |video )?memory",
+    ),
+    _rule(
+        "server",
+        r"has crashed|(?:channel|compute|cuda|internal(?: server)?) error|out of memory|terminated|unexpectedly stopped|unexpected eof",
+        r"failed during generation|apiconnectionerror|engine (?:is )?dead|enginedead",
     ),
     _rule("auth", r"(?:invalid|incorrect|missing|no) api.?(?:key|token)|api token is required|\bunauthorized\b"),
     _rule("busy", r"server busy|overloaded|queue is full|pending requests|rate.?limit"),
@@ -121,7 +131,18 @@ _RULES = (
 _FIELD = re.compile(
     r"stream_options|return_progress|top_logprobs|logprobs|response_format|\bttl\b|max_tokens", re.IGNORECASE
 )
-_STATUS: dict[int, Failure] = {401: "auth", 403: "auth", 404: "not_found", 413: "overflow", 429: "busy", 529: "busy"}
+_STATUS: dict[int, Failure] = {
+    401: "auth",
+    403: "auth",
+    404: "not_found",
+    405: "not_found",
+    408: "server",
+    410: "not_found",
+    413: "overflow",
+    424: "server",
+    429: "busy",
+    529: "busy",
+}
 _SAYS: dict[Failure, str] = {
     "auth": "the server refused the API key",
     "overflow": "the request does not fit",
@@ -133,9 +154,9 @@ _SAYS: dict[Failure, str] = {
 def message_of(body: JsonValue, status: int = 200) -> str | None:
     """Return the message of an error body, in any of the shapes that servers use; None when it is not an error."""
     for name in ("error", "errors"):
-        if body[name].raw not in (None, "", False, [], {}):
+        if name in body and body[name].raw not in (None, "", False, [], {}):
             return _words(body[name]) or "unknown error"
-    if body["object"].text() == "error":  # vLLM before 2025-09, SGLang
+    if "object" in body and body["object"].raw == "error":  # vLLM before 2025-09, SGLang
         return _words(body) or "unknown error"
     if status >= 400 or ("detail" in body and "choices" not in body):
         return _words(body) or None
@@ -143,7 +164,7 @@ def message_of(body: JsonValue, status: int = 200) -> str | None:
 
 
 def _words(value: JsonValue, depth: int = 0) -> str:
-    """The message in an error: a text, an object, or a list of either (`loc` and `msg` of FastAPI)."""
+    """Return the message in an error: a text, an object, or a list of either (`loc` and `msg` of FastAPI)."""
     if depth > 4:
         return ""
     if text := value.text():

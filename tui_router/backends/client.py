@@ -48,6 +48,8 @@ _NO_SECRETS = (
     "sk-no-key-required",
 )
 """What people write where a key is asked for and none is needed."""
+_SCHEME = re.compile(r"bearer\s+", re.IGNORECASE)
+"""What people copy from an example along with the key."""
 _FAULTS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError)
 
 
@@ -76,27 +78,36 @@ class Client:
     """
 
     def __init__(self, url: str, api_key: str = "") -> None:
+        url = url.strip()
         self.url = without_login(url)
         self._base, self._login = connected(url), login(url)
         self._key = api_key.strip()
+        if scheme := _SCHEME.match(self._key):
+            self._key = self._key[scheme.end() :]
+        self._proxy = ""
         self._http: httpx.AsyncClient | None = None
         self._basic = base64.b64encode(":".join(self._login).encode()).decode() if self._login else ""
-        secrets = (self._key, self._basic, *((self._login[1], quote(self._login[1])) if self._login else ()))
+        secrets = (
+            self._key,
+            quote(self._key),
+            self._basic,
+            *((self._login[1], quote(self._login[1])) if self._login else ()),
+        )
         self._secrets = [s for s in secrets if len(s) >= _SHORTEST_SECRET and s.lower() not in _NO_SECRETS]
 
     async def get(self, path: str, timeout: float = 3.0) -> Reply:
-        """GET, whatever the status is; raises BackendError."""
+        """Send a GET and return the reply, whatever its status is. Raises BackendError when there is none."""
         return await self._plain("GET", path, None, timeout)
 
     async def post(self, path: str, body: dict[str, Any], timeout: float) -> Reply:
-        """POST of JSON, whatever the status is; raises BackendError."""
+        """Send JSON and return the reply, whatever its status is. Raises BackendError when there is none."""
         return await self._plain("POST", path, body, timeout)
 
     async def ask(self, path: str, body: dict[str, Any], timeout: float) -> JsonValue:
-        """POST of JSON for the JSON of a good reply; raises BackendError for refusals too."""
+        """Send JSON and return the JSON of a good reply. Raises BackendError for refusals too."""
         reply = await self.post(path, body, timeout)
         message = message_of(reply.json, reply.status)
-        if reply.status != 200 or message is not None:
+        if not 200 <= reply.status < 300 or message is not None:
             raise self._refused(reply)
         return reply.json
 
@@ -114,7 +125,7 @@ class Client:
             raise BackendError("broken", f"{self.url} closed the connection: {self._why(error)}") from error
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
-        """A response whose headers have come, to be closed by the caller. Redirects are an error."""
+        """Return a response whose headers have come, to be closed by the caller. Redirects are an error."""
         try:
             response = await self._connect(method, path, body)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
@@ -160,7 +171,7 @@ class Client:
             raise
 
     def _client(self) -> httpx.AsyncClient:
-        """The HTTP client, made when it is first needed. Raises BackendError (`settings`) when it cannot be made."""
+        """Return the HTTP client, which is made when it is first needed. Raises BackendError (`settings`) when it cannot be."""
         if self._http is not None:
             return self._http
         if not is_usable(self._base):
@@ -176,7 +187,7 @@ class Client:
             headers["Authorization"] = f"Bearer {self._key}"
         elif self._basic:
             headers["Authorization"] = f"Basic {self._basic}"
-        proxy = proxy_for(self._base, getproxies())
+        self._proxy = proxy = proxy_for(self._base, getproxies())
         try:
             verify = httpx.create_ssl_context() if self._base.lower().startswith("https") else False
         except OSError as error:
@@ -223,7 +234,7 @@ class Client:
             raise late from None
         started = False
         try:
-            if response.status_code != 200:
+            if not response.is_success:
                 async with asyncio.timeout_at(deadline):
                     raise self._refused(await self._whole(response, _LONGEST_REFUSAL, cut=True))
             async with aclosing(response.aiter_bytes()) as chunks:  # type: ignore[type-var]  # it is an async generator
@@ -261,7 +272,7 @@ class Client:
                     break
                 raise BackendError("server", f"{self.url} sent a reply of more than {limit // 2**20} MiB")
         text = data[:limit].decode("utf-8", "replace")
-        good = response.status_code == 200  # read as it is: a key such as `ollama` may also be a part of a model's name
+        good = response.is_success  # read as it is: a key such as `ollama` may also be a part of a model's name
         return Reply(response.status_code, response.headers, text if good else self.hidden(text))
 
     def hidden(self, text: str) -> str:
@@ -277,7 +288,8 @@ class Client:
             return f"the certificate of {self.url} is not trusted; name the one to trust in SSL_CERT_FILE"
         if "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER_FAILURE" in text:
             return f"{self.url} does not speak TLS; write http:// instead of https://"
-        return f"nothing answers at {self.url}: {text}"
+        by_proxy = f" (asked through the proxy {one_line(without_login(self._proxy), 80)})" if self._proxy else ""
+        return f"nothing answers at {self.url}: {text}{by_proxy}"
 
     def _why(self, error: Exception) -> str:
         text = one_line(self.hidden(str(error)), 120)

@@ -131,10 +131,8 @@ class Dispatcher:
             return f"{backend.setting.name} is down"
         status = self.health.models[name]
         vision = status.vision or model.vision
-        needs_vision = order.route.needs.vision or any(m.attachments for m in order.messages[-1:])
-        if any(m.attachments for m in order.messages[-1:]) and needs_vision and not vision:
-            return "cannot see images"
-        if order.route.needs.vision and not vision:
+        has_image = any(message.attachments for message in order.messages[-1:])
+        if not vision and (order.route.needs.vision or has_image):
             return "cannot see images"
         if order.route.needs.tools and not model.tools and not order.pinned:
             return "cannot use tools"
@@ -148,7 +146,7 @@ class Dispatcher:
         return _Candidate(model, backend, served if served.id else None, served_as, context, vision, thinks)
 
     def _unseen(self, model: Model) -> tuple[Backend, ServedModel, str] | None:
-        """Without health checks: take the model's own server or the first one, and the first name that it may know."""
+        """Take, where servers are not asked, the model's own server or the first one, and the first name that it may know."""
         for backend in self.health.backends:
             if not model.backend or model.backend in (backend.setting.url, backend.url):
                 name = next(iter(model.aliases), model.name)
@@ -157,7 +155,7 @@ class Dispatcher:
 
     # -- serving ---------------------------------------------------------------------------------------------------
     async def serve(self, order: DispatchOrder, emit: Emit, switch: asyncio.Event | None = None) -> DispatchOutcome:
-        """Have an order answered; events are emitted as they come. `switch` lets a person leave a slow model.
+        """Answer an order; events are emitted as they come. `switch` lets a person leave a slow model.
 
         Never raises for a server's fault; a cancelled task closes the connection and passes CancelledError on.
         """
@@ -183,9 +181,11 @@ class _Serving:
         """The person left the candidate that was being asked."""
 
     async def run(self) -> DispatchOutcome:
-        if not self.health.all_asked:
+        """Try the models one after the other."""
+        if self.health.checked and not self.health.all_asked:
             self.emit(Progress("looking"))
             await self.health.first_look(self.names)
+            self.names = self.parent.chain(self.order)
         attempts = 0
         for place, name in enumerate(self.names):
             candidate = self.parent._candidate(name, self.order, self.home)
@@ -205,8 +205,8 @@ class _Serving:
             start = time.perf_counter()
             try:
                 served = await self._attempt(candidate, self._next(place))
-            except BackendError as error:
-                self.last_error = error
+            except BackendError as raw:
+                self.last_error = error = _without_secrets(raw, candidate.backend.client)
                 if self.shown and self.order.route.on_partial != "restart":
                     self.health.failed(name, candidate.backend, error)
                     return self._broken(candidate, error)
@@ -228,7 +228,7 @@ class _Serving:
         self.health.failed(candidate.model.name, candidate.backend, error)
 
     def _next(self, place: int) -> str:
-        """The next model that could serve after this one."""
+        """Return the next model that could serve after this one."""
         for name in self.names[place + 1 :]:
             if not isinstance(self.parent._candidate(name, self.order, self.home), str):
                 return name
@@ -266,7 +266,7 @@ class _Serving:
             self.health.answering(name, -1)
 
     async def _load(self, candidate: _Candidate) -> float | None:
-        """Have the server load the model, telling how far it is, where the server can say so."""
+        """Have the server load the model, with its progress where the server reports it. Returns milliseconds."""
         began = time.perf_counter()
         self.emit(Progress("loading"))
         self.health.answering(candidate.model.name, 0, 0.0)
@@ -280,10 +280,11 @@ class _Serving:
     async def _send(self, candidate: _Candidate, following: str, load_ms: float | None) -> _Served:
         deadline = time.monotonic() + self.settings.load_s
         known = candidate.backend.corrections(candidate.served_as)
-        tried = set(known)
+        tried, lasting = set(known), set(known)
         while True:
             try:
                 served = await self._watched(candidate, following, tried)
+                known |= lasting
                 return served._replace(load_ms=load_ms)
             except BackendError as error:
                 again = None if self.shown or self.reasoning.tell() else second_try(error, tried)
@@ -294,7 +295,7 @@ class _Serving:
                         raise
                     tried.add(again.correction)
                     if error.failure != "overflow":  # that depends on the request, and not on the model alone
-                        known.add(again.correction)
+                        lasting.add(again.correction)
                 else:
                     if time.monotonic() + again.wait_s > deadline:
                         raise
@@ -302,7 +303,7 @@ class _Serving:
                     await asyncio.sleep(again.wait_s)
 
     async def _watched(self, candidate: _Candidate, following: str, corrections: set[str]) -> _Served:
-        """One request; when its first byte is late and a person watches, the person decides whether to go on waiting."""
+        """Send one request; when its first byte is late and a person watches, the person decides whether to go on waiting."""
         limit = self.settings.first_byte_s
         if candidate.served is None or candidate.served.state != "loaded":
             limit = max(limit, self.settings.load_s)
@@ -344,8 +345,9 @@ class _Serving:
                     self._take(event)
                 self.emit(event)
 
-        client = candidate.backend.client
-        chunks = client.stream("/v1/chat/completions", body, first_byte_s=first_byte_s, idle_s=self.settings.idle_s)
+        chunks = candidate.backend.client.stream(
+            "/v1/chat/completions", body, first_byte_s=first_byte_s, idle_s=self.settings.idle_s
+        )
         longest_wait = max(first_byte_s, self.settings.load_s)
         try:
             while not stream.done:
@@ -363,7 +365,7 @@ class _Serving:
             take(stream.close())
         except BackendError as error:
             if not (stream.complete and error.failure in ("broken", "idle")):
-                raise _without_secrets(error, client) from None
+                raise
             take(stream.close())
         finally:
             await chunks.aclose()
@@ -379,7 +381,7 @@ class _Serving:
             self.shown = True
 
     def _needs(self, correction: str, candidate: _Candidate) -> bool:
-        """Whether a correction changes anything in this request."""
+        """Return whether a correction changes anything in this request."""
         if correction == SYSTEM_ROLE:
             return bool(self._system(candidate)) or any(m.role == "system" for m in self.order.messages)
         if correction == WEBP:
@@ -393,10 +395,11 @@ class _Serving:
         """Write the request as this model takes it."""
         system = self._system(candidate)
         messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-        as_png = WEBP in corrections or candidate.backend.kind in images.NO_WEBP
+        refused = WEBP in corrections
+        convert = refused or candidate.backend.kind not in images.READS_WEBP
         for message in self.order.messages:
             with_images = candidate.vision and message.attachments
-            content = await images.parts(message, as_png, must=WEBP in corrections) if with_images else message.content
+            content = await images.parts(message, convert, refused=refused) if with_images else message.content
             messages.append({"role": message.role, "content": content})
         body: dict[str, Any] = {
             "model": candidate.served_as,

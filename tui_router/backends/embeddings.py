@@ -1,7 +1,7 @@
 """Vectors of texts from a served embedding model (`POST /v1/embeddings`), kept on the disk by text and model.
 
-A decision never waits for them longer than its budget: what comes late is kept for the next time, and where no server has
-an embedding model nothing is asked and nothing is said.
+A decision never waits for them longer than its budget: what comes late is kept for the next time. Where no server has an
+embedding model nothing is asked and no notice is shown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from tui_router.core.json_value import JsonValue
 Floats = NDArray[np.float32]
 
 BATCH = 32
+"""Texts of one request. Chosen by hand, not measured."""
 _KEY = 16
+"""Bytes of the hash under which the vector of a text is kept."""
 _LONGEST = 2000
 """Characters of a text that are embedded."""
 _LARGEST = 1e30
@@ -52,7 +54,7 @@ class VectorFile:
         return len(self._places)
 
     def get(self, text: str) -> Floats | None:
-        """The vector of a text, if it is kept."""
+        """Return the kept vector of a text, of shape (dimensions,); None when there is none."""
         place = self._places.get(_name(text))
         if place is None:
             return None
@@ -64,7 +66,7 @@ class VectorFile:
         return None
 
     def put(self, texts: Sequence[str], vectors: Floats) -> None:
-        """Keep vectors. Raises OSError."""
+        """Keep vectors of shape (texts, dimensions). Raises OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self.path.open("ab") as file:
             whole = file.tell() // self._size * self._size
@@ -86,7 +88,7 @@ class Embedder:
     """The first embedding model that a server has.
 
     Args:
-        health: What knows the servers.
+        health: Knows the servers.
         folder: Where vectors are kept.
     """
 
@@ -98,7 +100,7 @@ class Embedder:
         """Models that did not embed when they were asked."""
 
     def served(self) -> tuple[Backend, ServedModel] | None:
-        """Where an embedding model is, and which; None when there is none."""
+        """Find a server with an embedding model, and the model; None when there is none."""
         for backend in self._health.backends:
             for model in backend.listing.models if backend.listing is not None and backend.status.reachable else ():
                 if not model.chat and model.id not in self._refused:
@@ -106,7 +108,7 @@ class Embedder:
         return None
 
     async def vector(self, text: str, budget_s: float) -> Floats | None:
-        """The vector of a text; None when there is none within the budget. What comes later is kept."""
+        """Return the vector of a text, of shape (dimensions,); None when none comes within the budget. What comes later is kept."""
         found = self.served()
         if found is None:
             return None
@@ -124,9 +126,9 @@ class Embedder:
         return None if vectors is None else vectors[0]
 
     async def vectors(self, texts: Sequence[str], timeout_s: float = _BATCH_S) -> Floats | None:
-        """The vectors of texts, kept ones not asked for again; None when the model does not answer.
+        """Return the vectors of texts, of shape (texts, dimensions); None when the model does not answer.
 
-        Shape: (texts, dimensions).
+        Vectors that are kept are not asked for again.
         """
         found = self.served()
         if found is None:
@@ -173,7 +175,7 @@ class Embedder:
         return self._folder / f"vectors-{name}-{dimensions}.bin"
 
     async def close(self) -> None:
-        """Let go of what was asked and did not come."""
+        """Cancel the requests that have not been answered."""
         for task in self._late:
             task.cancel()
         await asyncio.gather(*self._late, return_exceptions=True)
@@ -202,7 +204,7 @@ def read(reply: JsonValue, count: int) -> Floats | None:
 
 
 def _vector(embedding: JsonValue) -> Floats:
-    """One vector; empty when it is none."""
+    """Read one vector, of shape (dimensions,); empty when it is none."""
     if coded := embedding.text():
         try:
             return np.frombuffer(base64.b64decode(coded), np.float32)

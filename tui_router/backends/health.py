@@ -16,13 +16,20 @@ from msgspec.structs import replace
 
 from tui_router.backends.backend_errors import BackendError
 from tui_router.backends.client import Client
-from tui_router.backends.listing import LISTERS, Listing, ServedModel, detect
+from tui_router.backends.listing import LISTERS, Listing, ServedModel, State, detect
 from tui_router.backends.matching import match
 from tui_router.config.settings import BackendSetting, ToolSetting
 from tui_router.core.fleet import Fleet, Model
 from tui_router.core.types import NoticeLevel
 
 ModelState = Literal["loaded", "loadable", "loading", "busy", "down", "unknown"]
+_STATES: dict[State, ModelState] = {
+    "loaded": "loaded",
+    "loadable": "loadable",
+    "loading": "loading",
+    "failed": "down",
+    "unknown": "loaded",  # servers that do not say list what they have loaded
+}
 DOWN_FOR_S = 10.0
 """Seconds for which a server that refused a connection is sent no request. Chosen by hand, not measured."""
 _FIRST_LOOK_S = 10.0
@@ -121,6 +128,8 @@ class Backend:
                 )
 
     def _not_listed(self, error: BackendError) -> None:
+        if error.failure == "slow" and self.listing and any(slot.locked() for slot in self._slots.values()):
+            return  # it is busy with a request of ours; some servers answer nothing else meanwhile
         if error.failure in ("down", "auth", "server", "settings"):
             self.listing = None  # another program may listen there next time
         said = self.client.hidden(str(error))
@@ -156,12 +165,14 @@ class Health:
         self.on_change: Callable[[], None] = lambda: None
         self.on_event: Callable[[NoticeLevel, str, str], None] = lambda level, tag, text: None
         self._tasks: list[asyncio.Task[None]] = []
+        self._polling = False
         self._looked = asyncio.Condition()
 
     def start(self, every_s: float) -> None:
         """Ask all servers now, and each one again `every_s` seconds after its last reply."""
-        if self.checked and not self._tasks:
-            self._tasks = [
+        if self.checked and not self._polling:
+            self._polling = True
+            self._tasks += [
                 asyncio.create_task(self._poll(backend, every_s), name=f"health of {backend.setting.name}")
                 for backend in self.backends
             ]
@@ -189,13 +200,14 @@ class Health:
             self._looked.notify_all()
 
     async def first_look(self, names: Sequence[str]) -> None:
-        """Wait until a request that may go to these models can be sent well.
+        """Wait until a request that may go to these models can be sent well, and have the servers asked if nobody does.
 
-        That is when the first of them has been found, or when each server has been asked once. Returns at once where
-        servers are not asked, or are not being asked.
+        That is when the first of the models has been found, or when each server has been asked once.
         """
-        if not self._tasks:
+        if not self.checked:
             return
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._look(backend)) for backend in self.backends]
         with suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_LOOK_S), self._looked:
                 await self._looked.wait_for(
@@ -230,26 +242,20 @@ class Health:
         self.models[name] = replace(status, since=since)
 
     def _status(self, model: Model, old: ModelStatus) -> ModelStatus:
-        asked = [b for b in self.backends if b.status.reachable is not None]
         found = self.find(model)
         if found is None:
-            state: ModelState = "down" if asked else "unknown"
-            servers = [b for b in asked if b.status.reachable]
-            error = "no server" if not servers else f"not on {' or '.join(b.setting.name for b in servers)}"
-            if not asked:
-                error = ""
+            servers = " or ".join(b.setting.name for b in self.backends if b.status.reachable)
+            missing = f"not on {servers}" if servers else "no server"
             return ModelStatus(
                 name=model.name,
-                state=state,
-                error=error,
+                state="down" if self.all_asked and self.backends else "unknown",
+                error=missing if self.all_asked and self.backends else "",
                 latency_ms=old.latency_ms,
                 tokens_per_second=old.tokens_per_second,
                 answering=old.answering,
             )
         backend, served, how = found
-        state = {"loaded": "loaded", "loading": "loading", "failed": "down", "unknown": "loaded"}.get(
-            served.state, "loadable"
-        )  # type: ignore[assignment]
+        state = _STATES[served.state]
         if old.answering and old.progress is not None:
             state = "loading"
         elif old.answering or served.busy:
@@ -332,6 +338,7 @@ class Health:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        self._polling = False
         await asyncio.gather(*(b.client.close() for b in self.backends), return_exceptions=True)
 
 

@@ -27,8 +27,10 @@ TYPES = {
 }
 LARGEST = 20 * 1024 * 1024
 """Bytes."""
-NO_WEBP = ("llama-server", "lmstudio", "ollama")
-"""Kinds of servers that do not decode WebP: llama.cpp reads images with stb_image, and the other two are built on it."""
+READS_WEBP = ("vllm",)
+"""Kinds of servers that decode WebP. llama.cpp and what is built on it do not, and some drop such an image without a word."""
+_JPEG_QUALITY = 95
+"""Of Pillow's 1 to 95. An opaque image as PNG would be several times as large. Chosen by hand, not measured."""
 _MARK = re.compile(r"(?:^|(?<=[\s(\[{]))@image(?=\s|\Z)[ \t]*")
 _QUOTES = {'"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb"}
 _WORD = re.compile(r"(?:\\.|\S)+")
@@ -84,7 +86,7 @@ def find(typed: str, folder: Path | None = None) -> TypedImages:
 
 
 def _names_at(text: str, start: int) -> Iterator[tuple[str, int]]:
-    """The file names that may stand at a place of a text, each with the place where it ends; the likeliest first."""
+    """Yield the file names that may stand at a place of a text, each with the place where it ends; the likeliest first."""
     if text[start : start + 1] in _QUOTES:
         end = text.find(_QUOTES[text[start]], start + 1)
         if end > start + 1:
@@ -144,16 +146,16 @@ def quoted(path: str) -> str:
     return f'"{path}"' if '"' not in path else f"'{path}'"
 
 
-async def parts(message: Message, as_png: bool = False, *, must: bool = False) -> list[dict[str, Any]]:
+async def parts(message: Message, convert_webp: bool = False, *, refused: bool = False) -> list[dict[str, Any]]:
     """Return a message with images as OpenAI-style content parts.
 
     Args:
         message: With the files that are attached to it.
-        as_png: Send WebP images as PNG, if Pillow is installed.
-        must: The server has refused WebP: without Pillow the image cannot be sent.
+        convert_webp: Send WebP images as JPEG, or as PNG if they are transparent, where Pillow is installed.
+        refused: The server has refused WebP: without Pillow the image cannot be sent.
 
     Raises:
-        BackendError: (`image`) a file is gone, or cannot be sent in a form that the server reads.
+        BackendError: `image` when a file is gone, `capability` when it cannot be sent in a form that the server reads.
     """
     found: list[dict[str, Any]] = [{"type": "text", "text": message.content}]
     for attachment in message.attachments:
@@ -163,20 +165,21 @@ async def parts(message: Message, as_png: bool = False, *, must: bool = False) -
         except OSError as error:
             why = error.strerror or type(error).__name__
             raise BackendError("image", f"the image {attachment.path} cannot be read any more: {why}") from error
-        if media == "image/webp" and as_png:
-            converted = await asyncio.to_thread(_png, data)
+        if media == "image/webp" and convert_webp:
+            converted = await asyncio.to_thread(_converted, data)
             if converted is not None:
-                media, data = "image/png", converted
-            elif must:
+                media, data = converted
+            elif refused:
                 name = Path(attachment.path).name
-                raise BackendError("image", f"this server reads no WebP; save {name} as PNG or JPEG, or install Pillow")
+                said = f"this server reads no WebP; save {name} as PNG or JPEG, or install Pillow"
+                raise BackendError("capability", said)
         url = f"data:{media};base64,{base64.b64encode(data).decode()}"
         found.append({"type": "image_url", "image_url": {"url": url}})
     return found
 
 
-def _png(data: bytes) -> bytes | None:
-    """An image as PNG; None when Pillow is not installed or cannot read it."""
+def _converted(data: bytes) -> tuple[str, bytes] | None:
+    """Convert an image to JPEG, or to PNG if it is transparent; None when Pillow is not installed or cannot read it."""
     try:
         from PIL import Image
     except ImportError:
@@ -184,14 +187,17 @@ def _png(data: bytes) -> bytes | None:
     made = io.BytesIO()
     try:
         with Image.open(io.BytesIO(data)) as image:
-            image.convert("RGBA").save(made, "PNG")
+            if image.mode == "RGBA":
+                image.convert("RGBA").save(made, "PNG")
+                return "image/png", made.getvalue()
+            image.convert("RGB").save(made, "JPEG", quality=_JPEG_QUALITY)
+            return "image/jpeg", made.getvalue()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
-    return made.getvalue()
 
 
 def _existing(name: str, folder: Path | None) -> Path | None:
-    """The path that a name as it was typed, pasted or dropped stands for; None when there is no such file."""
+    """Return the path that a name as it was typed, pasted or dropped stands for; None when there is no such file."""
     for path in _paths(name.strip(), folder):
         try:
             if path.exists():
@@ -202,7 +208,7 @@ def _existing(name: str, folder: Path | None) -> Path | None:
 
 
 def _paths(name: str, folder: Path | None) -> Iterator[Path]:
-    """The readings of a name: as it stands, without quotes, with backslash escapes undone, as a file URL."""
+    """Yield the readings of a name: as it stands, without quotes, with backslash escapes undone, as a file URL."""
     bare = name[1:-1] if len(name) > 1 and _QUOTES.get(name[0]) == name[-1] else name
     readings = [bare, name]
     if bare == name:
@@ -219,7 +225,7 @@ def _paths(name: str, folder: Path | None) -> Iterator[Path]:
 
 
 def _media_type(data: bytes) -> str | None:
-    """The type of an image by its first bytes; the name of a file proves nothing."""
+    """Return the type of an image by its first bytes; the name of a file proves nothing."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if data.startswith(b"\xff\xd8\xff"):

@@ -83,7 +83,7 @@ async def detect(client: Client) -> Listing:
 
 
 async def lmstudio(client: Client) -> Listing:
-    """LM Studio: native v1 (0.4 and later), else v0, else only the OpenAI-style list."""
+    """List LM Studio: by its native v1 (0.4 and later), else by v0, else by the OpenAI-style list."""
     v1 = await client.get("/api/v1/models")
     if _is_lmstudio_v1(v1.json):
         return Listing("lmstudio", _models(_lmstudio_v1(m) for m in v1.json["models"].objects()), "v1")
@@ -95,7 +95,7 @@ async def lmstudio(client: Client) -> Listing:
 
 
 async def ollama(client: Client) -> Listing:
-    """Ollama: all pulled models, and which of them are in memory."""
+    """List Ollama: all pulled models, and which of them are in memory."""
     tags, running = await asyncio.gather(client.get("/api/tags"), _quiet(client, "/api/ps"))
     _check_key(client, tags)
     if "models" not in tags.json:
@@ -115,7 +115,7 @@ async def ollama(client: Client) -> Listing:
 
 
 async def llama_server(client: Client) -> Listing:
-    """llama-server with one model, or in router mode (`data[].status`)."""
+    """List llama-server with its one model, or in router mode (`data[].status`)."""
     health = await client.get("/health")
     listed = await client.get("/v1/models")
     _check_key(client, listed)
@@ -147,7 +147,7 @@ async def llama_server(client: Client) -> Listing:
 
 
 async def vllm(client: Client) -> Listing:
-    """vLLM: what it lists is loaded."""
+    """List vLLM: what it lists is loaded."""
     listed = await client.get("/v1/models")
     _check_key(client, listed)
     entries = _entries(listed.json)
@@ -161,7 +161,7 @@ async def vllm(client: Client) -> Listing:
 
 
 async def openai(client: Client) -> Listing:
-    """Any OpenAI-style server: ids, and nothing else."""
+    """List any OpenAI-style server: ids, and nothing else."""
     return Listing("openai", _plain(client, await client.get("/v1/models")))
 
 
@@ -175,7 +175,7 @@ LISTERS: dict[str, Callable[[Client], Awaitable[Listing]]] = {
 
 
 async def _quiet(client: Client, path: str) -> Reply:
-    """GET that never raises: what a server of another kind says to a foreign path does not matter."""
+    """Send a GET that never raises: what a server of another kind says to a foreign path does not matter."""
     try:
         return await client.get(path)
     except BackendError:
@@ -183,7 +183,7 @@ async def _quiet(client: Client, path: str) -> Reply:
 
 
 def _plain(client: Client, reply: Reply) -> tuple[ServedModel, ...]:
-    """The models of an OpenAI-style list. Raises BackendError when the reply is none."""
+    """Return the models of an OpenAI-style list. Raises BackendError when the reply is none."""
     _check_key(client, reply)
     entries = _entries(reply.json)
     if entries is None:
@@ -192,7 +192,7 @@ def _plain(client: Client, reply: Reply) -> tuple[ServedModel, ...]:
 
 
 def _entries(body: JsonValue) -> list[JsonValue] | None:
-    """The entries of a model list, which may stand under `data`, under `models` or alone; None when it is no list.
+    """Return the entries of a model list, which may stand under `data`, under `models` or alone; None when it is no list.
 
     An entry may be an object or a name. `null` is an empty list: nothing has been pulled yet.
     """
@@ -207,7 +207,7 @@ def _id(entry: JsonValue) -> str:
 
 
 def _models(found: Iterable[ServedModel]) -> tuple[ServedModel, ...]:
-    """Those that have a name, each once."""
+    """Keep those that have a name, each once."""
     kept: dict[str, ServedModel] = {}
     for model in found:
         if 0 < len(model.id) <= _LONGEST_ID and len(kept) < _MOST_MODELS:

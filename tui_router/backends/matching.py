@@ -83,7 +83,7 @@ def readings(identity: str) -> tuple[ModelName, ...]:
 
 
 def _name(text: str) -> ModelName:
-    """The name and the size in a text, without what says only how the model is packed."""
+    """Return the name and the size in a text, without what says only how the model is packed."""
     parts = [part for part in _PARTS.split(_QUANTISATION.sub("-", text)) if part]
     size = next((part for part in parts if _SIZE.fullmatch(part)), "")
     kept: list[str] = []

@@ -3,7 +3,8 @@
 A server that crashed on a request would crash on it again, and one whose connection broke may still be working on it. So
 after a lost connection, silence or a 5xx the request is never sent to that model again; other models of the server may be
 asked as long as the server is alive. There are two exceptions, both in the server's own words: it has not begun (503 while
-it loads, 429 while it is busy), or it refused a part of the request that can be left out or written in another way (4xx).
+it loads, 429 while it is busy), or it refused a part of the request that can be left out or written in another way (4xx, for
+which llama.cpp and Ollama sometimes send 500 with the same words).
 
 The question whether a body was read does not arise elsewhere: each request has a connection of its own (`client.py`), so
 none is written to an idle connection that the server has dropped meanwhile.

@@ -1,10 +1,10 @@
-"""Having a served model choose a letter, in the way that its server can do best.
+"""Asks a served model to choose a letter, in the way that its server can do best.
 
 llama-server: a grammar that allows the letters only, with the probabilities after it (`post_sampling_probs`). Others: a
 general model gets a JSON schema with the letters as an enumeration, and where a server refuses that, plain text. A model that
 was trained to answer with a letter would only be confused by a schema: it is asked for one token, with the log probabilities
 of the likeliest ones (`logprobs`, as vLLM and OpenAI have them), and without where a server refuses that. A model is asked
-only if it is loaded and idle: a question about a route must not load a model, nor stand before an answer.
+only if it is loaded and idle: a question about a route must not load a model, nor delay an answer.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class ServedLetterChooser:
     """Asks one model of the fleet.
 
     Args:
-        health: What knows where the model is served, and how it is.
-        model: Its name in the fleet.
+        health: Knows where the model is served, and its state.
+        model: Name in the fleet.
         trained: It was trained to answer with a letter and nothing else.
     """
 
@@ -43,10 +43,10 @@ class ServedLetterChooser:
         self._health, self._model = health, model
         self._first = _LOGPROBS if trained else _SCHEMA
         self._ways: dict[str, str] = {}
-        """Server -> the way that it was found to understand."""
+        """Address of a server -> the way that it understands."""
 
     async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> LetterChoice | None:
-        """The choice; None when the model is not loaded or not idle, or does not answer in time."""
+        """Return the choice; None when the model is not loaded or not idle, or does not answer in time."""
         status = self._health.status(self._model)
         if status is None or status.state != "loaded" or status.answering:
             return None
@@ -97,7 +97,7 @@ class ServedLetterChooser:
 
 
 def by_grammar(letters: str) -> dict[str, Any]:
-    """What llama-server is sent so that it says one of the letters, with their probabilities among themselves."""
+    """Return the fields that hold llama-server to one of the letters and ask for their probabilities."""
     return {
         "max_tokens": 1,
         "temperature": 1,
@@ -147,7 +147,7 @@ def _letter(text: str, letters: str) -> str | None:
 
 
 def _probabilities(logprobs: JsonValue, letters: str) -> Mapping[str, float] | None:
-    """Letter -> probability, from llama-server's form after sampling or from log probabilities; None without either."""
+    """Return letter -> probability, from llama-server's form after sampling or from log probabilities; None without either."""
     first = logprobs["content"][0]
     sampled = "top_probs" in first
     kept: defaultdict[str, float] = defaultdict(

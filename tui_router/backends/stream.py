@@ -175,16 +175,19 @@ class ChatStream:
     def _completion(self, frame: JsonValue) -> Iterator[Delta | Progress]:
         self.model = frame["model"].text()[:_LONGEST_NAME] or self.model
         self._usage(frame["usage"])
-        progress = frame["prompt_progress"]
-        total, processed = progress["total"].number(), progress["processed"].number()
-        if total and total > 0:
-            yield Progress("reading", min(1.0, max(0.0, (processed or 0.0) / total)))
+        if "prompt_progress" in frame:
+            progress = frame["prompt_progress"]
+            total, processed = progress["total"].number(), progress["processed"].number()
+            if total and total > 0:
+                yield Progress("reading", min(1.0, max(0.0, (processed or 0.0) / total)))
         for choice in frame["choices"].objects():
             if choice["index"].count():
                 continue  # a second answer to the same request; none was asked for
             yield from self._choice(choice)
 
     def _usage(self, usage: JsonValue) -> None:
+        if not usage.is_object:
+            return
         asked, written = usage["prompt_tokens"].count(), usage["completion_tokens"].count()
         self.prompt_tokens = self.prompt_tokens if asked is None else asked
         self.completion_tokens = self.completion_tokens if written is None else written
@@ -192,6 +195,7 @@ class ChatStream:
     def _choice(self, choice: JsonValue) -> Iterator[Delta]:
         message = message_of(choice)
         finish = choice["finish_reason"].text() or choice["finish_reason"]["type"].text()
+        finish = "" if finish.lower() in ("null", "none") else finish
         if message is not None or finish == "error":
             raise classify(200, message or "the server ended the answer with an error")
         self._usage(choice["usage"])
@@ -208,9 +212,9 @@ class ChatStream:
         if message is not None:
             raise classify(200, message)
         reasoning = next(
-            (found for name in _REASONING_FIELDS if (found := _parts(delta[name])[0] or _parts(delta[name])[1])), ""
+            (found for name in _REASONING_FIELDS if name in delta and (found := "".join(_parts(delta[name])))), ""
         )
-        if not reasoning:
+        if not reasoning and "reasoning_details" in delta:
             reasoning = "".join(
                 _parts(part)[1] or part["summary"].text() for part in delta["reasoning_details"].objects()
             )
@@ -259,7 +263,7 @@ class _Call:
 
 
 def _parts(content: JsonValue, depth: int = 0) -> tuple[str, str]:
-    """Text and reasoning in a content: a text, a part (`{"type": "text", "text": ...}`), or a list of either."""
+    """Return text and reasoning in a content: a text, a part (`{"type": "text", "text": ...}`), or a list of either."""
     if content.is_list and depth < 4:
         both = [_parts(part, depth + 1) for part in content.items()]
         return "".join(text for text, _ in both), "".join(thought for _, thought in both)

@@ -13,7 +13,7 @@ Marks: DeepSeek, Qwen and GLM `<think>`; Mistral `[THINK]`; Exaone `<thought>`; 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 _ENDS = {
     "<think>": "</think>",
@@ -41,7 +41,7 @@ _REASONS = re.compile(r"think|reason|\br1\b|qwq|magistral", re.IGNORECASE)
 
 
 def reasons(*names: str) -> bool:
-    """Whether one of the names of a model says that it reasons before it answers."""
+    """Return whether one of the names of a model says that it reasons before it answers."""
     return any(_REASONS.search(name) for name in names)
 
 
@@ -66,7 +66,8 @@ class ThinkSplitter:
         self._held = ""
         self._closing = ""
         """The mark that ends the block that is being read."""
-        self._state = "start"
+        self._state: Literal["start", "thinking", "open", "text", "harmony"] = "start"
+        """`open`: in text that may turn out to be reasoning, if only the end of a block is seen; `text`: nothing is looked for."""
         self._after_block = False
         self._code = _CodeMarks()
         self._harmony = _Harmony()
@@ -113,10 +114,7 @@ class ThinkSplitter:
         if self._state == "harmony":
             return ThinkSplit(*self._harmony.close())
         if self._state == "thinking":
-            held_end = held.lower() == self._closing
-            return ThinkSplit("" if held_end else held, "")
-        if self._state == "open" and held.lower() in _LONE_ENDS:
-            return ThinkSplit("", "", retracted=True)
+            return ThinkSplit(held, "")
         return ThinkSplit("", "" if self._after_block and not held.strip() else held)
 
     def _start(self, piece: str) -> str:
@@ -174,10 +172,12 @@ class _CodeMarks:
 
     @property
     def inside(self) -> bool:
+        """Whether the text so far ends inside of code."""
         self._settle()
         return self._fenced or self._inline
 
     def feed(self, text: str) -> None:
+        """Read the next piece."""
         for run in re.finditer(r"`+|\n|[^`\n]+", text):
             if run[0][0] == "`":
                 self._ticks += len(run[0])
@@ -238,7 +238,7 @@ class _Harmony:
 
 
 def _partial(text: str, marks: tuple[str, ...]) -> int:
-    """How many characters at the end may be the start of one of the marks."""
+    """Return how many characters at the end may be the start of one of the marks."""
     for length in range(min(len(text), _LONGEST_MARK), 0, -1):
         end = text[-length:].lower()
         if any(len(mark) > length and mark.startswith(end) for mark in marks):

@@ -1,9 +1,9 @@
-"""Loading a model before the first request, where the server tells how far it is.
+"""Loads a model before the first request, where the server reports the progress.
 
 LM Studio reports load progress only on its native chat (`POST /api/v1/chat`, REST v1): a one-token request is opened,
-its `model_load.*` events are read, and it is hung up when the model is there. The load is a JIT load, so the server's
-own rules of evicting apply. llama-server in router mode loads by `POST /models/load` and is asked for its state.
-Other servers load at the first request without a word.
+its `model_load.*` events are read, and the connection is closed when the model is loaded. The load is a JIT load, so the server's
+own rules of eviction apply. llama-server in router mode loads by `POST /models/load` and is asked for its state.
+Other servers load at the first request and report nothing.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from tui_router.backends.sse import SSEDecoder
 from tui_router.core.json_value import decode_json
 
 _POLL_S = 0.2
+"""Seconds between two looks at a model that llama-server is loading. Chosen by hand, not measured."""
 
 
 async def warm_up(backend: Backend, model_id: str, load_s: float) -> AsyncGenerator[float, None]:
-    """Load a model; yields the fraction that is loaded, as far as the server says.
+    """Load a model; yields the fraction that is loaded, where the server reports it.
 
     Raises:
         BackendError: `not_found` when the server cannot load it, `slow` after `load_s` seconds.

@@ -17,6 +17,7 @@ def analyze(args: Namespace) -> int:
     from tui_router.insight.metrics_cache import FILE, MetricsCache
     from tui_router.insight.report import to_markdown
     from tui_router.insight.report_files import prepare_report
+    from tui_router.learning.changed_fleet import champion_from
     from tui_router.store.store import Store
 
     days = args.days or 1
@@ -31,7 +32,8 @@ def analyze(args: Namespace) -> int:
             counts.refresh(store)
             with suppress(OSError):
                 counts.save()
-        made = prepare_report(store, config.fleet, config.settings.confidence_threshold, days, counts=counts)()
+        threshold, champion = config.settings.confidence_threshold, champion_from(config, home)
+        made = prepare_report(store, config.fleet, threshold, days, counts=counts, router_for=champion)()
     finally:
         store.close()
     if args.json:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 MOST_DAYS = 3660
@@ -73,6 +72,8 @@ days = whole(1, MOST_DAYS)
 
 def day(typed: str) -> str:
     """Return a day as `YYYY-MM-DD`."""
+    from datetime import date
+
     try:
         return date.fromisoformat(typed).isoformat()
     except ValueError:

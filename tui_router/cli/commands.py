@@ -6,13 +6,17 @@ a function of its module, named as `module.function`; the module is imported whe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tui_router.cli import argument_types as types
 
 ROUTERS = ("learned", "rules")
 """The routers that need no server."""
+
+
+Reader = Callable[[str], Any]
+"""Reads what was typed, or raises ArgumentTypeError."""
 
 
 class ArgumentSpec(NamedTuple):
@@ -44,57 +48,58 @@ class CommandSpec(NamedTuple):
     """It also takes the options of the dashboard that concern a turn."""
 
 
-def _option(*names: str, help: str, **settings: Any) -> ArgumentSpec:
-    return ArgumentSpec(names, help, settings)
+def _words(name: str, metavar: str, help: str, read: Reader = types.text, **settings: Any) -> ArgumentSpec:
+    """Declare a positional argument."""
+    return ArgumentSpec((name,), help, {"metavar": metavar, "type": read, **settings})
 
 
-def _flag(*names: str, help: str) -> ArgumentSpec:
-    return ArgumentSpec(names, help, {"action": "store_true"})
+def _option(name: str, metavar: str, help: str, read: Reader = types.text, **settings: Any) -> ArgumentSpec:
+    """Declare an option with a value; it is empty or None when it is not given."""
+    settings.setdefault("default", "" if read is types.text and "action" not in settings else None)
+    return _words(name, metavar, help, read, **settings)
+
+
+def _flag(name: str, help: str) -> ArgumentSpec:
+    return ArgumentSpec((name,), help, {"action": "store_true"})
 
 
 GLOBAL = (
-    _option("--data-dir", help="folder of the store, the runs and the reports", metavar="DIR", type=types.path),
-    _option("--config", help="the fleet.toml to read", metavar="FILE", type=types.path),
-    _flag("--demo", help="six pretend models; no server is needed"),
-    _flag("--json", help="print JSON for programs"),
+    _option("--data-dir", "DIR", "folder of the store, the runs and the reports", types.path),
+    _option("--config", "FILE", "the fleet.toml to read", types.path),
+    _flag("--demo", "six pretend models; no server is needed"),
+    _flag("--json", "print JSON for programs"),
 )
 """Options that stand before or after every command. `--version` and `--help` are added by the parser."""
 
 TURN_OPTIONS = (
-    _option("--confidence-threshold", help="below this, a decision is unsure (0.70)", metavar="F", type=types.fraction),
-    _flag("--no-feedback", help="no rating"),
-    _flag("--no-health-check", help="send at once, without looking for servers first"),
-    _flag("--observer-active", help="a small model comments on each turn"),
-    _flag("--observer-passive", help="a small model comments on each fifth turn"),
+    _option("--confidence-threshold", "F", "below this, a decision is unsure (0.70)", types.fraction),
+    _flag("--no-feedback", "no rating"),
+    _flag("--no-health-check", "send at once, without looking for servers first"),
+    _flag("--observer-active", "a small model comments on each turn"),
+    _flag("--observer-passive", "a small model comments on each fifth turn"),
 )
 """Options of the dashboard and of `ask`."""
 
-_DAYS = _option("--days", help="how many days, ending today", metavar="N", type=types.days)
+_DAYS = _option("--days", "N", "how many days, ending today", types.days)
 REPORTS = (
-    _flag("--health", help="show which servers and models answer, and end"),
-    _flag("--analyze", help="print a report of the last days, and end"),
+    _flag("--health", "show which servers and models answer, and end"),
+    _flag("--analyze", "print a report of the last days, and end"),
     _DAYS,
 )
 """Options of `tui-router` alone, which open no screen."""
 
-_router = _option("--router", help=f"the router: {' or '.join(ROUTERS)}", metavar="NAME", default="", type=types.text)
-_routers = _option(
-    "--router", help=f"a router, more than once to compare: {' or '.join(ROUTERS)}", metavar="NAME", action="append"
-)
-_run = ArgumentSpec(
-    ("run",), "the run: its name, the beginning or end of it, or last", {"metavar": "RUN", "type": types.text}
-)
+_router = _option("--router", "NAME", f"the router: {' or '.join(ROUTERS)}")
+_routers = _option("--router", "NAME", f"a router, more than once to compare: {' or '.join(ROUTERS)}", action="append")
+_run = _words("run", "RUN", "the run: its name, the beginning or end of it, or last")
 
 
 def _limit(default: int, what: str) -> ArgumentSpec:
-    return _option("--limit", help=f"most {what} shown ({default})", metavar="N", default=default, type=types.count)
+    return _option("--limit", "N", f"most {what} shown ({default})", types.count, default=default)
 
 
 def _source(help: str) -> ArgumentSpec:
     known = ("verdict", "seed", "generated", "imported")
-    return _option(
-        "--source", help=f"{help}: {', '.join(known)}", metavar="S", action="append", type=types.one_of(*known)
-    )
+    return _option("--source", "S", f"{help}: {', '.join(known)}", types.one_of(*known), action="append")
 
 
 def _on_run(name: str, help: str) -> CommandSpec:
@@ -108,35 +113,24 @@ DATASET = (
         "dataset.export",
         "tui-router dataset export --format sharegpt --out ./routing-data",
         (
-            _option("--out", help="a folder that does not exist yet", metavar="DIR", type=types.path, required=True),
-            _option(
-                "--kind",
-                help="routing or tool-use",
-                metavar="K",
-                default="routing",
-                type=types.one_of("routing", "tool-use"),
-            ),
+            _option("--out", "DIR", "a folder that does not exist yet", types.path, required=True),
+            _option("--kind", "K", "routing or tool-use", types.one_of("routing", "tool-use"), default="routing"),
             _option(
                 "--format",
-                help="messages, sharegpt, alpaca, prompt-completion, csv or hf (messages)",
-                metavar="F",
+                "F",
+                "messages, sharegpt, alpaca, prompt-completion, csv or hf (messages)",
                 default="messages",
             ),
-            _option(
-                "--target",
-                help="what the model is to answer: route, model, detailed or letter",
-                metavar="T",
-                default="route",
-            ),
+            _option("--target", "T", "what the model is to answer: route, model, detailed or letter", default="route"),
             _source("only examples of this source, more than once for several"),
-            _option("--route", help="only this route, more than once for several", metavar="R", action="append"),
+            _option("--route", "R", "only this route, more than once for several", action="append"),
             _option(
                 "--private",
-                help="mask, drop or keep private data (mask; keep with --kind tool-use)",
-                metavar="P",
-                type=types.one_of("mask", "drop", "keep"),
+                "P",
+                "mask, drop or keep private data (mask; keep with --kind tool-use)",
+                types.one_of("mask", "drop", "keep"),
             ),
-            _flag("--duplicates", help="keep near-duplicates"),
+            _flag("--duplicates", "keep near-duplicates"),
         ),
     ),
     CommandSpec(
@@ -144,7 +138,7 @@ DATASET = (
         "look for wrong labels, duplicates and private data in the examples",
         "dataset.check",
         "tui-router dataset check --limit 5",
-        (_flag("--seeds", help="check the seeds too"), _limit(10, "findings of a kind")),
+        (_flag("--seeds", "check the seeds too"), _limit(10, "findings of a kind")),
     ),
     CommandSpec(
         "import",
@@ -152,18 +146,13 @@ DATASET = (
         "dataset_import.import_files",
         "tui-router dataset import old.csv --map coding=code --dry-run",
         (
-            ArgumentSpec(
-                ("files",), "a file or a folder of files", {"nargs": "+", "metavar": "FILE", "type": types.path}
-            ),
+            _words("files", "FILE", "a file or a folder of files", types.path, nargs="+"),
             _option(
-                "--map",
-                help="a name in the files and its route; NAME= leaves its rows out",
-                metavar="NAME=ROUTE",
-                action="append",
+                "--map", "NAME=ROUTE", "a name in the files and its route; NAME= leaves its rows out", action="append"
             ),
-            _option("--columns", help="the columns of the request and of its route", metavar="TEXT,ROUTE", default=""),
-            _flag("--dry-run", help="show what would be kept, and keep nothing"),
-            _flag("--skip-faults", help="leave out rows that cannot be read"),
+            _option("--columns", "TEXT,ROUTE", "the columns of the request and of its route"),
+            _flag("--dry-run", "show what would be kept, and keep nothing"),
+            _flag("--skip-faults", "leave out rows that cannot be read"),
             _limit(10, "faults"),
         ),
     ),
@@ -173,24 +162,12 @@ DATASET = (
         "dataset_generate.generate",
         "tui-router dataset generate --n 200 --model gpt-oss-20b",
         (
+            _option("--kind", "K", "routing or tool-use", types.one_of("routing", "tool-use"), default="routing"),
             _option(
-                "--kind",
-                help="routing or tool-use",
-                metavar="K",
-                default="routing",
-                type=types.one_of("routing", "tool-use"),
+                "--n", "N", "how many to keep; without it, an order that was stopped goes on", types.count, default=0
             ),
-            _option(
-                "--n",
-                help="how many to keep; without it, an order that was stopped goes on",
-                metavar="N",
-                default=0,
-                type=types.count,
-            ),
-            _option(
-                "--model", help="the model that writes (a loaded one, else the largest)", metavar="NAME", default=""
-            ),
-            _option("--tools", help="JSON with the tools that conversations use", metavar="FILE", type=types.path),
+            _option("--model", "NAME", "the model that writes (a loaded one, else the largest)"),
+            _option("--tools", "FILE", "JSON with the tools that conversations use", types.path),
         ),
     ),
 )
@@ -207,7 +184,7 @@ RUNS = (
         "set the note of a run",
         "train.note",
         'tui-router runs note last "with the new labels"',
-        (_run, ArgumentSpec(("text",), "the note", {"nargs": "*", "metavar": "TEXT", "type": types.text})),
+        (_run, _words("text", "TEXT", "the note", nargs="*")),
     ),
     _on_run("delete", "delete a run and its files"),
 )
@@ -219,10 +196,8 @@ COMMANDS = (
         "route.route",
         'tui-router route "goto amazon.com" --json',
         (
-            ArgumentSpec(("text",), "the request", {"nargs": "*", "metavar": "TEXT", "type": types.text}),
-            _option(
-                "--jsonl", help="one request a line; - is standard input", metavar="FILE", type=types.file_or_stdin
-            ),
+            _words("text", "TEXT", "the request", nargs="*"),
+            _option("--jsonl", "FILE", "one request a line; - is standard input", types.file_or_stdin),
             _router,
         ),
     ),
@@ -232,13 +207,11 @@ COMMANDS = (
         "turns.ask",
         'tui-router ask "what is in this picture?" --image cat.png',
         (
-            ArgumentSpec(("text",), "the request", {"nargs": "+", "metavar": "TEXT", "type": types.text}),
-            _option(
-                "--image", help="an image, more than once for several", metavar="PATH", action="append", type=types.path
-            ),
-            _option("--session", help="go on in this session", metavar="ID", default="", type=types.text),
-            _option("--route", help="choose the route yourself", metavar="R", default="", type=types.text),
-            _flag("--no-answer", help="stop after the decision; the turn is recorded"),
+            _words("text", "TEXT", "the request", nargs="+"),
+            _option("--image", "PATH", "an image, more than once for several", types.path, action="append"),
+            _option("--session", "ID", "go on in this session"),
+            _option("--route", "R", "choose the route yourself"),
+            _flag("--no-answer", "stop after the decision; the turn is recorded"),
         ),
         dashboard_options=True,
     ),
@@ -248,13 +221,11 @@ COMMANDS = (
         "turns.rate",
         "tui-router rate 42 n --route reasoning",
         (
-            ArgumentSpec(("turn",), "the turn, as `turns` lists it", {"metavar": "TURN", "type": types.text}),
-            ArgumentSpec(
-                ("verdict",), "y, n, c or u", {"metavar": "y|n|c|u", "type": types.one_of("y", "n", "c", "u")}
-            ),
-            _option("--route", help="the right route", metavar="R", default="", type=types.text),
-            _option("--comment", help="a comment", metavar="T", default="", type=types.text),
-            _flag("--bad-answer", help="the route was right, the answer was bad"),
+            _words("turn", "TURN", "the turn, as `turns` lists it"),
+            _words("verdict", "y|n|c|u", "y, n, c or u", types.one_of("y", "n", "c", "u")),
+            _option("--route", "R", "the right route"),
+            _option("--comment", "T", "a comment"),
+            _flag("--bad-answer", "the route was right, the answer was bad"),
         ),
     ),
     CommandSpec(
@@ -262,7 +233,7 @@ COMMANDS = (
         "list what was asked, newest first",
         "turns.turns",
         "tui-router turns --limit 5 --json",
-        (_limit(20, "turns"), _flag("--logs", help="write the routing logs first and print their paths")),
+        (_limit(20, "turns"), _flag("--logs", "write the routing logs first and print their paths")),
     ),
     CommandSpec(
         "eval",
@@ -270,33 +241,13 @@ COMMANDS = (
         "evaluate.evaluate",
         "tui-router eval labelled.jsonl --router rules --router learned",
         (
-            ArgumentSpec(
-                ("file",),
-                "JSONL with text and route; - is standard input",
-                {"metavar": "FILE", "type": types.file_or_stdin},
-            ),
+            _words("file", "FILE", "JSONL with text and route; - is standard input", types.file_or_stdin),
             _routers,
-            _option(
-                "--fit",
-                help="train the learned router on this file first, in memory",
-                metavar="FILE",
-                type=types.file_or_stdin,
-            ),
-            _option(
-                "--folds",
-                help="train on the other folds of the file, N of them",
-                metavar="N",
-                default=0,
-                type=types.count,
-            ),
-            _option(
-                "--leave-out",
-                help="train on all rows but those of one value of this field",
-                metavar="FIELD",
-                default="",
-            ),
-            _flag("--noise", help="also count decisions that change with typing errors"),
-            _option("--wrong", help="show N wrong decisions (0)", metavar="N", default=0, type=types.count),
+            _option("--fit", "FILE", "train the learned router on this file first, in memory", types.file_or_stdin),
+            _option("--folds", "N", "train on the other folds of the file, N of them", types.count, default=0),
+            _option("--leave-out", "FIELD", "train on all rows but those of one value of this field"),
+            _flag("--noise", "also count decisions that change with typing errors"),
+            _option("--wrong", "N", "show N wrong decisions (0)", types.count, default=0),
         ),
     ),
     CommandSpec(
@@ -306,20 +257,14 @@ COMMANDS = (
         "tui-router replay --rules new-fleet.toml --days 7",
         (
             _router,
-            _option("--rules", help="a fleet.toml with other rules", metavar="FILE", type=types.path),
+            _option("--rules", "FILE", "a fleet.toml with other rules", types.path),
             _DAYS,
-            _option("--since", help="first day, as 2026-11-24", metavar="DAY", type=types.day),
-            _option("--until", help="last day", metavar="DAY", type=types.day),
+            _option("--since", "DAY", "first day, as 2026-11-24", types.day),
+            _option("--until", "DAY", "last day", types.day),
             _limit(20, "turns"),
         ),
     ),
-    CommandSpec(
-        "dataset",
-        "make, check and import training data",
-        "",
-        "tui-router dataset check",
-        commands=DATASET,
-    ),
+    CommandSpec("dataset", "make, check and import training data", "", "tui-router dataset check", commands=DATASET),
     CommandSpec(
         "train",
         "fine-tune a router of your own",
@@ -327,20 +272,11 @@ COMMANDS = (
         "tui-router train --recipe gemma-3-270m --detach",
         (
             _option(
-                "--recipe",
-                help="a shipped recipe or a TOML file (gemma-3-1b)",
-                metavar="R",
-                default="gemma-3-1b",
-                type=types.recipe,
+                "--recipe", "R", "a shipped recipe or a TOML file (gemma-3-1b)", types.recipe, default="gemma-3-1b"
             ),
-            _option(
-                "--data",
-                help="a dataset in the messages format (default: your own examples)",
-                metavar="DIR",
-                type=types.path,
-            ),
+            _option("--data", "DIR", "a dataset in the messages format (default: your own examples)", types.path),
             _source("train on this source, more than once for several"),
-            _flag("--detach", help="return at once; the training goes on in the background"),
+            _flag("--detach", "return at once; the training goes on in the background"),
         ),
     ),
     CommandSpec(
@@ -357,29 +293,16 @@ COMMANDS = (
         "tui-router export last --format ollama",
         (
             _run,
-            _option(
-                "--format",
-                help="adapter, merged, gguf, gguf-lora, ollama, lmstudio or vllm",
-                metavar="F",
-                required=True,
-            ),
-            _option("--quant", help="f16, q8_0, q4_0, bf16 or f32 (f16)", metavar="Q", default="f16"),
-            _option("--out", help="the folder to write (default: in the run)", metavar="DIR", type=types.path),
-            _option("--base-gguf", help="the base model as GGUF, for a GGUF adapter", metavar="FILE", type=types.path),
+            _option("--format", "F", "adapter, merged, gguf, gguf-lora, ollama, lmstudio or vllm", required=True),
+            _option("--quant", "Q", "f16, q8_0, q4_0, bf16 or f32 (f16)", default="f16"),
+            _option("--out", "DIR", "the folder to write (default: in the run)", types.path),
+            _option("--base-gguf", "FILE", "the base model as GGUF, for a GGUF adapter", types.path),
         ),
     ),
     CommandSpec(
-        "promote",
-        "make a run the champion if it passes its gate",
-        "train.promote",
-        "tui-router promote last",
-        (_run,),
+        "promote", "make a run the champion if it passes its gate", "train.promote", "tui-router promote last", (_run,)
     ),
     CommandSpec("rollback", "undo the last promotion", "train.rollback", "tui-router rollback"),
 )
 
-EXAMPLES = (
-    "tui-router --demo",
-    COMMANDS[0].example,
-    COMMANDS[2].example,
-)
+EXAMPLES = ("tui-router --demo", COMMANDS[0].example, COMMANDS[2].example)

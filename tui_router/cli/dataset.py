@@ -105,6 +105,8 @@ def _show_export(args: Namespace, made: ExportedDataset, noun: str) -> int:
     print(f"{sum(made.parts.values()):,} {noun} in {made.folder}: {parts}")
     for why, count in made.left_out.items():
         print(f"  left out, {why}: {count:,}")
+    for what, count in made.dropped.items():
+        print(f"  {made.form} has no place for {what}: {count:,} examples lose it")
     if made.masked:
         print(f"  private data masked in {made.masked:,}")
     return DONE

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from tui_router.cli.shared import DONE, FAILED, UsageError, complain, emit, open_engine
+from tui_router.cli.shared import DONE, FAILED, UsageError, complain, emit, open_engine, run_async
 
 if TYPE_CHECKING:
     from tui_router.app.generation_service import GenerationOrder
@@ -22,7 +21,7 @@ def generate(args: Namespace) -> int:
     """Have data written, or go on with an order that was stopped. Raises StoreError."""
     if args.tools and args.kind != "tool-use":
         raise UsageError("--tools goes with --kind tool-use")
-    return asyncio.run(_generate(args))
+    return run_async(_generate(args))
 
 
 async def _generate(args: Namespace) -> int:

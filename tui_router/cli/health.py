@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from tui_router.cli.shared import DONE, FAILED, complain, configuration, emit, with_demo_server
+from tui_router.cli.shared import DONE, FAILED, complain, configuration, emit, run_async, with_demo_server
 from tui_router.config.validation import dotted
 from tui_router.core.visible import visible
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def health(args: Namespace) -> int:
     """Look at every server and every tool once, and show what was found."""
-    return asyncio.run(_health(args))
+    return run_async(_health(args))
 
 
 async def _health(args: Namespace) -> int:

@@ -10,11 +10,15 @@ from importlib import import_module
 
 from tui_router.cli.commands import CommandSpec
 from tui_router.cli.parser import parse
-from tui_router.cli.shared import DONE, FAILED, USAGE, UsageError, complain, prepare_output
+from tui_router.cli.shared import DONE, FAILED, INTERRUPTED, USAGE, UsageError, complain, prepare_output
 
 
 def run(argv: list[str]) -> int:
-    """Run one command line; returns the exit code: 0 done, 1 failed or the answer is no, 2 wrong usage."""
+    """Run one command line.
+
+    Returns:
+        The exit code: 0 done, 1 failed or the answer is no, 2 wrong usage, 128 + n when signal n ended it.
+    """
     try:
         prepare_output()
         code = _run(argv)
@@ -24,7 +28,7 @@ def run(argv: list[str]) -> int:
     except UsageError as error:
         return complain(str(error), USAGE)
     except KeyboardInterrupt:
-        return complain("stopped", FAILED)
+        return complain("stopped", INTERRUPTED)
     except BrokenPipeError:
         _discard_output()  # the reader of our output has ended, as `head` does
         return FAILED

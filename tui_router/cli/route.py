@@ -53,8 +53,10 @@ def route(args: Namespace) -> int:
 
 
 def _router(args: Namespace) -> tuple[_Decides, Callable[[], str]]:
-    """The router that was named, as the stored verdicts have taught it, or the champion; and a function that closes it
-    and returns what went wrong."""
+    """Return the named router or else the champion, trained on the stored verdicts, and a function that closes it.
+
+    That function returns what went wrong, as a sentence, or an empty text.
+    """
     config, name = configuration(args), known_router(args.router)
     if name == "rules":
         from tui_router.routing.rules.rules_router import RulesRouter

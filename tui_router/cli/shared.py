@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import re
 import sys
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from tui_router.config.settings import Config
     from tui_router.core.types import Message, Request
 
-DONE, FAILED, USAGE = 0, 1, 2
-"""Exit codes: done; it failed, or the answer is no; wrong usage."""
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done; it failed, or the answer is no; wrong usage; ended by Ctrl-C (128 + the number of SIGINT)."""
 
 _ASCII_MARKS = {"✓": "+", "✗": "x", "○": "o", "◐": "~", "·": "-", "→": "->", "…": "...", "‘": "'", "’": "'", "—": "-"}
 _INVISIBLE = re.compile(
@@ -66,10 +67,22 @@ def cleaned(text: str) -> str:
 
 
 def emit(value: Any) -> None:
-    """Print a value as one line of JSON. Control, bidirectional and zero-width characters are escaped."""
+    """Print a value as one line of JSON. Control, bidirectional and zero-width characters are escaped; NaN is null."""
     utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    line = json.dumps(value, ensure_ascii=not utf8)
+    try:
+        line = json.dumps(value, ensure_ascii=not utf8, allow_nan=False)
+    except ValueError:
+        line = json.dumps(_finite(value), ensure_ascii=not utf8)
     print(_INVISIBLE.sub(lambda found: json.dumps(found[0])[1:-1], line), flush=True)
+
+
+def _finite(value: Any) -> Any:
+    """Return a value of JSON with null for every number that JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def configuration(args: Namespace) -> Config:
@@ -160,6 +173,43 @@ def typed_request(text: str, images: Iterable[Path]) -> tuple[Request, tuple[str
     return request, found.notes
 
 
+def run_async(work: Coroutine[Any, Any, int]) -> int:
+    """Run a command to its end; returns its exit code.
+
+    Asked by a signal to end, it is cancelled, so that it can keep what it has; the exit code is then 128 + the signal's number.
+    A second signal ends the process at once.
+    """
+    import asyncio
+    import signal
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name)]
+    received: list[int] = []
+
+    async def main() -> int:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def end(number: int) -> None:
+            received.append(number)
+            for one in numbers:
+                loop.remove_signal_handler(one)
+            task.cancel()
+
+        for number in numbers:
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; not the main thread
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a job in the background
+                    loop.add_signal_handler(number, end, number)
+        return await work
+
+    code = 0
+    try:
+        code = asyncio.run(main())
+    except asyncio.CancelledError:
+        if not received:
+            raise
+    return complain("stopped", 128 + received[0]) if received else code
+
+
 async def open_engine(args: Namespace, *, learn: bool = False) -> Engine:
     """Return an engine on the person's store; `learn` loads the routers, which deciding needs."""
     from tui_router.app.engine import Engine
@@ -232,7 +282,7 @@ def _rows(file: str, lines: IO[bytes]) -> Iterator[tuple[str, Any]]:
 
 
 def _messages(history: list[dict[str, Any]], image: bool) -> tuple[Message, ...]:
-    """The conversation of a row. With `image`, one came with the newest request that is not said to have one."""
+    """Return the conversation of a row; `image`: its newest request came with an image."""
     from tui_router.core.types import Message
 
     last = max((i for i, m in enumerate(history) if m["role"] == "user"), default=-1) if image else -1

@@ -199,24 +199,6 @@ def resume(args: Namespace) -> int:
 
 
 @_with_sentences
-def pause(args: Namespace) -> int:
-    """Have a run pause after its current step."""
-    return _stop(args, "pause")
-
-
-@_with_sentences
-def keep(args: Namespace) -> int:
-    """Have a run stop after its current step and keep what it has learned."""
-    return _stop(args, "stop_and_keep")
-
-
-@_with_sentences
-def drop(args: Namespace) -> int:
-    """Have a run stop after its current step and discard what it has learned."""
-    return _stop(args, "discard")
-
-
-@_with_sentences
 def note(args: Namespace) -> int:
     """Set the note of a run."""
     _run(args).set_note(" ".join(args.text))
@@ -237,12 +219,20 @@ def _run(args: Namespace) -> Run:
     return find_run(folder(args), args.run)
 
 
-def _stop(args: Namespace, mode: StopMode) -> int:
-    run = _run(args)
-    if not run.is_running():
-        return complain(f"run {run.id} is not running", FAILED)
-    run.request_stop(mode)
-    return DONE
+def _stop(mode: StopMode) -> Callable[[Namespace], int]:
+    """Make the command that stops a run after its current step."""
+
+    def stop(args: Namespace) -> int:
+        run = _run(args)
+        if not run.is_running():
+            return complain(f"run {run.id} is not running", FAILED)
+        run.request_stop(mode)
+        return DONE
+
+    return _with_sentences(stop)
+
+
+pause, keep, drop = _stop("pause"), _stop("stop_and_keep"), _stop("discard")
 
 
 def _summary(run: Run) -> tuple[dict[str, Any], Curve]:

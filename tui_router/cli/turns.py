@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from tui_router.cli.shared import (
     known_route,
     notice,
     open_engine,
+    run_async,
     typed_request,
 )
 
@@ -31,17 +31,17 @@ def ask(args: Namespace) -> int:
     """Decide, dispatch, answer and record one request. It never prompts."""
     if args.observer_active and args.observer_passive:
         raise UsageError("--observer-active and --observer-passive are mutually exclusive")
-    return asyncio.run(_ask(args))
+    return run_async(_ask(args))
 
 
 def rate(args: Namespace) -> int:
     """Rate a turn, or undo its latest rating."""
-    return asyncio.run(_rate(args))
+    return run_async(_rate(args))
 
 
 def turns(args: Namespace) -> int:
     """List the newest turns."""
-    return asyncio.run(_turns(args))
+    return run_async(_turns(args))
 
 
 async def _ask(args: Namespace) -> int:

@@ -57,7 +57,7 @@ def is_removed(table: Mapping[str, Any], at: Key, check: Checker) -> bool:
 
 
 def _former_names(changes: Mapping[str, Any]) -> list[Any]:
-    """The names that a route had before, newest first: one text or a list."""
+    """Return the former names of a route, newest first; the file may hold one text or a list."""
     former = changes.get("was", [])
     return [name for name in (former if isinstance(former, list) else [former]) if isinstance(name, str)]
 

@@ -55,8 +55,11 @@ class ToolSetting(Struct, frozen=True, kw_only=True):
     """An optional tool that `--health` looks for."""
 
     name: str
-    url: str
-    """Its address."""
+    url: Annotated[str, SECRET]
+    """Its address; a login in it is sent and never shown."""
+
+    def __repr__(self) -> str:
+        return f"ToolSetting(name={self.name!r}, url={without_login(self.url)!r})"
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -190,7 +193,7 @@ def load_or_last_good(file: Path | None, state: Path) -> Config:
         except (OSError, NotTextError, ConfigError):
             last = parse_config("", None, os.environ)
         return replace(last, problems=error.problems, stale=True)
-    if config.file is not None:
+    if config.file is not None and config.file.is_file():  # not a pipe, which can be read only once
         _keep(config.file, kept)
     return config
 
@@ -253,11 +256,9 @@ def _syntax(name: str, error: tomllib.TOMLDecodeError, text: str) -> Problem:
     found = re.search(r"\(at line (\d+), column \d+\)", str(error))
     line = int(found[1]) if found else None
     reason = re.sub(r" \(at [^)]*\)$", "", str(error))
-    header = re.match(
-        r"\s*\[+\s*(?:(models|routes|backends|tools)\.)?([^\"'\]]*[^\"'\]\w.\s-][^\"'\]]*)]",
-        text.split("\n")[(line or 1) - 1],
-    )
-    if header:
+    source = text.split("\n")[line - 1] if line else ""
+    header = re.match(r"\s*\[+\s*(?:(models|routes|backends|tools)\.)?([^\"'\]]{1,80})\s*]", source)
+    if header and re.search(r"[^\w.\s-]", header[2]):
         whole = f'{header[1]}."{header[2]}"' if header[1] else f'"{header[2]}"'
         reason = f"{reason}; a name with other characters than letters, digits, _ and - needs quotes: [{whole}]"
     return Problem(name, line, "", f"is not TOML: {reason}")
@@ -279,7 +280,9 @@ def _servers(own: Mapping[str, Any], at: Key, shipped: tuple[Server, ...], check
             defaults = {"url": "", **(asdict(found[name]) if name in found else {}), "name": name}
             server = read_struct(table, here, type(shipped[0]), check, also=("remove",), defaults=defaults, name=name)
             url = server.url.strip()
-            if not url and not table.get("url"):
+            if not isinstance(table.get("url", ""), str):
+                continue  # reported already
+            if not url:
                 check.fault((*here, "url"), f'is missing: the server\'s address, such as "{shipped[0].url}"')
             elif fault := url_fault(url, shipped[0].url):
                 check.fault((*here, "url"), fault)

@@ -213,7 +213,7 @@ def dotted(key: Key) -> str:
 
 
 def _path_to_values(name: str, table: Mapping[str, Any]) -> Key:
-    """The names of the tables down to the first that holds more than one table."""
+    """Return the names of the tables down to the first that holds more than one table."""
     path: Key = (name,)
     while len(table) == 1 and isinstance(inner := next(iter(table.values())), dict):
         path, table = (*path, *table), inner
@@ -222,7 +222,7 @@ def _path_to_values(name: str, table: Mapping[str, Any]) -> Key:
 
 @cache
 def _types(kind: type[Struct]) -> dict[str, Any]:
-    """The name of each field as it stands in a file -> its type, with its bounds."""
+    """Return the name of each field, as it stands in a file -> its type with its bounds."""
     return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
 
 
@@ -257,4 +257,5 @@ def _figure(number: float) -> str:
 
 def _shown(value: object) -> str:
     shown = repr(value) if not isinstance(value, bool) else str(value).lower()
+    shown = re.sub(r"//[^/@\s]*@", "//", shown)  # the login of a URL
     return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -10,7 +10,7 @@ _HERE = Path(__file__).parent.parent
 
 @lru_cache
 def root() -> Path:
-    """The folder that holds `data/` and `styles/`.
+    """Return the folder that holds `data/` and `styles/`.
 
     A wheel carries them inside the package (`tui_router/_assets`), so that no generic top-level name lands in
     site-packages; a checkout has them at its top.
@@ -20,10 +20,10 @@ def root() -> Path:
 
 
 def data(name: str) -> Path:
-    """A file of `data/`."""
+    """Return a file of `data/`."""
     return root() / "data" / name
 
 
 def style(name: str) -> Path:
-    """A file of `styles/`."""
+    """Return a file of `styles/`."""
     return root() / "styles" / name

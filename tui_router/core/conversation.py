@@ -18,7 +18,7 @@ _LONGEST_ANSWER = 2000
 
 
 def messages_of(turns: Iterable[Turn]) -> tuple[Message, ...]:
-    """What was asked and what was answered in these turns, in their order; unanswered ones are left out."""
+    """Return what was asked and what was answered in these turns, in their order; unanswered ones are left out."""
     messages: list[Message] = []
     for turn in turns:
         if turn.answer is not None and turn.answer.text:
@@ -28,7 +28,7 @@ def messages_of(turns: Iterable[Turn]) -> tuple[Message, ...]:
 
 
 def with_histories(turns: Iterable[Turn]) -> Iterator[Turn]:
-    """The turns, each with the conversation before it in its request."""
+    """Return the turns, each with the conversation before it in its request."""
     sessions: OrderedDict[str, tuple[Message, ...]] = OrderedDict()
     for turn in turns:
         past = sessions.pop(turn.session, ())

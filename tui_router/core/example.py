@@ -54,5 +54,5 @@ def request_key(request: Request) -> str:
 
 
 def normal(text: str) -> str:
-    """A text without the differences that do not make another request: case, and how much space."""
+    """Return a text in one case and with single spaces: requests that differ in these alone are the same."""
     return _SPACE.sub(" ", text).strip().casefold()

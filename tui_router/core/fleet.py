@@ -108,14 +108,14 @@ class Fleet(Struct, frozen=True, dict=True):
         return {**{old: r.name for r in self.routes for old in r.was}, **{r.name: r.name for r in self.routes}}
 
     def route(self, name: str) -> Route:
-        """The route of that name; KeyError if the fleet has none."""
+        """Return the route of that name; KeyError if the fleet has none."""
         return self.by_route[name]
 
     def digit(self, name: str) -> int:
-        """The digit that picks a route, from 1; 0 for an unknown one."""
+        """Return the digit that picks a route, from 1; 0 for an unknown one."""
         return next((i for i, route in enumerate(self.routes, 1) if route.name == name), 0)
 
     def chain(self, name: str) -> tuple[str, ...]:
-        """The models of a route in the order in which they are tried."""
+        """Return the models of a route in the order in which they are tried."""
         route = self.route(name)
         return (route.model, *(model for model in route.fallbacks if model != route.model))

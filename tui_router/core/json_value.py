@@ -44,7 +44,7 @@ class JsonValue:
         return isinstance(self.raw, dict) and key in self.raw
 
     def __getitem__(self, key: str | int) -> JsonValue:
-        """The member of an object or the element of a list; nothing where there is none."""
+        """Return the member of an object or the element of a list; nothing where there is none."""
         try:
             return JsonValue(self.raw[key])
         except (KeyError, IndexError, TypeError):

@@ -1,4 +1,4 @@
-"""What a person decided about a label that the doctor doubted."""
+"""Edits of labels: what a person decided about an example whose label the label audit doubted."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class LabelEdit(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def name_of(example: Example) -> str:
-    """What an example is called by rulings: where it comes from, and what it says."""
+    """Return the name that label edits use for an example: its origin, its request and its route."""
     return f"{example.origin or example.source}:{example.key}:{example.route}"
 
 
-def effective_edits(rulings: list[LabelEdit]) -> dict[str, LabelEdit]:
-    """Example -> the ruling that counts now, of all rulings in their order."""
+def effective_edits(edits: list[LabelEdit]) -> dict[str, LabelEdit]:
+    """Return example name -> the edit that counts now. An `undone` takes the edit before it back."""
     held: dict[str, list[LabelEdit]] = {}
-    for ruling in rulings:
-        kept = held.setdefault(ruling.example, [])
-        if ruling.kind != "undone":
-            kept.append(ruling)
+    for edit in edits:
+        kept = held.setdefault(edit.example, [])
+        if edit.kind != "undone":
+            kept.append(edit)
         elif kept:
             kept.pop()
     return {name: kept[-1] for name, kept in held.items() if kept}

@@ -22,5 +22,5 @@ class LetterChooser(Protocol):
     """Has a model choose one of some letters."""
 
     async def choose(self, messages: tuple[Message, ...], letters: str, deadline_s: float) -> LetterChoice | None:
-        """The choice; None when the model is not there, does not answer in time, or answers something else."""
+        """Return the choice; None when the model is not there, does not answer in time, or answers something else."""
         ...

@@ -8,7 +8,7 @@ Z95 = 1.959963984540054
 
 
 def wilson(hits: float, n: float, z: float = Z95) -> tuple[float, float]:
-    """The Wilson score interval of hits out of n (Wilson 1927, JASA 22), as fractions; (0, 1) when n is 0.
+    """Return the Wilson score interval of hits out of n (Wilson 1927, JASA 22), as fractions; (0, 1) when n is 0.
 
     Both may be fractions: n is then an effective sample size.
     """
@@ -21,7 +21,7 @@ def wilson(hits: float, n: float, z: float = Z95) -> tuple[float, float]:
 
 
 def tail(hits: int, n: int, p: float) -> float:
-    """The probability of at least `hits` of `n` when each is a hit with probability `p`."""
+    """Return the probability of at least `hits` of `n` when each is a hit with probability `p`."""
     if hits <= 0 or p >= 1:
         return 1.0
     if p <= 0:
@@ -35,9 +35,9 @@ def tail(hits: int, n: int, p: float) -> float:
 
 
 def overlap(both: int, n: int, first: int, second: int) -> float:
-    """The probability that at least `both` of `n` are in two groups of these sizes, drawn without regard to each other.
+    """Return the probability that at least `both` of `n` are in two groups of these sizes, if the groups are independent.
 
-    The hypergeometric tail: Fisher's exact test, one-sided.
+    P(X >= both) with X ~ Hypergeometric(n, first, second): Fisher's exact test, one-sided (Fisher 1922).
     """
     whole = _log_choose(n, second)
     terms = (

@@ -63,7 +63,7 @@ class StreamCleaner:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """The next piece, cleaned; what may be the start of a sequence waits for its end."""
+        """Clean the next piece; what may be the start of a sequence waits for its end."""
         text = self._held + piece
         found = _PARTIAL.search(text, max(0, len(text) - _LONGEST_SEQUENCE))
         start = found.start() if found else len(text)
@@ -73,6 +73,6 @@ class StreamCleaner:
         return clean(text[:start])
 
     def close(self) -> str:
-        """What was held back, as harmless text."""
+        """Return what was held back, as harmless text."""
         held, self._held = self._held, ""
         return clean(held)

@@ -1,4 +1,4 @@
-"""A Dialogue: a request that is carried out by calling tools. What a model that uses tools is fine-tuned on."""
+"""A ToolDialogue: a request that is carried out by calling tools; models that use tools are fine-tuned on them."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class Decision(Struct, frozen=True, kw_only=True):
         return self.ranking[0][1]
 
     def probability(self, route: str) -> float:
-        """The probability of one route; 0 for a route that was not known then."""
+        """Return the probability of one route; 0 for a route that was not known then."""
         return next((p for name, p in self.ranking if name == route), 0.0)
 
 

@@ -23,6 +23,21 @@ _PII_POLICY = {
     "drop": "left out together with its example",
     "keep": "kept unchanged: check it before you share this folder",
 }
+_CHAT = (
+    "The conversation before a request is part of its one user message; the label is the only assistant message. Train with",
+    "`SFTConfig(assistant_only_loss=True)` so that the loss covers the label alone.",
+)
+_TRAINING: dict[str, tuple[str, ...]] = {
+    "messages": _CHAT,
+    "sharegpt": (
+        *_CHAT,
+        "trl knows no speakers called human and gpt: rename them to user and assistant first, or export `messages`.",
+    ),
+    "hf": _CHAT,
+    "prompt-completion": ("trl's loss covers the completion alone, which is its default for these columns.",),
+    "alpaca": ("The conversation before a request is part of `input`.",),
+}
+"""How to train on a format so that only the label is learned; held by tests/training/test_trl.py."""
 _SEEDS = (
     "Seeds are the requests that ship with tui-router. A language model wrote them, each for a stated route; 1,470 of the "
     "8,911 were filled into templates. They are no requests of real users. In how many passes they were written, and how "
@@ -35,6 +50,7 @@ def to_markdown(dataset: ExportedDataset, fleet: Fleet, target: Target, private:
     rows = [f"| {route} | " + " | ".join(str(n[p]) for p in PARTS) + " |" for route, n in dataset.per_route.items()]
     sources = ", ".join(f"{source} {n:,}" for source, n in dataset.per_source.items())
     left_out = "; ".join(f"{reason}: {n:,}" for reason, n in dataset.left_out.items()) or "nothing"
+    dropped = ", ".join(f"{what} (of {n:,} examples)" for what, n in dataset.dropped.items())
     return "\n".join(
         [
             *header(dataset, "text-classification"),
@@ -50,12 +66,18 @@ def to_markdown(dataset: ExportedDataset, fleet: Fleet, target: Target, private:
             f"Sources: {sources}. Left out: {left_out}.",
             *([_SEEDS] if dataset.per_source.get("seed") else []),
             "",
-            f"Private data (e-mail, phone, keys, card numbers, IBAN, IP addresses, file paths) was {_PII_POLICY[private]}: "
+            f"Private data (keys and passwords, e-mail, phone and card numbers, IBAN, IP addresses, file paths) was {_PII_POLICY[private]}: "
             f"{dataset.masked:,} examples changed.",
+            *([f"The format has no place for: {dropped}."] if dropped else []),
             "It is found by patterns and check digits. Names and postal addresses of people are not searched for.",
             "",
             "Near-duplicate requests are always in the same part. The part of a conversation comes from a hash of its name,",
             "so it never changes as data grows. Keep `test` for the last measurement.",
+            "",
+            *_TRAINING.get(dataset.form, ()),
+            "`weight` is 1 for a label that a person chose, less for one that was only accepted; trl does not read it.",
+            "Licences: seeds are under tui-router's MIT licence. The requests of verdicts, imports and generated data are yours,",
+            "or under the terms of where you took them from.",
             "",
             f"Rules {RulesRouter(fleet).version}, fleet {_fleet_version(fleet)}.",
             "",

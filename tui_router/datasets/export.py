@@ -21,7 +21,7 @@ from tui_router.core.example import SOURCES, Example, Source
 from tui_router.core.fleet import Fleet
 from tui_router.datasets import dataset_card, pii
 from tui_router.datasets.exported_dataset import DatasetExportError, ExportedDataset, PiiPolicy
-from tui_router.datasets.formats import Format, Target, line_of, row_of
+from tui_router.datasets.formats import Format, Target, dropped_by, line_of, row_of
 from tui_router.datasets.near_duplicates import representatives
 from tui_router.datasets.splits import PARTS, Part, part_of
 from tui_router.routing.learned.knn_memory import RandomProjectionEncoder
@@ -132,6 +132,7 @@ class _Exporter:
         self.per_source: Counter[str] = Counter()
         self.per_route: dict[str, dict[str, int]] = {r.name: dict.fromkeys(map(str, PARTS), 0) for r in fleet.routes}
         self.masked = 0
+        self.dropped: Counter[str] = Counter()
 
     def _chosen(self) -> Iterator[Example]:
         """Yield the examples of the chosen sources and routes; counts the others."""
@@ -174,6 +175,8 @@ class _Exporter:
                 self.left_out["private data"] += 1
                 continue
             self.masked += clean != example
+            if policy != "keep":
+                clean = replace(clean, origin=pii.mask(clean.origin))  # imports of older versions note whole paths
             yield clean, PARTS[self._parts[first]]
         if index + 1 != count:
             raise DatasetExportError("the examples changed while they were written; export again")
@@ -193,12 +196,13 @@ class _Exporter:
                 if part not in files:
                     path = data / f"{part}.{_SUFFIXES.get(options.form, 'jsonl')}"
                     if options.form == "hf":
-                        files[part] = stack.enter_context(_ParquetFile(path, letters=options.target == "letter"))
+                        files[part] = stack.enter_context(_ParquetFile(path))
                     else:
                         files[part] = stack.enter_context(_LineFile(path, options.form))
                 files[part].write(row, line)
                 self.per_route[example.route][part] += 1
                 self.per_source[example.source] += 1
+                self.dropped.update(dropped_by(options.form, example))
         if not self.per_source:
             raise DatasetExportError("there is no example to write; rate some turns, or choose more sources or routes")
         return rows_hash.hexdigest()
@@ -213,6 +217,7 @@ class _Exporter:
             per_route=self.per_route,
             per_source=dict(self.per_source),
             left_out=dict(self.left_out),
+            dropped=dict(self.dropped),
             masked=self.masked,
             hash=rows_hash,
         )
@@ -246,12 +251,9 @@ class _LineFile:
 
 
 class _ParquetFile:
-    """A part written as Parquet, one row group per batch.
+    """A part written as Parquet, one row group per batch. The columns are the same in all parts and in all exports."""
 
-    The columns are the same in all parts and in all exports; only the target letter adds two.
-    """
-
-    def __init__(self, path: Path, *, letters: bool) -> None:
+    def __init__(self, path: Path) -> None:
         try:
             import pyarrow
             import pyarrow.parquet
@@ -260,10 +262,10 @@ class _ParquetFile:
         self._arrow = pyarrow
         text, flag = pyarrow.string(), pyarrow.bool_()
         message = pyarrow.struct([("role", text), ("content", text)])
-        columns = [("messages", pyarrow.list_(message))]
+        columns = [("messages", pyarrow.list_(message)), ("text", text)]
         columns += [(name, text) for name in ("route", "source", "origin", "session")]
-        columns += [("has_image", flag), ("has_code", flag), ("weight", pyarrow.float64()), ("exact", text)]
-        columns += [("history", text), ("text", text)] if letters else []
+        columns += [("has_image", flag), ("has_code", flag), ("weight", pyarrow.float64())]
+        columns += [("exact", text), ("history", text)]
         self._schema = pyarrow.schema(columns)
         self._rows: list[dict[str, Any]] = []
         self._writer = pyarrow.parquet.ParquetWriter(path, self._schema)

@@ -25,6 +25,8 @@ class ExportedDataset(Struct, frozen=True, kw_only=True):
     per_source: dict[str, int]
     left_out: dict[str, int]
     """Reason -> examples."""
+    dropped: dict[str, int] = {}  # msgspec gives each instance a copy
+    """What the format has no place for -> examples that had it."""
     masked: int
     """Examples in which private data was replaced."""
     hash: str

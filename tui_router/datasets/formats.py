@@ -2,6 +2,9 @@
 
 Every row is plain data that `datasets.load_dataset` and trl read unchanged. What a format has no field for (such as the
 source of the label) is in extra columns of text and flags, so that a row can be read back without loss. Only CSV has none.
+
+A conversation before the request is part of the one user message. As messages of their own, the earlier answers would be
+assistant messages like the label, and trainers would teach the model to answer, under instructions not to.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from string import ascii_uppercase
 from typing import Any, Literal
 
@@ -28,6 +31,7 @@ TARGETS: tuple[Target, ...] = ("route", "model", "detailed", "letter")
 _SHAREGPT_NAMES = {"system": "system", "user": "human", "assistant": "gpt"}
 _SHAREGPT_ROLES: dict[str, Role] = {"human": "user", "gpt": "assistant", "system": "system"}
 _IMAGE_NOTE = "[an image is attached]"
+_FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 class RowError(ValueError):
@@ -73,51 +77,64 @@ def row_of(example: Example, fleet: Fleet, form: Format, target: Target) -> dict
     if exact:
         example = _with_valid_texts(example)
     if form == "csv":
-        return {"request": example.text, "route": example.route}
+        return {"request": _defused(example.text), "route": example.route}
+    extra = {"text": example.text, **_extra_columns(example, exact)}
+    shown = _letter_prompt(fleet).messages(example.request)[0].content if target == "letter" else _user_content(example)
     if form == "alpaca":
-        shown = question(example.request, _letter_prompt(fleet).max_characters) if target == "letter" else example.text
-        extra = _extra_columns(example, exact, history=True)
-        return {"instruction": system, "input": shown, "output": answer, "text": example.text, **extra}
-    if form == "prompt-completion":
-        turns = [*(f"{m.role}: {m.content}\n" for m in example.history), f"user: {example.text}\n"]
-        prompt = f"{system}\n\n{''.join(turns)}assistant: "
         if target == "letter":
-            prompt = f"{_letter_prompt(fleet).messages(example.request)[0].content} "
-        extra = _extra_columns(example, exact, history=True)
-        return {"prompt": prompt, "completion": answer, "text": example.text, **extra}
-    extra = _extra_columns(example, exact, history=target == "letter")
-    if target == "letter":
-        messages = _letter_messages(example, fleet, answer)
-        extra["text"] = example.text
-    else:
-        messages = _messages(example, system, answer)
+            shown = question(example.request, _letter_prompt(fleet).max_characters)
+        return {"instruction": system, "input": shown, "output": answer, **extra}
+    if form == "prompt-completion":
+        lines = [*(f"{m.role}: {m.content}\n" for m in example.history), f"user: {example.text}\n"]
+        prompt = f"{shown} " if target == "letter" else f"{system}\n\n{''.join(lines)}assistant: "
+        return {"prompt": prompt, "completion": answer, **extra}
+    messages: list[dict[str, str]] = [] if target == "letter" else [{"role": "system", "content": system}]
+    messages += [{"role": "user", "content": shown}, {"role": "assistant", "content": answer}]
     if form == "sharegpt":
-        return {
-            "conversations": [{"from": _SHAREGPT_NAMES[m["role"]], "value": m["content"]} for m in messages],
-            **extra,
-        }
+        turns = [{"from": _SHAREGPT_NAMES[m["role"]], "value": m["content"]} for m in messages]
+        return {"conversations": turns, **extra}
     return {"messages": messages, **extra}
 
 
-def _letter_messages(example: Example, fleet: Fleet, answer: str) -> list[dict[str, str]]:
-    """Return the messages of the `tuned` router's prompt with its answer."""
-    prompt = [{"role": m.role, "content": m.content} for m in _letter_prompt(fleet).messages(example.request)]
-    return [*prompt, {"role": "assistant", "content": answer}]
+def dropped_by(form: Format, example: Example) -> list[str]:
+    """Return what of an example a format has no place for."""
+    if form != "csv":
+        return []
+    found = {
+        "the conversation before": bool(example.history),
+        "has_image": example.has_image,
+        "weight": example.weight != 1,
+    }
+    return [name for name, is_dropped in found.items() if is_dropped]
 
 
-def _messages(example: Example, system: str, answer: str) -> list[dict[str, str]]:
-    messages = [{"role": "system", "content": system}]
-    messages += [
-        {"role": m.role, "content": f"{m.content}\n{_IMAGE_NOTE}" if m.has_image else m.content}
-        for m in example.history
-    ]
-    text = f"{example.text}\n{_IMAGE_NOTE}" if example.has_image else example.text
-    return [*messages, {"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+def _defused(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula (OWASP, "CSV Injection"): with an apostrophe before it."""
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
-def _extra_columns(example: Example, exact: str, *, history: bool = False) -> dict[str, Any]:
+def without_apostrophe(text: str) -> str:
+    """Return the text of a cell that was kept from being a formula by an apostrophe."""
+    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA_STARTS) else text
+
+
+def _user_content(example: Example) -> str:
+    """Return the request with the conversation before it as one text."""
+    text = _with_image_note(example.text, example.has_image)
+    if not example.history:
+        return text
+    turns = "\n".join(f"{m.role}: {_with_image_note(m.content, m.has_image)}" for m in example.history)
+    return f"Earlier conversation:\n{turns}\n\nRequest:\n{text}"
+
+
+def _with_image_note(text: str, has_image: bool) -> str:
+    return f"{text}\n{_IMAGE_NOTE}" if has_image else text
+
+
+def _extra_columns(example: Example, exact: str) -> dict[str, Any]:
     """Return the columns that the format has no field for. Always the same ones, so that any reader finds one schema."""
-    columns = {
+    history = [{"role": m.role, "content": m.content, "has_image": m.has_image} for m in example.history]
+    return {
         "route": example.route,
         "source": example.source,
         "origin": example.origin,
@@ -126,11 +143,8 @@ def _extra_columns(example: Example, exact: str, *, history: bool = False) -> di
         "has_code": example.has_code,
         "weight": example.weight,
         "exact": exact,
+        "history": json.dumps(history),
     }
-    if history:
-        messages = [{"role": m.role, "content": m.content, "has_image": m.has_image} for m in example.history]
-        columns["history"] = json.dumps(messages)
-    return columns
 
 
 def _exact_texts(example: Example) -> str:
@@ -220,7 +234,7 @@ def _from_prompt_completion(row: Mapping[str, Any]) -> Example:
 
 
 def _from_csv(row: Mapping[str, Any]) -> Example:
-    return Example(text=str(row["request"]), route=str(row["route"]), source="imported")
+    return Example(text=without_apostrophe(str(row["request"])), route=str(row["route"]), source="imported")
 
 
 def _history_column(row: Mapping[str, Any]) -> tuple[Message, ...]:
@@ -256,9 +270,3 @@ _READERS: dict[Format, Callable[[Mapping[str, Any]], Example]] = {
     "prompt-completion": _from_prompt_completion,
     "csv": _from_csv,
 }
-
-
-def rows_of_csv(text: io.TextIOBase) -> Iterator[dict[str, str]]:
-    """Yield the rows of a CSV file with a header."""
-    csv.field_size_limit(1 << 27)
-    return iter(csv.DictReader(text))

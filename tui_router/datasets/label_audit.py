@@ -156,7 +156,9 @@ def _with_private_data(examples: Sequence[Example]) -> list[LabelIssue]:
     issues = []
     for index, example in enumerate(examples):
         texts = (example.text, *(m.content for m in example.history))
-        kinds = Counter(match.kind for text in texts for match in pii.find(text))
+        matches = [match for text in texts for match in pii.find(text)]
+        # Which key it is tells whether it matters; what an e-mail address is, everybody sees.
+        kinds = Counter(f"{one.kind} ({one.reason})" if one.kind == "key" else one.kind for one in matches)
         if kinds:
             message = "contains " + ", ".join(f"{n} {kind}" for kind, n in kinds.items())
             issues.append(LabelIssue(kind="private", index=index, message=message))

@@ -22,7 +22,7 @@ _ANSWERS: dict[str, Sequence[str]] = {
         "A sketch, from the demo and not from a model:\n\n```python\ndef parse(line: str) -> dict[str, str]:\n"
         '    """Split `key=value` pairs into a dictionary."""\n'
         '    pairs = (part.partition("=") for part in line.split())\n    return {{key: value for key, _, value in pairs}}\n'
-        "```\n\nFor *{topic}* a real coder model would ask for the input format first.",
+        "```\n\nA real coder model would first ask for the input format.",
         "The usual order for **{topic}**:\n\n- write the smallest failing test\n- make it pass\n- then look at the names\n\n"
         "```sql\nSELECT route, count(*) AS turns\nFROM decisions\nGROUP BY route\nORDER BY turns DESC;\n```\n\nThis text is canned; "
         "the routing above it is real.",
@@ -65,13 +65,13 @@ _REASONING = (
 
 
 def answer(model: str, text: str) -> str:
-    """A text for a request, the same one for the same request."""
+    """Return a text for a request, the same one for the same request."""
     texts = _ANSWERS.get(model) or _ANSWERS["google/gemma-3n-e4b"]
     return texts[zlib.crc32(text.encode("utf-8", "replace")) % len(texts)].format(topic=_topic(text))
 
 
 def formed(body: Mapping[str, Any]) -> str:
-    """What is said when a schema asks for the observer's remark, or for data to be written; empty when none does."""
+    """Return the reply to a schema that asks for the observer's remark or for data; empty when there is no such schema."""
     form = body.get("response_format")
     schema = form.get("json_schema", {}).get("schema", {}) if isinstance(form, dict) else {}
     wanted = schema.get("properties", {})
@@ -82,7 +82,7 @@ def formed(body: Mapping[str, Any]) -> str:
 
 
 def reasoning(text: str) -> list[str]:
-    """The pieces of a pretend reasoning."""
+    """Return the pieces of a pretend reasoning."""
     return [piece.format(topic=_topic(text)) for piece in _REASONING]
 
 

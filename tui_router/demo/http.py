@@ -1,4 +1,4 @@
-"""Just enough HTTP/1.1 for a loopback server: requests in, JSON or a chunked event stream out."""
+"""The part of HTTP/1.1 that a loopback server needs: requests in, JSON or a chunked event stream out."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ class HttpRequest(Struct, frozen=True):
 
 
 class HttpReply:
-    """The way back to the client of one request."""
+    """The reply to one request."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
 
     async def json(self, body: Any, status: int = 200, headers: dict[str, str] | None = None) -> None:
-        """A whole reply."""
+        """Send a whole reply of JSON."""
         data = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         await self.whole(data, status, {"Content-Type": "application/json; charset=utf-8", **(headers or {})})
 
     async def whole(self, data: bytes, status: int, headers: dict[str, str]) -> None:
-        """A whole reply of any type."""
+        """Send a whole reply of any type."""
         self._head(status, {**headers, "Content-Length": str(len(data))})
         self.writer.write(data)
         await self.writer.drain()
 
     async def start_stream(self) -> None:
-        """The head of an event stream."""
+        """Send the head of an event stream."""
         self._head(
             200,
             {
@@ -51,14 +51,14 @@ class HttpReply:
         await self.writer.drain()
 
     async def chunk(self, data: bytes) -> None:
-        """A piece of the stream; ConnectionError when the client has gone."""
+        """Send a piece of the stream. Raises ConnectionError when the client has gone."""
         self.writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         await self.writer.drain()
         if self.writer.is_closing():
             raise ConnectionResetError
 
     async def end_stream(self) -> None:
-        """The end of the stream."""
+        """Send the end of the stream."""
         self.writer.write(b"0\r\n\r\n")
         await self.writer.drain()
 

@@ -131,7 +131,7 @@ class DemoServer:
                 await reply.json({"error": f"Unexpected endpoint or method. ({method} {path}). Returning 200 anyway"})
 
     def listing(self) -> list[dict[str, Any]]:
-        """The models as REST v1 lists them."""
+        """Return the models as REST v1 lists them."""
         return [self._entry(model) for model in self.models.values()]
 
     def _entry(self, model: DemoModel) -> dict[str, Any]:
@@ -252,7 +252,7 @@ class DemoServer:
         )
 
     def pieces(self, model: DemoModel, body: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """What a model says to a request: the field of the delta, and a word for it."""
+        """Return the answer of a model in pieces: the field of the delta, and a word for it."""
         text = last_text(body)
         said = [("content", p) for p in PIECE.findall(self.text(model, body))]
         if not model.reasons:
@@ -261,22 +261,22 @@ class DemoServer:
         return [(field, p) for t in answers.reasoning(text) for p in PIECE.findall(t)] + said
 
     def text(self, model: DemoModel, body: Mapping[str, Any]) -> str:
-        """The answer of a model, without its reasoning."""
+        """Return the answer of a model, without its reasoning."""
         return answers.formed(body) or answers.answer(model.key, last_text(body))
 
 
 def frame_error(message: str) -> bytes:
-    """An error inside a stream, in LM Studio's shape."""
+    """Return an error inside a stream, in LM Studio's shape."""
     return f"event: error\ndata: {json.dumps({'error': {'message': message}, 'message': message})}\n\n".encode()
 
 
 def error_body(message: str, kind: str, code: str | None = None) -> dict[str, Any]:
-    """The body of a refusal, in LM Studio's shape."""
+    """Return the body of a refusal, in LM Studio's shape."""
     return {"error": {"message": message, "type": kind, "code": code, "param": None}}
 
 
 def last_text(body: Mapping[str, Any]) -> str:
-    """The text of the last message of a chat request."""
+    """Return the text of the last message of a chat request."""
     messages = body.get("messages")
     content = messages[-1].get("content") if isinstance(messages, list) and messages else ""
     if isinstance(content, list):
@@ -285,7 +285,7 @@ def last_text(body: Mapping[str, Any]) -> str:
 
 
 def _tokens(body: Mapping[str, Any]) -> int:
-    """The length of a request in tokens, at four characters each."""
+    """Return the length of a request in tokens, at four characters each."""
     return sum(len(str(m.get("content"))) for m in body.get("messages", ())) // 4
 
 
@@ -298,5 +298,5 @@ def _usage(asked: int, done: int) -> dict[str, int]:
 
 
 def demo_backend(url: str) -> BackendSetting:
-    """The setting under which the dashboard and the command line use a demo server at this URL."""
+    """Return the setting under which the dashboard and the command line use a demo server at this URL."""
     return BackendSetting(name="DEMO", url=url, kind="lmstudio")

@@ -131,12 +131,27 @@ class StratumRow(Struct, frozen=True):
     """Share of right decisions among the graded turns, 0 to 1; of all turns of the stratum only where it was asked about."""
 
 
+class _Part(Struct, frozen=True):
+    """A stratum, or several that are estimated together."""
+
+    turns: int
+    weight: float
+    """Its share of all turns that are estimated."""
+    confidence: float
+    """Mean confidence of its turns, 0 to 1."""
+    value: float
+    """Estimated share of right decisions."""
+    graded: WeightedCount
+
+
 class StrataCounts(Struct):
     """What the estimate needs to know of a period's turns. Counts of two periods can be merged."""
 
     turns: dict[Stratum, int] = {}
     graded: dict[Stratum, WeightedCount] = {}
     """Per stratum, the turns of which it is known whether the decision was right; audited ones by inverse probability."""
+    confidence: dict[Stratum, float] = {}
+    """Sum of the confidences of all turns of a stratum, graded or not."""
     drawn_weight: float = 0.0
     """Sum of the inverse probabilities of the drawn turns, answered or not."""
     rated_before: WeightedCount = WeightedCount()
@@ -152,6 +167,7 @@ class StrataCounts(Struct):
         stratum = stratum_of(turn)
         weight = 1 / turn.audit if stratum == "audited" else 1.0
         self.turns[stratum] = self.turns.get(stratum, 0) + 1
+        self.confidence[stratum] = self.confidence.get(stratum, 0.0) + turn.decision.confidence
         if stratum == "audited":
             self.drawn_weight += weight
         if right is None:
@@ -164,6 +180,8 @@ class StrataCounts(Struct):
         """Add the counts of other turns."""
         for stratum, count in other.turns.items():
             self.turns[stratum] = self.turns.get(stratum, 0) + count
+        for stratum, confidence in other.confidence.items():
+            self.confidence[stratum] = self.confidence.get(stratum, 0.0) + confidence
         for stratum, graded in other.graded.items():
             self.graded[stratum] = self.graded.get(stratum, WeightedCount()).merged(graded)
         self.drawn_weight += other.drawn_weight
@@ -191,21 +209,28 @@ class StrataCounts(Struct):
 
         Makes no claim, which means a value of None, below `MIN_AUDITS` graded audits.
         """
-        audits, unasked = self._audit_sample(), self._unasked_turns()
-        asked = [(self.turns.get(stratum, 0), self._graded(stratum)) for stratum in _ASKED]
-        n = audits.n + sum(graded.n for _, graded in asked)
-        if audits.value is None or audits.n < MIN_AUDITS:
+        parts = self._parts()
+        n = sum(part.graded.n for part in parts)
+        if not self._can_claim():
             return Estimate(None, n)
-        turns = unasked + sum(count for count, _ in asked)
         value = below = above = 0.0
-        for count, graded in (*asked, (unasked, audits)):
-            # Nothing is known of a stratum without grades: it is put at the audits' share, and its interval is all of (0, 1).
-            share = graded.value if graded.value is not None else audits.value
-            low, high = graded.interval(count)
-            value += share * count / turns
-            below += ((share - low) * count / turns) ** 2
-            above += ((high - share) * count / turns) ** 2
+        for part in parts:
+            low, high = part.graded.interval(part.turns)
+            value += part.value * part.weight
+            below += ((part.value - low) * part.weight) ** 2
+            above += ((high - part.value) * part.weight) ** 2
         return Estimate(value, n, (max(0.0, value - math.sqrt(below)), min(1.0, value + math.sqrt(above))))
+
+    @property
+    def calibration_error(self) -> float | None:
+        """By how much confidence and accuracy differ over all turns but the pinned ones, 0 to 1; None below `MIN_AUDITS`.
+
+        The expected calibration error (Guo et al. 2017) with the strata for bins: the asked turns, which the router is unsure
+        of, and the others. The mean confidence of a stratum is known of all of its turns, its accuracy is estimated.
+        """
+        if not self._can_claim():
+            return None
+        return sum(part.weight * abs(part.confidence - part.value) for part in self._parts())
 
     def rows(self) -> list[StratumRow]:
         """Return the table of strata; their turns add up to all turns."""
@@ -227,6 +252,24 @@ class StrataCounts(Struct):
                 "ci95": list(audit.ci95),
             },
         }
+
+    def _can_claim(self) -> bool:
+        sample = self._audit_sample()
+        return sample.value is not None and sample.n >= MIN_AUDITS
+
+    def _parts(self) -> list[_Part]:
+        """The strata that are estimated apart: both kinds of asked turns, and all others."""
+        groups: list[tuple[tuple[Stratum, ...], WeightedCount]] = [((one,), self._graded(one)) for one in _ASKED]
+        groups.append((("audited", "unasked"), self._audit_sample()))
+        counts = [sum(self.turns.get(one, 0) for one in strata) for strata, _ in groups]
+        others = groups[-1][1].value or 0.0
+        parts = []
+        for (strata, graded), turns in zip(groups, counts, strict=True):
+            confidence = sum(self.confidence.get(one, 0.0) for one in strata) / max(1, turns)
+            # Nothing is known of a stratum without grades: it is put at the share of the others, its interval is all of (0, 1).
+            value = graded.value if graded.value is not None else others
+            parts.append(_Part(turns, turns / max(1, sum(counts)), confidence, value, graded))
+        return parts
 
     def _graded(self, stratum: Stratum) -> WeightedCount:
         return self.graded.get(stratum, WeightedCount())

@@ -162,7 +162,13 @@ def _with_effect(finding: Finding, simulation: _Simulation) -> Finding:
     """The finding with the effect of its proposal; a stronger proposal replaces one that is too weak to change a decision."""
     best = finding
     affected = simulation.affected_turns(finding.toml)
-    for proposal, toml in _variants(finding, simulation.fleet):
+    variants = _variants(finding, simulation.fleet)
+    strongest = effect_of(simulation.replayed(variants[-1][1], affected))
+    if (
+        strongest is None or not strongest.fixes
+    ):  # then no weaker one fixes anything either, and making a router takes a while
+        return replace(finding, effect=strongest)
+    for proposal, toml in variants:
         effect = effect_of(simulation.replayed(toml, affected))
         if effect is None:
             return finding
@@ -173,16 +179,17 @@ def _with_effect(finding: Finding, simulation: _Simulation) -> Finding:
     return best
 
 
-def _variants(finding: Finding, fleet: Fleet) -> Iterable[tuple[str, str]]:
+def _variants(finding: Finding, fleet: Fleet) -> list[tuple[str, str]]:
     """The proposal and two stronger ones, the weakest first: (its sentence, its lines of fleet.toml)."""
-    yield finding.proposal, finding.toml
+    variants = [(finding.proposal, finding.toml)]
     for route, table in tomllib.loads(finding.toml).get("routes", {}).items():
         for name, fields in table.get("triggers", {}).items():
             if words := fields.get("words"):
-                yield from (_add_trigger(route, words[0], weight) for weight in _NEW_TRIGGER_WEIGHTS[1:])
+                variants += [_add_trigger(route, words[0], weight) for weight in _NEW_TRIGGER_WEIGHTS[1:]]
             else:
                 weight = next(t.weight for t in fleet.route(route).triggers if t.name == name)
-                yield from (_lower_trigger(route, name, weight, factor) for factor in _LOWER_WEIGHT_FACTORS[1:])
+                variants += [_lower_trigger(route, name, weight, factor) for factor in _LOWER_WEIGHT_FACTORS[1:]]
+    return variants
 
 
 def _add_trigger(route: str, word: str, weight: float) -> tuple[str, str]:

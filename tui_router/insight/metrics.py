@@ -299,6 +299,7 @@ class Metrics(Struct):
                 "rests_on": RATED_TURNS,
                 "n": self.accuracy.n,
                 "ece": self.ece,
+                "over_all_turns": {"error": self.strata.calibration_error, "n": self.strata.estimate().n},
                 "bins": [
                     {"confidence": total / rate.n, **rate.to_dict()} for total, rate in self.calibration_bins if rate.n
                 ],

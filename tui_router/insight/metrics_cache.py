@@ -26,7 +26,7 @@ _GROUP_BUCKETS = 32
 """Buckets whose sum is kept; a change in one of them costs the sum of its group again. Chosen by hand, not measured."""
 _TOTAL = -1
 """Key of the sum of all groups."""
-_FORMAT = 3
+_FORMAT = 4
 """Raised when `Metrics` changes: a file of another format is counted anew."""
 FILE = "counted.msgpack"
 

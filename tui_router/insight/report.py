@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 from itertools import islice
 from typing import Any
@@ -40,6 +40,8 @@ _STRATUM_NAMES: dict[Stratum, str] = {
     "unasked": "not asked about",
     "pinned": "pinned to a route",
 }
+_CHAMPION_CHANGE = "new_leader"
+"""Tag of an event: another router became the champion."""
 _NOT_MODELS = ("", "counts")
 """Values of `Observation.by` that name no model: the program itself, and what was found in the counts."""
 
@@ -58,6 +60,8 @@ class Report(Struct, frozen=True):
     findings: tuple[Finding, ...]
     drift: tuple[Drift, ...]
     """Those that held in the period, wherever they began."""
+    champion_changes: tuple[Observation, ...]
+    """Events of the period, oldest first: another router became the champion."""
     remarks: tuple[Observation, ...]
     """The observer's, oldest first."""
     texts: dict[str, str]
@@ -79,6 +83,8 @@ class Report(Struct, frozen=True):
             },
             "findings": [to_builtins(one) for one in self.findings],
             "drift": [to_builtins(one) for one in self.drift],
+            "champion_changes": [{"at": one.at, "text": one.text} for one in self.champion_changes],
+            "removed_routes": self.removed_routes(),
             "observer": {
                 "remarks": [to_builtins(one) for one in self.remarks],
                 "tokens": sum(one.tokens for one in self.remarks),
@@ -88,6 +94,11 @@ class Report(Struct, frozen=True):
                 name: {"labelled": n, "missing": max(0, LABELS_PER_ROUTE - n)} for name, n in labelled.items()
             },
         }
+
+    def removed_routes(self) -> dict[str, int]:
+        """Return the routes that turns of the period went to and that the fleet no longer has -> turns."""
+        known = {route.name for route in self.fleet.routes}
+        return {name: n for name, n in sorted(self.metrics.route_turns.items()) if name not in known}
 
     def labelled(self) -> dict[str, int]:
         """Return route -> requests of the period whose right route is known."""
@@ -124,7 +135,7 @@ def make_report(
         today: Local day, `YYYY-MM-DD`; by default the present one.
         counts: Metrics of the whole store, up to date; by default the turns are counted here.
         history: The turns in which drift is looked for (`read_history`), whatever the period is; by default `turns`.
-        observations: Events, of which the observer's remarks are taken.
+        observations: Events; the observer's remarks and the changes of the champion are taken from them.
         router_for: Makes the router that is acted on under a fleet, to replay the proposals.
     """
     before_first, first, last = period(days, today)
@@ -133,7 +144,9 @@ def make_report(
     findings = tuple(find_findings(inside, fleet, threshold, router_for=router_for))
     drifts = find_drifts([*past, *inside] if history is None else history, fleet, threshold)
     drift = tuple(one for one in drifts if _held_in(one, first, last))
-    remarks = tuple(sorted(_by_observer(observations, first, last), key=lambda one: one.at))
+    events = sorted((one for one in observations if first <= local_day(one.at) <= last), key=lambda one: one.at)
+    champion_changes = tuple(one for one in events if one.tag == _CHAMPION_CHANGE)
+    remarks = tuple(one for one in events if one.by not in _NOT_MODELS and one.tag in TAGS)
     examples = [*(one.turns for one in findings), *(one.turns for one in drift), *(one.turns for one in remarks)]
     quoted = {turn for some in examples for turn in some[:_EXAMPLES]}
     known = {turn.id: turn for turn in (*(history or ()), *past, *inside) if turn.id in quoted}
@@ -143,19 +156,12 @@ def make_report(
     else:
         last_before = (date.fromisoformat(first) - timedelta(days=1)).isoformat()
         metrics, before = counts.total(first, last), counts.total(before_first, last_before)
-    return Report(first, last, fleet, metrics, before, findings, drift, remarks, texts, now())
+    return Report(first, last, fleet, metrics, before, findings, drift, champion_changes, remarks, texts, now())
 
 
 def _held_in(drift: Drift, first: str, last: str) -> bool:
     """Whether a drift held on a day from `first` to `last`."""
     return local_day(drift.at) <= last and (not drift.ended or first <= local_day(drift.ended))
-
-
-def _by_observer(observations: Iterable[Observation], first: str, last: str) -> Iterator[Observation]:
-    """The remarks of a model in a period."""
-    for one in observations:
-        if one.by not in _NOT_MODELS and one.tag in TAGS and first <= local_day(one.at) <= last:
-            yield one
 
 
 def read_turns(store: Store, days: int, today: str = "") -> list[Turn]:
@@ -191,9 +197,13 @@ def to_markdown(report: Report) -> str:
         precision, recall = m.precision.get(name, Rate()), m.recall.get(name, Rate())
         turns = m.route_turns.get(name, 0)
         lines.append(f"| {name} | {turns:,} | {format_rate(precision)} | {format_rate(recall)} | {known} |")
-    if len(m.router_accuracy) > 1:
+    if removed := report.removed_routes():
+        listed = ", ".join(f"{name} ({plural(n, 'turn')})" for name, n in removed.items())
+        lines += ["", f"Not in this table, because the fleet no longer has them: {listed}."]
+    if len(m.router_accuracy) > 1 or report.champion_changes:
         lines += ["", "## Routers", "", "Counted on rated turns only.", ""]
         lines += [f"- {name}: {format_rate(rate)}" for name, rate in m.router_accuracy.items()]
+        lines += [f"- {local_day(one.at)}: {one_line(one.text, _REMARK_CHARS)}" for one in report.champion_changes]
     lines += ["", "## Strata", "", *_strata_lines(m.strata)]
     lines += ["", "## Findings", "", *(_finding_lines(report) or ["No significant findings."])]
     lines += ["", "## Drift", "", *(_drift_lines(report) or ["No drift found in requests, models or outcomes."])]
@@ -245,6 +255,8 @@ def _summary(report: Report) -> list[str]:
         )
     if m.ece is not None:
         lines.append(f"Confidence and accuracy of rated turns differ by {m.ece * 100:.0f} points on average (ECE).")
+    if (error := m.strata.calibration_error) is not None:
+        lines.append(f"Over all turns they differ by {error * 100:.0f} points, estimated by stratum.")
     lines.append(
         f"Asked you first: {format_rate(m.asked)}. Served by a fallback: {format_rate(m.fallbacks)}. "
         f"No answer: {format_rate(m.failed)}."

@@ -26,7 +26,7 @@ from tui_router.config.settings import Config, Settings
 from tui_router.core.clock import local_day, now
 from tui_router.core.conversation import messages_of
 from tui_router.core.fleet import Fleet
-from tui_router.core.types import Request, Turn
+from tui_router.core.types import Decision, Request, Turn
 from tui_router.routing.ensemble.active_learning import QueryBudget, is_informative
 from tui_router.routing.ensemble.champion import ChampionChange
 from tui_router.routing.ensemble.ensemble import EnsembleDecision, EnsembleMember, RouterEnsemble
@@ -42,7 +42,7 @@ from tui_router.routing.router import Router
 from tui_router.routing.rules.rules_router import RulesRouter
 from tui_router.store.store import STORE_FILE, Store
 
-FORMAT = 2
+FORMAT = 3
 """Version of the file of labels. One of another version is made again from the store's verdicts."""
 SAVE_EVERY = 25
 """Verdicts after which the labels are written; at the end of the program they are too."""
@@ -52,8 +52,9 @@ AT_ONCE = 50
 """Verdicts that a start learns before anything else; more than that are learned bit by bit."""
 _BACKLOG_CHUNK = 5
 """Verdicts of a backlog that are learned together, about 3 ms."""
-_TURNS_BEFORE = 6
-"""Turns of a conversation that come with a label: more than any router looks at."""
+_TURNS_BEFORE = 40
+"""Turns of a conversation that come with a label, as many as come with a request: the place of a label must be that of the
+request."""
 MAX_GRADES = 4000
 """Newest verdicts that the ensemble is graded by."""
 _RECENT_TURNS = 500
@@ -116,6 +117,8 @@ class OnlineLearner:
         self._labels_since_fit = 0
         self._learned_at: dict[int, str] = {}
         """Turn number -> time of the verdict that was learned from it."""
+        self._of_removed_routes: list[tuple[StoredLabel, NDArray[np.float32]]] = []
+        """Saved labels of routes that the fleet does not have now."""
         self._unsaved = 0
         """Verdicts that were learned since the labels were written."""
         self.backlog: deque[tuple[int, str]] = deque()
@@ -158,7 +161,7 @@ class OnlineLearner:
                 if int(file["format"]) != FORMAT or str(file["made_from"]) != shipped().made_from:
                     return
                 known = msgspec.json.decode(file["known"].tobytes(), type=dict[int, str])
-                labels = msgspec.json.decode(file["kept"].tobytes(), type=list[tuple[int, str, str, float, str]])
+                labels = msgspec.json.decode(file["kept"].tobytes(), type=list[StoredLabel])
                 embeddings = file["sketches"].astype(np.float32)
                 if embeddings.shape != (len(labels), self.learned.projection.dimensions):
                     raise ValueError("labels and embeddings do not fit together")
@@ -167,16 +170,23 @@ class OnlineLearner:
         except (*UNREADABLE, msgspec.MsgspecError) as error:
             self.trouble = f"{path} cannot be read ({type(error).__name__}); the verdicts are learned again"
             return
-        for row, embedding in zip(labels, embeddings, strict=True):
-            label = StoredLabel(*row)
-            route = self.fleet.names.get(label.route)
-            if route is not None:
-                self.learned.restore(label._replace(route=route), embedding)
+        for label, embedding in zip(labels, embeddings, strict=True):
+            self._restore(label, embedding)
         self._learned_at = known
+
+    def _restore(self, label: StoredLabel, embedding: NDArray[np.float32]) -> None:
+        """Put a saved label into memory, in the routes' names of today; one of a removed route waits for its return."""
+        names = self.fleet.names
+        if label.route in names:
+            context = names.get(label.context, label.context)
+            self.learned.restore(label._replace(route=names[label.route], context=context), embedding)
+        else:
+            self._of_removed_routes.append((label, embedding))
 
     def save(self) -> None:
         """Write the labels. Raises OSError."""
-        items = self.learned.memory.user_items()
+        items = [*self._of_removed_routes, *self.learned.memory.user_items()]
+        items.sort(key=lambda item: self._learned_at.get(item[0].key, ""))
         embeddings = np.array([embedding for _, embedding in items], np.float16)
         arrays: dict[str, Any] = {
             "format": FORMAT,
@@ -197,9 +207,11 @@ class OnlineLearner:
         for key in [key for key in self._learned_at if key not in times]:
             self.learned.forget(key)
             del self._learned_at[key]
+        self._of_removed_routes = [one for one in self._of_removed_routes if one[0].key in self._learned_at]
         found = ((key, store.find(str(key))) for key in times)  # lazily: all turns at once would fill the memory
         self.ensemble.grade({key: grade(turn, self.fleet) for key, turn in found if turn is not None})
         new = [key for key in list(times)[-MAX_LABELS:] if self._learned_at.get(key) != times[key]]
+        new.sort(key=times.__getitem__)  # the newest verdict comes last: it wins
         self.backlog = deque((key, times[key]) for key in new)
         if len(new) <= AT_ONCE:
             while part := self.next_of_backlog(store):
@@ -234,9 +246,9 @@ class OnlineLearner:
         """Return what `apply_verdict` and the correction probe need. Waits for the disk.
 
         Returns:
-            The turn with its conversation, its verdict's time, the newest `PROBED_TURNS` turns.
+            The turn with its conversation, its verdict's time, the newest `PROBED_TURNS` turns with theirs, newest first.
         """
-        return with_history(turn, store), store.verdict_time(turn.number), store.recent(PROBED_TURNS)
+        return with_history(turn, store), store.verdict_time(turn.number), _recent_with_histories(store)
 
     def apply_verdict(self, turn: Turn, at: str) -> ChampionChange | None:
         """Learn a new, changed or withdrawn verdict and grade the routers by it; returns the change of the champion, if any.
@@ -253,6 +265,7 @@ class OnlineLearner:
     def learn(self, turn: Turn, at: str) -> None:
         """Learn what a verdict teaches, without grading the routers by it. Arguments as above."""
         label = label_of(turn, self.fleet)
+        self._of_removed_routes = [one for one in self._of_removed_routes if one[0].key != turn.number]
         if label is None:
             self.learned.forget(turn.number)
         else:
@@ -267,7 +280,7 @@ class OnlineLearner:
     def describe_change(self, change: ChampionChange) -> str:
         """Return a change of the champion in a sentence."""
         return (
-            f"{change.new} is the champion now: of {change.compared} rated turns it alone was right on {change.won}, "
+            f"{change.new} is the champion now: of {change.compared} audited or asked turns it alone was right on {change.won}, "
             f"{change.old} alone on {change.lost}"
         )
 
@@ -315,9 +328,10 @@ class OnlineLearner:
         self._fit_from = labels + max(REFIT_EVERY, labels // 10)
 
     def labels(self, store: Store) -> list[Label]:
-        """Return the labels of the newest verdicts, for a fit. Waits for the disk."""
+        """Return the labels of the newest verdicts, the oldest verdict first, for a fit. Waits for the disk."""
         found = []
-        for key in store.verdict_times(MAX_LABELS):
+        times = store.verdict_times(MAX_LABELS)
+        for key in sorted(times, key=times.__getitem__):
             turn = store.find(str(key))
             if turn is not None and (label := label_of(with_history(turn, store), self.fleet)) is not None:
                 found.append(label)
@@ -395,6 +409,23 @@ def with_history(turn: Turn, store: Store) -> Turn:
     return replace(turn, request=replace(turn.request, history=history)) if history else turn
 
 
+def _recent_with_histories(store: Store) -> list[Turn]:
+    """Return the newest `PROBED_TURNS` turns, newest first, each with the conversation before it in its request."""
+    sessions: dict[str, list[Turn]] = {}
+    found = []
+    for turn in reversed(store.recent(PROBED_TURNS)):
+        if turn.session not in sessions:
+            sessions[turn.session] = (
+                store.conversation(turn.session, _TURNS_BEFORE, before=turn.number) if turn.session else []
+            )
+        before = sessions[turn.session]
+        history = turn.request.history or messages_of(before[-_TURNS_BEFORE:])
+        found.append(replace(turn, request=replace(turn.request, history=history)) if history else turn)
+        if turn.session:
+            before.append(turn)
+    return found[::-1]
+
+
 def save_personal_model(model: PersonalModel, folder: Path) -> None:
     """Write a personal model into the folder `learned`. Raises OSError."""
     write(folder / PERSONAL_FILE, {"made_from": np.array(shipped().made_from), **pack_personal_model(model)})
@@ -426,6 +457,9 @@ _SIMILAR, _UNRELATED = 0.35, 0.20
 class CorrectionProbe:
     """Decides earlier requests before a correction and after it: similar ones, which may move, and unrelated ones, the controls.
 
+    Each is decided in its conversation and by the champion, calibrated, as it would be decided if it were asked again. For a
+    champion that asks a model, the router decides that stands in for it.
+
     Args:
         learner: Has not learned the verdict yet.
         turn: Its request has its conversation.
@@ -442,7 +476,11 @@ class CorrectionProbe:
         self._before = self._route(turn.request)
 
     def add(self, other: Turn) -> None:
-        """Decide an earlier request, if it is similar or unrelated and its text is new."""
+        """Decide an earlier request, if it is similar or unrelated and its text is new.
+
+        Args:
+            other: Its request has its conversation.
+        """
         if other.number == self._turn.number or other.request.text in self._texts:
             return
         self._texts.add(other.request.text)
@@ -452,12 +490,16 @@ class CorrectionProbe:
         elif similarity < _UNRELATED and len(self._controls) < MAX_CONTROLS:
             self._controls.append((other, self._route(other.request)))
 
+    def _decide(self, request: Request) -> Decision:
+        ensemble = self._learner.ensemble
+        return ensemble.decide_by(ensemble.best_immediate, request)
+
     def _route(self, request: Request) -> str:
-        return self._learner.learned.decide(request).route
+        return self._decide(request).route
 
     def result(self) -> CorrectionEffect:
         """Decide the same requests again, after the verdict was learned, and return what changed."""
-        now = self._learner.learned.decide(self._turn.request)
+        now = self._decide(self._turn.request)
         similar = sorted(self._similar, key=lambda one: -one[0])[:MAX_SIMILAR]
         moved = tuple(
             MovedRequest(other.id, other.request.text, before, after)

@@ -59,14 +59,14 @@ def backup_path(store: Path) -> Path:
 
 
 def backups(store: Path) -> list[Path]:
-    """The backups that exist, newest first."""
+    """Return the backups that exist, newest first."""
     first = backup_path(store)
     paths = [first, *(first.with_name(f"{first.name}.{i}") for i in range(1, KEEP_BACKUPS))]
     return [path for path in paths if path.exists()]
 
 
 def backup(storage: SQLiteStorage) -> Path:
-    """A verified copy, while others go on writing (SQLite's online backup API); older copies move on by one."""
+    """Make a verified copy, while others go on writing (SQLite's online backup API); older copies move on by one."""
     target = backup_path(Path(storage.path))
     made = target.with_name(f"{target.name}.tmp")
     made.unlink(missing_ok=True)

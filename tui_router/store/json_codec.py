@@ -12,7 +12,7 @@ _decoder = msgspec.json.Decoder()
 
 
 def encode(document: Any) -> bytes:
-    """A document as JSON. Raises TypeError for values that JSON has no form for."""
+    """Return a document as JSON. Raises TypeError for values that JSON has no form for."""
     try:
         raw = _encoder.encode(document)
         raw.decode()
@@ -22,7 +22,7 @@ def encode(document: Any) -> bytes:
 
 
 def decode(raw: bytes) -> Any:
-    """The document of `encode`."""
+    """Return the document of `encode`."""
     try:
         return _decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeError):

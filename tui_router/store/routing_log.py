@@ -43,7 +43,7 @@ def write_days_of(store: Store, fleet: Fleet, folder: Path, numbers: Iterable[in
 
 
 def _same_day(store: Store, turn: Turn) -> list[Turn]:
-    """The turns around this one that belong to its local day, oldest first."""
+    """Return the turns around this one that belong to its local day, oldest first."""
     day, first, last = _day(turn), turn.number, turn.number
     found = [turn]
     while earlier := [t for t in store.between(first - _PAGE, first - 1) if _day(t) == day]:

@@ -70,7 +70,7 @@ class RouteTally(Struct, frozen=True):
 
 
 class Counters(Struct, frozen=True, kw_only=True):
-    """What the first screen shows, kept in the same transaction as the records."""
+    """The counts that the first screen shows, written in the same transaction as the records."""
 
     turns: int = 0
     rated: int = 0
@@ -93,7 +93,7 @@ class Counters(Struct, frozen=True, kw_only=True):
 
 
 def decoder(kind: type[Any]) -> Callable[[bytes], Any]:
-    """A function from stored bytes to a record; text that is not UTF-8 clean takes the slow way round."""
+    """Return a function from stored bytes to a record. Text with lone surrogates takes a slower way."""
     fast: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode
 
     def decode(raw: bytes) -> Any:

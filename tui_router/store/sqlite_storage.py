@@ -154,7 +154,7 @@ class SQLiteStorage(Storage):
         return raw
 
     def one(self, name: str, doc_id: int) -> bytes | None:
-        """A document's JSON, or None."""
+        """Return a document's JSON, or None."""
         if not -(2**63) <= doc_id <= LAST_ID:
             return None
         rows, _ = self.run(f"{_ROW} WHERE tab=? AND id=?", name, doc_id)
@@ -176,7 +176,7 @@ class SQLiteStorage(Storage):
             yield doc_id, self._checked(name, doc_id, crc, raw)
 
     def recent(self, name: str, limit: int, before: int = LAST_ID) -> list[tuple[int, bytes]]:
-        """The newest documents with ids below `before`, newest first: one page of a list."""
+        """Return the newest documents with ids below `before`, newest first: one page of a list."""
         sql = f"{_ROW} WHERE tab=? AND id<? ORDER BY id DESC LIMIT ?"
         return [(i, self._checked(name, i, crc, raw)) for i, crc, raw in self.run(sql, name, before, limit)[0]]
 
@@ -186,7 +186,7 @@ class SQLiteStorage(Storage):
         return rows[0] if rows else (1, 0)
 
     def names(self) -> list[str]:
-        """The tables that exist."""
+        """Return the tables that exist."""
         return [name for (name,) in self.run("SELECT name FROM tables")[0]]
 
     def reserve(self, name: str, next_id: int) -> None:

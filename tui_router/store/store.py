@@ -205,7 +205,7 @@ class Store:
         return msgspec.structs.replace(old, **fields)
 
     def _stored(self, turn_id: str) -> tuple[bytes, Turn]:
-        """A turn as it is stored, and read with its verdict. Raises UnknownTurnError."""
+        """Return a turn as it is stored, and read with its verdict. Raises UnknownTurnError."""
         number = _number(turn_id)
         raw = self.db.storage.one(TURNS, number) if number else None
         turn: StoredTurn | None = _turn(raw) if raw is not None else None
@@ -214,14 +214,14 @@ class Store:
         return raw, self._with_verdict(turn)
 
     def find(self, turn_id: str) -> Turn | None:
-        """A turn by its id or by its number alone, with its latest verdict."""
+        """Return a turn by its id or by its number alone, with its latest verdict."""
         try:
             return self._stored(turn_id)[1]
         except UnknownTurnError:
             return None
 
     def recent(self, limit: int = 50, before: int = LAST_ID) -> list[Turn]:
-        """The newest turns with numbers below `before`, newest first."""
+        """Return the newest turns with numbers below `before`, newest first."""
         page = self.db.storage.recent(TURNS, limit, before)
         if len(page) < _PAGE:
             return [self._with_verdict(_turn(raw)) for _, raw in page]
@@ -238,11 +238,11 @@ class Store:
             yield msgspec.structs.replace(found, verdict=_verdicts(raw).latest) if rated == number else found
 
     def between(self, first: int, last: int) -> list[Turn]:
-        """The turns with numbers from `first` to `last`, oldest first."""
+        """Return the turns with numbers from `first` to `last`, oldest first."""
         return self._rated(self.db.storage.between(TURNS, first, last), first, last)
 
     def _rated(self, page: Iterable[tuple[int, bytes]], first: int, last: int) -> list[Turn]:
-        """These turns, all of them with numbers from `first` to `last`, with their verdicts read in one go."""
+        """Return these turns, all of them with numbers from `first` to `last`, with their verdicts read in one go."""
         rated = dict(self.db.storage.between(VERDICTS, first, last))
         return [
             msgspec.structs.replace(_turn(raw), verdict=_verdicts(rated[number]).latest)
@@ -252,7 +252,7 @@ class Store:
         ]
 
     def newest_number(self) -> int:
-        """The number of the newest turn; 0 without any."""
+        """Return the number of the newest turn; 0 without any."""
         newest = self.db.storage.recent(TURNS, 1)
         return newest[0][0] if newest else 0
 
@@ -315,11 +315,11 @@ class Store:
         return _verdicts(raw).history if raw else ()
 
     def counters(self) -> Counters:
-        """The running counts."""
+        """Return the running counts."""
         return self._counters() or Counters()
 
     def recount(self) -> Counters:
-        """The counts from scratch. Time grows with the number of turns."""
+        """Count from scratch. Time grows with the number of turns."""
         counters = Counters()
         for _, raw in self.db.storage.scan(VERDICTS):
             record = _verdicts(raw)
@@ -372,17 +372,17 @@ class Store:
             self._put(SESSIONS, _number(session_id), msgspec.structs.replace(session, rated=session.rated + more))
 
     def session(self, session_id: str) -> Session | None:
-        """A session by its id or by its number alone."""
+        """Return a session by its id or by its number alone."""
         raw = self.db.storage.one(SESSIONS, _number(session_id))
         found: StoredSession | None = _session(raw) if raw else None
         return found if found and session_id in (found.id, str(_number(found.id))) else None
 
     def sessions(self, limit: int = 50) -> list[Session]:
-        """The newest sessions, newest first."""
+        """Return the newest sessions, newest first."""
         return [_session(raw) for _, raw in self.db.storage.recent(SESSIONS, limit)]
 
     def conversation(self, session_id: str, limit: int = 40, before: int = 0) -> list[Turn]:
-        """The newest turns of a session, or those before a turn of it, oldest first. Time grows with `limit` only."""
+        """Return the newest turns of a session, or those before a turn of it, oldest first. Time grows with `limit` only."""
         session = self._session(session_id)
         number = session.last_turn if session else None
         if before and (raw := self.db.storage.one(TURNS, before)) is not None:
@@ -403,7 +403,7 @@ class Store:
         self.db.table(OBSERVATIONS).insert(msgspec.to_builtins(observation))
 
     def observations(self, limit: int = 30) -> list[Observation]:
-        """The newest events, newest first."""
+        """Return the newest events, newest first."""
         return [_observation(raw) for _, raw in self.db.storage.recent(OBSERVATIONS, limit)]
 
     # -- who leads ---------------------------------------------------------------------------------------------
@@ -428,7 +428,7 @@ class Store:
             table.insert({"at": now(), "settings": what})
 
     def poll(self) -> StoreChange | None:
-        """What others have written since the last call; None when there is nothing. Microseconds when nobody wrote."""
+        """Return what others have written since the last call; None when there is nothing. Microseconds when nobody wrote."""
         if self.db.storage.version() == self._seen:
             return None
         self._seen, what = self.db.storage.changed_since(self._seen, by_others=True)
@@ -445,7 +445,7 @@ class Store:
         )
 
     def backup_if_due(self) -> None:
-        """A verified backup when the newest is older than a day. Time grows with the size of the store."""
+        """Make a verified backup when the newest is older than a day. Time grows with the size of the store."""
         if len(self.db.table(TURNS)) and integrity.backup_is_due(self.path):
             integrity.backup(self.db.storage)
 
@@ -456,7 +456,7 @@ class Store:
 
 
 def _number(identity: str) -> int:
-    """The number in `12-9f3ac1` or `12`; 0 when it is neither."""
+    """Return the number in `12-9f3ac1` or `12`; 0 when it is neither."""
     head = identity.partition("-")[0]
     return int(head) if head.isascii() and head.isdigit() and len(head) < 18 else 0
 
@@ -466,7 +466,7 @@ def _time(record: Verdicts) -> str:
 
 
 def _document(turn: StoredTurn) -> dict[str, Any]:
-    """The stored form of a turn: no verdict (a table of its own), no history that the session holds already."""
+    """Return the stored form of a turn: no verdict (a table of its own), no history that the session holds already."""
     document: dict[str, Any] = msgspec.to_builtins(turn)
     document.pop("verdict")
     return document

@@ -77,7 +77,7 @@ class SQLiteTable(Table):
             storage.put(name, {})
 
     def recent(self, limit: int, before: int = LAST_ID) -> list[Document]:
-        """The newest documents with ids below `before`, newest first."""
+        """Return the newest documents with ids below `before`, newest first."""
         return [Document(documents.decode(raw), i) for i, raw in self._storage.recent(self.name, limit, before)]
 
     def insert(self, document: Mapping[Any, Any]) -> int:
@@ -159,7 +159,7 @@ class SQLiteTinyDB(TinyDB):
     storage: SQLiteStorage
 
     def table(self, name: str, **kwargs: Any) -> SQLiteTable:
-        """A table by name."""
+        """Return a table by name."""
         return cast(SQLiteTable, super().table(name, **kwargs))
 
     def transaction(self, write: bool = True) -> AbstractContextManager[None]:

@@ -52,30 +52,34 @@ class TrainingTables:
     def keep_imported(self, requests: Iterable[Example | PendingRequest]) -> tuple[int, int]:
         """Keep imported requests, all or none: labelled ones as examples, the others as pending.
 
-        Those that are there already are left out; a request that is an example already is not pending.
+        Those that are there already are left out. A request that is an example is not pending; one that becomes an example
+        ceases to be.
 
         Returns:
             How many examples and how many pending requests were kept.
         """
         with self.db.transaction():
             examples = {_named(example) for example in self.examples()}
-            requests_known = {name[:_KEY_BYTES] for name in examples} | {
-                bytes.fromhex(one.key) for one in self.pending()
-            }
+            labelled = {name[:_KEY_BYTES] for name in examples}
+            waiting = {bytes.fromhex(_pending(raw).key): doc_id for doc_id, raw in self.db.storage.scan(PENDING)}
             first = next_example = self.db.storage.head(EXAMPLES)[0]
             first_pending = next_pending = self.db.storage.head(PENDING)[0]
             for one in requests:
-                if isinstance(one, Example):
-                    if (name := _named(one)) not in examples:
-                        examples.add(name)
-                        requests_known.add(name[:_KEY_BYTES])
-                        self._put(EXAMPLES, next_example, one)
-                        next_example += 1
-                elif (key := bytes.fromhex(one.key)) not in requests_known:
-                    requests_known.add(key)
-                    self._put(PENDING, next_pending, one)
-                    next_pending += 1
-        return next_example - first, next_pending - first_pending
+                key = bytes.fromhex(one.key)
+                if isinstance(one, PendingRequest):
+                    if key not in labelled and key not in waiting:
+                        waiting[key] = next_pending
+                        self._put(PENDING, next_pending, one)
+                        next_pending += 1
+                elif (name := _named(one)) not in examples:
+                    examples.add(name)
+                    labelled.add(key)
+                    self._put(EXAMPLES, next_example, one)
+                    next_example += 1
+                    if (doc_id := waiting.pop(key, None)) is not None:
+                        self.db.storage.put(PENDING, {doc_id: None})
+            new = sum(doc_id >= first_pending for doc_id in waiting.values())
+        return next_example - first, new
 
     def pending(self) -> Iterator[PendingRequest]:
         """All requests that wait for a label, in the order in which they came."""
@@ -112,5 +116,5 @@ _KEY_BYTES = 8
 
 
 def _named(example: Example) -> bytes:
-    """A request with its route, in as little memory as a hundred thousand of them deserve."""
+    """Return a request with its route as a few bytes: a set of a hundred thousand of them stays small."""
     return bytes.fromhex(example.key) + example.route.encode()

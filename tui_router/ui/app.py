@@ -53,7 +53,7 @@ class RouterApp(App[None]):
 
     TITLE = "tui-router"
     CSS_PATH = [assets.style("app.tcss"), assets.style("chat.tcss"), assets.style("panel_screens.tcss")]  # noqa: RUF012  # Textual's own way
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (150, "-xwide")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide"), (150, "-xwide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # noqa: RUF012
     ENABLE_COMMAND_PALETTE = True
     BINDINGS = [  # noqa: RUF012
@@ -277,11 +277,14 @@ class RouterApp(App[None]):
 
     # -- actions ---------------------------------------------------------------------------------------------------
     def action_help(self) -> None:
-        """What every key does."""
+        """What every key does, those of the open screen first."""
         from tui_router.ui.screens.help import HelpScreen
+        from tui_router.ui.screens.panel_screen import PanelScreen
 
         if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(self.options.feedback))
+            shown = self.screen
+            first = shown.screen_name if isinstance(shown, PanelScreen) else ""
+            self.push_screen(HelpScreen(self.options.feedback, first))
 
     def action_chat(self) -> None:
         """Back to the conversation."""
@@ -321,10 +324,7 @@ class RouterApp(App[None]):
         """Write datasets and trained routers to files."""
         from tui_router.ui.screens.export import ExportScreen
 
-        if isinstance(self.screen, ExportScreen):
-            self.action_chat()
-        else:
-            self._enter(ExportScreen)
+        self._enter(ExportScreen)
 
     def action_report(self) -> None:
         """The report of today."""
@@ -440,6 +440,12 @@ class RouterApp(App[None]):
             self.notify(written, title=f"logs in {self.engine.folder / 'logs'}", markup=False)
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every action: those of the open screen first, then those of the whole program."""
+        if isinstance(screen, ChatScreen):
+            yield from (SystemCommand(title, meaning, work) for title, meaning, work in screen.commands())
+        else:
+            yield from self._commands_of(screen)
+        yield SystemCommand("Chat", "Back to the conversation", self.action_chat)
         yield SystemCommand("Start a new conversation", "Clears the context", self.action_new_session)
         yield SystemCommand("Sessions", "Open an earlier conversation", self.action_sessions)
         yield SystemCommand("Stats", "Accuracy, routes, calibration, models", self.action_stats)
@@ -447,47 +453,54 @@ class RouterApp(App[None]):
             "Report", "Today: what goes wrong, and what a change of fleet.toml would do", self.action_report
         )
         yield SystemCommand("Observer", "Events and the observer's remarks; off, passive, active", self.action_observer)
-        yield SystemCommand("Reload", "Read fleet.toml again", self.action_reload)
         yield SystemCommand("Data", "Review training data and fix labels", self.action_data)
         yield SystemCommand("Train", "Train a router, test it, promote it", self.action_train)
         yield SystemCommand("Export", "Write datasets and trained routers to files", self.action_export)
         yield SystemCommand("Check servers", "Ask every server what it serves, now", self.action_look_again)
+        yield SystemCommand("Reload", "Read fleet.toml again", self.action_reload)
         yield SystemCommand("Try the demo", "Six pretend models, nothing is kept", self.action_try_demo)
-        yield SystemCommand("Stop the answer", "What came so far is kept", self.chat.stop_answer)
         yield SystemCommand("Skip to fallback model", "When a model does not answer", self.action_use_next_model)
-        yield SystemCommand("Retry", "Send the selected request once more", self.chat.retry)
         if self.options.feedback:
-            yield SystemCommand("Route was right", "Rate the newest turn", lambda: self.action_rate_newest("y"))
-            yield SystemCommand(
-                "Route was wrong",
-                "Rate the newest turn, pick the right route",
-                lambda: self.action_rate_newest("n"),
-            )
-            yield SystemCommand("Comment", "Wrong route, bad answer, or a note", lambda: self.action_rate_newest("c"))
+            rate = self.action_rate_newest
+            yield SystemCommand("Route was right", "Rate the newest turn", partial(rate, "y"))
+            yield SystemCommand("Route was wrong", "Rate the newest turn, pick the right route", partial(rate, "n"))
+            yield SystemCommand("Comment", "Wrong route, bad answer, or a note", partial(rate, "c"))
         yield SystemCommand("Write the routing logs", "JSON Lines, one file a day", self.action_write_logs)
         for name in self.available_themes:
             if name.startswith("router-") and name != self.theme:
-                yield SystemCommand(
-                    f"Theme: {name.removeprefix('router-')}",
-                    "Change the colours",
-                    lambda name=name: self.action_set_theme(name),
-                )
+                title = f"Theme: {name.removeprefix('router-')}"
+                yield SystemCommand(title, "Change the colours", partial(self.action_set_theme, name))
         yield SystemCommand("Help", "What every key does", self.action_help)
         yield SystemCommand("Quit", "Leave tui-router", self.action_quit)
+
+    def _commands_of(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The keys of a screen as commands."""
+        for place in type(screen).__mro__:
+            for binding in vars(place).get("BINDINGS", ()):
+                if place.__module__.startswith("tui_router.") and isinstance(binding, Binding) and binding.tooltip:
+                    work = partial(self.run_action, binding.action, screen)
+                    title = f"{binding.description[:1].upper()}{binding.description[1:]}"
+                    yield SystemCommand(title, binding.tooltip, work)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         report_fault(self, event)
 
     def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
-        """Links come from models: only web addresses open, and the address is shown."""
+        """Links come from models: only web addresses open, and only after the address was shown and confirmed."""
         import webbrowser
 
+        from tui_router.ui.screens.confirm_dialog import ConfirmDialog
+
         href = event.href
-        if href.startswith(("https://", "http://")):
-            self.notify(one_line(href, 200), title="opening", markup=False)
-            webbrowser.open(href)
-        else:
+        if not href.startswith(("https://", "http://")):
             self.notify(one_line(href, 200), title="not opened: not a web address", severity="warning", markup=False)
+            return
+
+        def answered(agreed: bool | None) -> None:
+            if agreed:
+                webbrowser.open(href)
+
+        self.push_screen(ConfirmDialog("Open this address in your browser?", href, "open"), answered)
 
 
 def run_dashboard(options: Options) -> int:

@@ -58,7 +58,7 @@ class TerminalDriver(LinuxDriver):
         parser = XTermParser(self._debug)
         decode = getincrementaldecoder("utf-8")(errors="replace").decode
         try:
-            with selectors.DefaultSelector() as selector:
+            with selectors.SelectSelector() as selector:  # kqueue on macOS knows no terminals
                 selector.register(self.fileno, selectors.EVENT_READ)
                 while not self.exit_event.is_set():
                     if selector.select(_POLL_S):

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,7 @@ def test_our_own_exports_come_back(tmp_path, form):
     examples = [
         Example(text=f"water the {p}", route="general_chat", source="imported") for p in ("rose", "oak", "ivy vine")
     ]
+    examples.append(Example(text="= 3 + 4, what is it", route="reasoning", source="imported"))
     export(
         lambda: examples,
         FLEET,
@@ -157,6 +159,52 @@ def test_a_dry_run_keeps_nothing_a_fault_keeps_nothing_and_twice_is_once(tmp_pat
     assert [e.route for e in store.training.examples()] == ["tool_use", "code", "reasoning"]
     assert [one.text for one in store.training.pending()] == ["hello"]
     store.close()
+
+
+def test_a_pending_request_that_comes_with_a_label_later_is_an_example(tmp_path, capsys):
+    home = ["--data-dir", str(tmp_path / "data"), "--json"]
+    first = file(tmp_path / "asked.jsonl", [{"text": "Sort  my list"}, {"text": "good evening"}])
+    labelled = file(tmp_path / "labelled.jsonl", [{"text": "sort my list", "route": "code"}, {"text": "good evening"}])
+    counts = []
+    for path in (first, labelled, first):
+        assert main.run(["dataset", "import", str(path), *home]) == 0
+        said = json.loads(capsys.readouterr().out)
+        counts.append((said["labelled"], said["pending"], said["kept"]))
+    assert counts == [(0, 2, 2), (1, 1, 1), (0, 2, 0)]
+    store = Store(tmp_path / "data")
+    assert [one.text for one in store.training.examples()] == ["sort my list"]
+    assert [one.text for one in store.training.pending()] == ["good evening"]
+    store.close()
+
+
+def test_a_file_of_many_conversations_is_read_in_flat_memory(tmp_path):
+    words, path = "bread flour water salt yeast oven " * 25, tmp_path / "conversations.json"
+    with path.open("w") as out:
+        for number in range(200):
+            nodes = {
+                str(place): {
+                    "message": {
+                        "author": {"role": "assistant" if place % 2 else "user"},
+                        "content": {
+                            "content_type": "text",
+                            "parts": [f"{number} {place} {words if place % 2 else ''}"],
+                        },
+                    },
+                    "parent": str(place - 1) if place else None,
+                    "children": [str(place + 1)],
+                }
+                for place in range(80)
+            }
+            row = {"mapping": nodes, "current_node": "79", "conversation_id": str(number)}
+            out.write(("," if number else "[") + json.dumps(row))
+        out.write("]")
+    reader = ImportReader(FLEET)
+    tracemalloc.start()
+    count = sum(1 for _ in reader.requests([path]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 200 * 40 and reader.summary().pending == count
+    assert path.stat().st_size > 8e6 and peak < 3e6  # one conversation and the buffers of the parser, not the file
 
 
 def test_the_commands_from_verdict_to_export(tmp_path, capsys):

@@ -198,6 +198,12 @@ def test_tables_and_rows_are_labelled(name):
     assert all(route in FLEET.by_route for route in routes(read(FIXTURES / name)[0]))
 
 
+def test_a_header_that_is_called_like_a_route_stays_a_header(tmp_path):
+    (tmp_path / "t.csv").write_text("anfrage,code\nwie sortiere ich eine lange Liste,a7\nsag etwas sehr Nettes,b8\n")
+    _, summary = read(tmp_path / "t.csv")
+    assert summary.columns == ("anfrage", "code") and summary.damaged == 2
+
+
 def database(path, script):
     with sqlite3.connect(path) as db:
         db.executescript((FIXTURES / script).read_text())

@@ -15,7 +15,7 @@ def decision(router, route):
 
 def grade(key, tuned, learned):
     said = {"tuned": tuned, "learned": learned, "rules": learned}
-    return Grade(key, "code", {name: decision(name, "code" if ok else "other") for name, ok in said.items()})
+    return Grade(key, "code", {name: decision(name, "code" if ok else "other") for name, ok in said.items()}, audit=1.0)
 
 
 def promoted(after=10):

@@ -17,8 +17,6 @@ from tui_router.routing.ensemble.champion import (
     ChampionSelector,
     Comparison,
     first_champion,
-    is_look,
-    spending_share,
 )
 from tui_router.routing.ensemble.ensemble import RouterEnsemble
 from tui_router.routing.ensemble.grading import Grade, grade
@@ -33,7 +31,12 @@ def decided(route: str, p: float = 0.9, router: str = "a", other: str = "code") 
 
 
 def graded(key: int, **right_of: bool) -> Grade:
-    return Grade(key, "code", {n: decided("code" if ok else "reasoning", router=n) for n, ok in right_of.items()})
+    return audited(key, 1.0, **right_of)
+
+
+def audited(key: int, probability: float, *, asked: bool = False, **right_of: bool) -> Grade:
+    decisions = {n: decided("code" if ok else "reasoning", router=n) for n, ok in right_of.items()}
+    return Grade(key, "code", decisions, audit=probability, asked=asked)
 
 
 def test_a_verdict_grades_every_router_that_decided():
@@ -76,46 +79,74 @@ def test_a_wrong_route_without_the_right_one_tells_of_those_that_took_it():
     assert (made.label, made.right("rules"), made.right("b"), made.right("c")) == ("", False, None, False)
 
 
-def test_the_looks_share_out_the_whole_level_and_no_more():
-    looks = [n for n in range(1, 50 * 2**12 + 1) if is_look(n)]
-    assert looks[:5] == [50, 100, 200, 400, 800]
-    assert 0.99 < sum(map(spending_share, looks)) <= 1
-
-
 def histories(runs: int, turns: int, won: float, lost: float, seed: int) -> float:
-    """Share of the histories in which the candidate takes the lead."""
+    """Share of the histories in which the challenger becomes champion."""
     rng, changed = np.random.default_rng(seed), 0
     for _ in range(runs):
-        match = Comparison()
+        comparison = Comparison()
         for draw in rng.random(turns):
-            match.add(not draw < won, not won <= draw < won + lost)
-            if match.wins(1):
+            comparison.add(not draw < won, not won <= draw < won + lost)
+            if comparison.wins():
                 changed += 1
                 break
     return changed / runs
 
 
 @pytest.mark.parametrize("apart", [0.05, 0.2])
-def test_equally_good_routers_change_the_lead_in_at_most_five_percent(apart):
+def test_equally_good_routers_change_places_in_at_most_five_percent(apart):
     assert histories(400, 800, apart / 2, apart / 2, seed=1) <= LEVEL
 
 
-def test_a_router_that_is_five_points_better_leads_after_four_hundred_verdicts():
-    assert histories(300, 400, 0.075, 0.025, seed=2) >= 0.80
+def test_a_router_that_is_five_points_better_is_champion_after_six_hundred_audits():
+    assert histories(300, 600, 0.09, 0.04, seed=2) >= 0.80
+
+
+def test_grades_carry_how_the_turn_came_to_be_graded():
+    fields = {"id": "7-abc", "verdict": right("code")}
+    text = "write a python function"
+    assert (grade(a_turn(text, **fields), SHIPPED.fleet).audit, grade(a_turn(text, **fields), SHIPPED.fleet).asked) == (
+        0,
+        False,
+    )
+    assert grade(a_turn(text, audit=0.1, **fields), SHIPPED.fleet).audit == 0.1
+    assert grade(a_turn(text, asked="worth", **fields), SHIPPED.fleet).asked is True
+    assert grade(a_turn(text, audit=0.1, pinned_route=True, **fields), SHIPPED.fleet).audit == 0
+
+
+def test_ratings_given_unasked_change_no_champion_and_asked_turns_none_before_the_first_audit():
+    selector = ChampionSelector("a", ["a", "b"])
+    for key in range(1, 400):
+        selector.add(audited(key, 0.0, a=False, b=True))
+        selector.add(audited(key, 0.0, asked=True, a=False, b=True))
+    assert selector.champion == "a" and selector.comparisons["b"].compared == 0
+
+
+def test_asked_turns_count_by_the_chance_that_they_would_have_been_audited():
+    """Half of the champion's wrong turns are asked about, and none of its right ones: without weights, a sure false change."""
+    rng, changed = np.random.default_rng(4), 0
+    for _ in range(200):
+        selector = ChampionSelector("a", ["a", "b"])
+        for key, (draw, unsure, drawn) in enumerate(rng.random((1500, 3)), 1):
+            a, b = draw >= 0.1, not 0.1 <= draw < 0.2
+            asked = not a and unsure < 0.5
+            if asked or drawn < 0.1:
+                selector.add(audited(key, 0.0 if asked else 0.1, asked=asked, a=a, b=b))
+        changed += bool(selector.changes)
+    assert changed / 200 <= LEVEL + 0.02
 
 
 def test_a_lucky_streak_does_not_change_the_leader():
     selector = ChampionSelector("a", ["a", "b"])
     for key in range(1, 50):
-        selector.add(graded(key, a=key > 10, b=True))
+        selector.add(graded(key, a=key > 5, b=True))
     assert selector.champion == "a"
 
 
 def test_after_a_change_the_comparison_begins_anew():
     selector = ChampionSelector("a", ["a", "b"])
     changes = [c for key in range(1, 200) if (c := selector.add(graded(key, a=key % 2 == 0, b=True)))]
-    assert [(c.old, c.new, c.compared) for c in changes] == [("a", "b", 50)]
-    assert changes[0].won == 25 and changes[0].lost == 0
+    assert [(c.old, c.new) for c in changes] == [("a", "b")]
+    assert changes[0].compared < 50 and changes[0].won == (changes[0].compared + 1) // 2 and changes[0].lost == 0
     assert selector.comparisons["a"].won == 0
 
 
@@ -150,7 +181,12 @@ def test_a_changed_verdict_is_as_if_it_had_always_been_so():
 def test_temperature_makes_confidence_the_chance_of_being_right():
     dice = random.Random(3)
     grades = [
-        Grade(i, "code" if dice.random() < 0.75 else "reasoning", {"a": decided("code", 0.92, other="reasoning")})
+        Grade(
+            i,
+            "code" if dice.random() < 0.75 else "reasoning",
+            {"a": decided("code", 0.92, other="reasoning")},
+            audit=1.0,
+        )
         for i in range(400)
     ]
     rows = [row_of(grade, "a") for grade in grades]
@@ -159,6 +195,22 @@ def test_temperature_makes_confidence_the_chance_of_being_right():
     assert rescale(decided("code", 0.92), t).confidence == pytest.approx(0.75, abs=0.06)
     assert temperature(rows[:3]) < t
     assert temperature([]) == 1 and row_of(grades[0], "nobody") is None
+
+
+def test_the_temperature_counts_asked_turns_once_and_audits_by_their_inverse_probability():
+    """All asked turns were wrong, nine of ten audits right: as of all turns, the confidence is about what it should be."""
+    wrong_asked = [
+        Grade(i, "reasoning", {"a": decided("code", 0.6, other="reasoning")}, asked=True) for i in range(100)
+    ]
+    audits = [
+        Grade(i, "code" if i % 10 else "reasoning", {"a": decided("code", 0.9, other="reasoning")}, audit=0.02)
+        for i in range(100, 200)
+    ]
+    rows = [row_of(one, "a") for one in (*wrong_asked, *audits)]
+    assert 0.8 < temperature(rows) < 1.25
+    assert temperature(rows[:100]) == 1.0
+    unasked = Grade(1, "reasoning", {"a": decided("code", 0.9, other="reasoning")})
+    assert row_of(unasked, "a") is None
 
 
 def test_a_tempered_decision_keeps_its_order_and_can_be_undone():

@@ -130,7 +130,7 @@ def test_a_correction_takes_at_once_and_leaves_the_rest_alone(router):
     assert router.version != version
     decision = router.decide(say(text))
     assert decision.route == wanted
-    assert decision.reasons[0].text == f"you marked ‘{text}’ as {wanted}"
+    assert decision.reasons[0].text == f"you marked this request as {wanted}"
     assert router.decide(say("give me a summary of monday's meeting notes")).route == wanted
     assert [router.decide(c).ranking for c in controls] == [b.ranking for b in before]
 

@@ -123,8 +123,8 @@ def test_memory_replaces_by_key_and_keeps_the_newest():
     memory = KnnMemory(ROUTER.projection)
     embedding = ROUTER.projection.embedding(tokenize("water the plants"))
     for key in range(MAX_LABELS + 3):
-        memory.add(StoredLabel(key, "t", "code", 1.0, ""), embedding)
-    memory.add(StoredLabel(5, "t", "reasoning", 1.0, ""), embedding)
+        memory.add(StoredLabel(key, "t", "code", strength=1.0), embedding)
+    memory.add(StoredLabel(5, "t", "reasoning", strength=1.0), embedding)
     assert len(memory) == MAX_LABELS
     kept = {label.key: label.route for label, _ in memory.user_items()}
     assert set(kept) == set(range(3, MAX_LABELS + 3)) and kept[5] == "reasoning"
@@ -134,7 +134,7 @@ def test_memory_replaces_by_key_and_keeps_the_newest():
 
 def test_the_strongest_label_for_a_route_counts_and_all_against_it():
     def near(route, strength, share):
-        return Neighbour(StoredLabel(1, "", route, strength, ""), 1.0, share)
+        return Neighbour(StoredLabel(1, "", route, strength < 0, strength), 1.0, share)
 
     moves = score_moves([near("a", 4, 0.5), near("a", 8, 0.5), near("b", -2, 1.0), near("b", -2, 0.5)])
     assert moves == {"a": 4.0, "b": -3.0}

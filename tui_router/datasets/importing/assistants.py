@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tui_router.datasets.importing.imported_request import Found, LeftOut, Record, RecordShape
-from tui_router.datasets.importing.messages import ChatMessage, chat_message, path_to, requests_of, speaker_of, text_of
+from tui_router.datasets.importing.messages import (
+    ChatMessage,
+    chat_message,
+    object_or_empty,
+    objects_in,
+    path_to,
+    requests_of,
+    speaker_of,
+    text_of,
+)
 
 
 class ChatGPT(RecordShape):
@@ -20,21 +29,22 @@ class ChatGPT(RecordShape):
     def read(self, record: Record) -> Iterator[Found]:
         nodes = {str(key): node for key, node in record.value["mapping"].items() if isinstance(node, Mapping)}
         parents = {key: _text_or_none(node.get("parent")) for key, node in nodes.items()}
-        leaf = record.value.get("current_node")
+        leaf = str(record.value.get("current_node"))
         if leaf not in nodes:
             leaf = _newest_leaf(nodes)
         name = record.value.get("conversation_id") or record.value.get("id") or record.where
-        messages = [_chatgpt_message(nodes[key].get("message")) for key in path_to(str(leaf), parents)]
+        messages = [_chatgpt_message(nodes[key].get("message")) for key in path_to(leaf, parents)]
         yield from requests_of(messages, record.where, f"chatgpt:{name}")
 
 
 def _newest_leaf(nodes: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the node that is reached from the root by the last child of each; empty without nodes."""
-    node = next((key for key, one in nodes.items() if one.get("parent") not in nodes), "")
+    node = next((key for key, one in nodes.items() if str(one.get("parent")) not in nodes), "")
     seen = set()
     while node and node not in seen:
         seen.add(node)
-        children = [str(child) for child in nodes[node].get("children") or () if str(child) in nodes]
+        listed = nodes[node].get("children")
+        children = [str(child) for child in listed if str(child) in nodes] if isinstance(listed, list) else []
         if not children:
             return node
         node = children[-1]
@@ -65,19 +75,19 @@ class Claude(RecordShape):
         return isinstance(value, Mapping) and isinstance(value.get("chat_messages"), list)
 
     def read(self, record: Record) -> Iterator[Found]:
-        messages = [one for one in record.value["chat_messages"] if isinstance(one, Mapping)]
-        leaf = record.value.get("current_leaf_message_uuid")
+        messages = objects_in(record.value["chat_messages"])
+        leaf = str(record.value.get("current_leaf_message_uuid"))
         by_id = {str(one.get("uuid")): one for one in messages}
         if leaf in by_id:
             parents = {key: _text_or_none(one.get("parent_message_uuid")) for key, one in by_id.items()}
-            messages = [by_id[key] for key in path_to(str(leaf), parents)]
+            messages = [by_id[key] for key in path_to(leaf, parents)]
         session = f"claude:{record.value.get('uuid') or record.where}"
         yield from requests_of(map(_claude_message, messages), record.where, session)
 
 
 def _claude_message(message: Mapping[str, Any]) -> ChatMessage:
     text, has_image = text_of(message.get("content") or [])
-    files = [*(message.get("files") or ()), *(message.get("attachments") or ())]
+    files = [*objects_in(message.get("files")), *objects_in(message.get("attachments"))]
     return ChatMessage(
         speaker_of(message.get("sender")),
         text or str(message.get("text") or ""),
@@ -85,10 +95,8 @@ def _claude_message(message: Mapping[str, Any]) -> ChatMessage:
     )
 
 
-def _is_image(file: Any) -> bool:
+def _is_image(file: Mapping[str, Any]) -> bool:
     """Return whether an attached file is an image, by its type or its name."""
-    if not isinstance(file, Mapping):
-        return False
     kinds = [
         str(file.get(key) or "").casefold() for key in ("type", "file_type", "fileType", "file_kind", "content_type")
     ]
@@ -107,11 +115,10 @@ class OpenWebUI(RecordShape):
 
     def read(self, record: Record) -> Iterator[Found]:
         chat = record.value["chat"]
-        messages = _shown_messages(chat, str((chat.get("history") or {}).get("currentId") or ""))
+        messages = _shown_messages(chat, str(object_or_empty(chat.get("history")).get("currentId")))
         ratings: dict[str, str] = {}
         for message in messages:
-            annotation = message.get("annotation")
-            if isinstance(annotation, Mapping) and str(annotation.get("rating")) == "1":
+            if str(object_or_empty(message.get("annotation")).get("rating")) == "1":
                 ratings[str(message.get("parentId"))] = str(message.get("model") or "")
         session = f"open-webui:{record.value.get('id') or record.where}"
         read = (_open_webui_message(one, ratings.get(str(one.get("id")), "")) for one in messages)
@@ -129,11 +136,10 @@ class OpenWebUIFeedback(RecordShape):
         return "rating" in value["data"] and isinstance(value.get("meta"), Mapping)
 
     def read(self, record: Record) -> Iterator[Found]:
-        data, meta, snapshot = record.value["data"], record.value["meta"], record.value.get("snapshot") or {}
-        chat = snapshot.get("chat") if isinstance(snapshot, Mapping) else None
-        if isinstance(chat, Mapping) and isinstance(chat.get("chat"), Mapping):
-            chat = chat["chat"]
-        if not isinstance(chat, Mapping):
+        data, meta, snapshot = record.value["data"], record.value["meta"], record.value.get("snapshot")
+        stored = object_or_empty(object_or_empty(snapshot).get("chat"))
+        chat = object_or_empty(stored.get("chat")) or stored
+        if not chat:
             yield LeftOut(record.where, "a rating without its chat; export the feedback with its snapshots")
             return
         messages = _shown_messages(chat, str(meta.get("message_id") or ""))
@@ -146,24 +152,22 @@ class OpenWebUIFeedback(RecordShape):
 
 def _shown_messages(chat: Mapping[str, Any], leaf: str) -> list[Mapping[str, Any]]:
     """Return the messages on the path to a leaf of a chat's tree; of a chat without a tree, its list."""
-    history = chat.get("history")
-    tree = history.get("messages") if isinstance(history, Mapping) else None
-    if isinstance(tree, Mapping) and tree:
-        nodes = {str(key): node for key, node in tree.items() if isinstance(node, Mapping)}
+    history = object_or_empty(chat.get("history"))
+    tree = object_or_empty(history.get("messages"))
+    nodes = {str(key): node for key, node in tree.items() if isinstance(node, Mapping)}
+    if nodes:
         if leaf not in nodes:
-            leaf = str(history.get("currentId") or "") if isinstance(history, Mapping) else ""
+            leaf = str(history.get("currentId"))
         if leaf not in nodes:
             leaf = next(reversed(nodes), "")
         parents = {key: _text_or_none(node.get("parentId")) for key, node in nodes.items()}
         return [{"id": key, **nodes[key]} for key in path_to(leaf, parents)]
-    flat = chat.get("messages")
-    return [one for one in flat if isinstance(one, Mapping)] if isinstance(flat, list) else []
+    return objects_in(chat.get("messages"))
 
 
 def _open_webui_message(message: Mapping[str, Any], hint: str) -> ChatMessage:
     role, text, has_image, _ = chat_message(message.get("role"), message.get("content"))
-    files = message.get("files")
-    has_image = has_image or (isinstance(files, Sequence) and any(_is_image(file) for file in files))
+    has_image = has_image or any(map(_is_image, objects_in(message.get("files"))))
     return ChatMessage(role, text, has_image, hint if role == "user" else "")
 
 
@@ -189,14 +193,13 @@ def _lm_studio_message(message: Any) -> ChatMessage:
     version = versions[selected if isinstance(selected, int) and 0 <= selected < len(versions) else -1]
     if not isinstance(version, Mapping):
         return ChatMessage("", "")
-    steps = version.get("steps")
-    content = version.get("content")
-    if isinstance(steps, list):
-        blocks = [s for s in steps if isinstance(s, Mapping) and s.get("type") == "contentBlock"]
-        shown = [s for s in blocks if (s.get("style") or {}).get("type") != "thinking"]
-        content = [part for step in shown for part in step.get("content") or ()]
-    role, text, has_image, _ = chat_message(version.get("role"), content or [])
-    files = [part for part in content or () if isinstance(part, Mapping) and part.get("type") == "file"]
+    parts = version.get("content")
+    if isinstance(version.get("steps"), list):
+        blocks = [step for step in objects_in(version["steps"]) if step.get("type") == "contentBlock"]
+        shown = [step for step in blocks if object_or_empty(step.get("style")).get("type") != "thinking"]
+        parts = [part for step in shown for part in objects_in(step.get("content"))]
+    role, text, has_image, _ = chat_message(version.get("role"), parts)
+    files = [part for part in objects_in(parts) if part.get("type") == "file"]
     return ChatMessage(role, text, has_image or any(_is_image(file) for file in files))
 
 

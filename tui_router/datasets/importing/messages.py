@@ -132,6 +132,16 @@ def requests_of(
         yield last
 
 
+def objects_in(value: Any) -> list[Mapping[str, Any]]:
+    """Return the objects in a list; none of anything else, because any field of a foreign file may hold anything."""
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def object_or_empty(value: Any) -> Mapping[str, Any]:
+    """Return an object; an empty one in place of anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
 def path_to(leaf: str, parents: Mapping[str, str | None]) -> list[str]:
     """Return the nodes from the root to a leaf. Stops at a node without a known parent, or in a circle."""
     path: list[str] = []

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tui_router.datasets.importing.imported_request import Found, LeftOut, Record, RecordShape
-from tui_router.datasets.importing.messages import ChatMessage, chat_message, requests_of
+from tui_router.datasets.importing.messages import ChatMessage, chat_message, objects_in, requests_of
 
 _MAX_CONVERSATIONS = 1000
 """Conversations of simonw/llm of which the last messages are remembered. Its log is in order of time, so that a conversation
@@ -159,8 +159,7 @@ class SimonwLLM:
     def read(self, record: Record) -> Iterator[Found]:
         row = record.value
         name = str(row.get("conversation_id") or record.where)
-        attachments = row.get("attachments") or ()
-        has_image = any(str(one.get("type")).startswith("image/") for one in attachments if isinstance(one, Mapping))
+        has_image = any(str(one.get("type")).startswith("image/") for one in objects_in(row.get("attachments")))
         earlier = self._conversations.pop(name, ())
         messages = (*earlier, ChatMessage("user", str(row.get("prompt") or ""), has_image))
         yield from requests_of(messages, record.where, f"llm:{name}", last_only=True)

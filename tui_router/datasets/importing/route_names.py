@@ -40,6 +40,8 @@ OLD_MODELS = {
     "gemma-3-1b": "simple_chat",
 }
 """Parts of model names of older logs -> the routes that ship; the first that fits counts."""
+_MAX_NAME_CHARS = 80
+"""A longer text is no name, even if a part of it is that of a model."""
 
 
 class RouteNames:
@@ -82,7 +84,3 @@ class RouteNames:
             return known
         old = OLD_TASKS.get(lower) or next((route for part, route in OLD_MODELS.items() if part in lower), None)
         return self._fleet.names.get(old) if old is not None else None
-
-
-_MAX_NAME_CHARS = 80
-"""A longer text is no name, even if a part of it is that of a model."""

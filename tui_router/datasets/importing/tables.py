@@ -10,6 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from tui_router.datasets.formats import without_apostrophe
 from tui_router.datasets.importing.imported_request import LeftOut, Record
 from tui_router.datasets.importing.plain_rows import LABEL_COLUMNS, TEXT_COLUMNS
 from tui_router.datasets.importing.text_encoding import open_text
@@ -77,7 +78,7 @@ def csv_records(
 def table_records(
     rows: Iterable[tuple[int, Sequence[Any]]], name: str, leads_to_route: Callable[[str], bool]
 ) -> Iterator[Record | LeftOut]:
-    """Yield the rows of a table as objects. A first row that holds a route is data: the table has no header.
+    """Yield the rows of a table as objects. If the first two rows name a route in one column, the table has no header.
 
     Args:
         rows: (row number, cells).
@@ -87,20 +88,22 @@ def table_records(
     numbered: Iterator[tuple[int, Sequence[Any]]] = (
         (number, row) for number, row in rows if any(str(c or "").strip() for c in row)
     )
-    first = next(numbered, None)
-    if first is None:
+    first_two = list(islice(numbered, 2))
+    if not first_two:
         return
-    header = [str(cell or "").strip() for cell in first[1]]
+    header, *second = ([str(cell or "").strip() for cell in cells] for _, cells in first_two)
     known = {cell.casefold() for cell in header} & {*TEXT_COLUMNS, *LABEL_COLUMNS}
-    if not known and any(leads_to_route(cell) for cell in header):
+    columns = zip(header, *second, strict=False)
+    has_header = bool(known) or not any(all(map(leads_to_route, column)) for column in columns)
+    if not has_header:
         header = [f"column {number}" for number in range(1, len(header) + 1)]
-        numbered = chain([first], numbered)
-    for number, cells in numbered:
+    for number, cells in chain(first_two[has_header:], numbered):
         if len(cells) > len(header):
             why = f"has {len(cells)} columns, and the header has {len(header)}"
             yield LeftOut(f"{name}, row {number}", why, damaged=True)
             continue
-        yield Record(f"{name}, row {number}", dict(zip(header, cells, strict=False)))
+        values = (without_apostrophe(cell) if isinstance(cell, str) else cell for cell in cells)
+        yield Record(f"{name}, row {number}", dict(zip(header, values, strict=False)))
 
 
 def is_workbook(path: Path) -> bool:

@@ -3,6 +3,11 @@
 Temperature scaling (Guo et al. 2017, "On Calibration of Modern Neural Networks"), fitted to graded decisions. Each was
 made before its verdict was known, so no router is ever judged on what it has learned. A prior that holds the temperature
 near 1 keeps a handful of verdicts from moving it far.
+
+Wrong decisions are asked about and rated unasked more often than right ones. A temperature fitted to all ratings would rise to
+its bound, and with it the share of requests that the person is asked about. So only audits and answered asks count, each by the
+inverse of its chance of being graded (Horvitz and Thompson 1952), and asked turns alone, without an audit, count for nothing.
+`python scripts/sim.py calibration` shows what comes of it.
 """
 
 from __future__ import annotations
@@ -36,36 +41,43 @@ class CalibrationRow(NamedTuple):
     """Of all routes, before any temperature. Natural-log units."""
     right: int
     """Index of the right route in the scores."""
+    weight: float = 1.0
+    """How many turns it stands for: the inverse of its chance of being graded."""
+    audited: bool = True
+    """Whether it is a row of a random sample."""
 
 
 def row_of(grade: Grade, router: str) -> CalibrationRow | None:
-    """Return the row of a grade; None when the router did not decide, or did not know the right route."""
+    """Return the row of a grade; None when the router did not decide or know the right route, or the turn was rated unasked."""
     decision = grade.decisions.get(router)
-    if decision is None:
+    if decision is None or not (grade.audit or grade.asked):
         return None
     right = next((i for i, (name, _) in enumerate(decision.ranking) if name == grade.label), None)
     if right is None:
         return None
-    return CalibrationRow(
-        [math.log(max(_LEAST_PROBABILITY, p)) * decision.temperature for _, p in decision.ranking], right
-    )
+    scores = [math.log(max(_LEAST_PROBABILITY, p)) * decision.temperature for _, p in decision.ranking]
+    return CalibrationRow(scores, right, 1 / grade.audit if grade.audit else 1.0, grade.audit > 0)
 
 
 def temperature(rows: Sequence[CalibrationRow]) -> float:
-    """Return the temperature with the least log loss on the newest rows of a router, drawn towards 1; 1 without rows.
+    """Return the temperature with the least weighted log loss on the newest rows, drawn towards 1; 1 without an audited row.
+
+    The weights are scaled to the effective number of rows (Kish 1965), so that few audits move the temperature little.
 
     Args:
         rows: Oldest first.
     """
     rows = rows[-NEWEST:]
-    if not rows:
+    if not any(row.audited for row in rows):
         return 1.0
     scores = np.full((len(rows), max(len(row.scores) for row in rows)), _NO_ROUTE)
     for line, row in zip(scores, rows, strict=True):
         line[: len(row.scores)] = row.scores
     scores -= scores.max(axis=1, keepdims=True)
-    right = float(scores[np.arange(len(rows)), [row.right for row in rows]].sum())
-    losses = [float(np.log(np.exp(scores / t).sum(axis=1)).sum()) - right / t for t in _CANDIDATES.tolist()]
+    weights = np.array([row.weight for row in rows])
+    weights *= weights.sum() / (weights**2).sum()
+    right = float(weights @ scores[np.arange(len(rows)), [row.right for row in rows]])
+    losses = [float(weights @ np.log(np.exp(scores / t).sum(axis=1))) - right / t for t in _CANDIDATES.tolist()]
     return float(_CANDIDATES[int(np.argmin(np.array(losses) + PRIOR_STRENGTH * 0.5 * np.log(_CANDIDATES) ** 2))])
 
 

@@ -1,15 +1,20 @@
 """Choose the champion: the router whose decision is acted on, by a comparison that may be looked at after every verdict.
 
 A challenger is compared with the champion on the turns that both decided and of which it is known whether each was right.
-Only those on which one was right and the other wrong tell them apart (McNemar 1947); if neither is better, each of these is
-a fair coin. The comparison is looked at when 50, 100, 200, 400, ... turns were compared, and each look may only use up its
-share of the 5 % (alpha spending, Lan and DeMets 1983), divided among the challengers (Bonferroni). So a lucky streak changes
-nothing: with routers that are equally good, the champion changes in at most 5 % of all histories, however long they are
-(`python scripts/sim.py promotion`).
+Only those on which one was right and the other wrong tell them apart (McNemar 1947).
 
-A trained router does not become champion this way: it is promoted, when it has passed its gate. From then on it is watched
-after every turn by the champion before it, which takes the place back when it is shown to be better. That test is a bet (a
-test martingale, Shafer et al. 2011): if the promoted router is as good, the bet wins with a chance of at most 5 % (Ville).
+Which turns are graded depends on whether the champion was right: its wrong decisions are asked about, and rated unasked, more
+often. Compared on those, a challenger that is no better would seem better. So only turns count whose chance of being graded is
+known: audits, drawn with a stored probability, and answered asks, each weighted by the inverse of its chance, relative to an
+audit. Ratings given unasked teach the routers, and count for no comparison.
+
+The test is a bet (a test martingale, Shafer et al. 2011): fractions of a stake are bet on "the challenger is right", and win or
+lose by the weight of the turn. If the challenger is no better, the stake grows twentyfold with a chance of at most 5 % (Ville's
+inequality), however often one looks and however long the history is; with several challengers each must reach as many times
+more (Bonferroni). `python scripts/sim.py champion` shows false changes and how many turns a better router takes to be found.
+
+A trained router does not become champion this way: it is promoted, when it has passed its gate. From then on the champion before
+it is the only challenger, and takes the place back when it wins the same bet.
 """
 
 from __future__ import annotations
@@ -19,7 +24,6 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from tui_router.core.statistics import tail
 from tui_router.core.types import Promotion
 from tui_router.routing.ensemble.grading import Grade
 
@@ -27,13 +31,9 @@ TUNED = "tuned"
 """The trained router: graded like the others, and champion only by promotion."""
 LEVEL = 0.05
 """Chance, over a whole history, that the champion changes although no challenger is better."""
-FIRST_LOOK = 50
-"""Compared turns at the first look."""
-_SPENDING = (0.02, 0.06, 0.12, 0.60)
-"""Share of `LEVEL` that the first looks use up; every later one uses half of what is left. Chosen so that a router that is five
-points better is found within 400 verdicts most often (`python scripts/sim.py promotion`)."""
-_BETS = (0.65, 0.80, 0.95)
-"""Shares of the turns that tell the two apart on which the former champion is bet to be right; the stake is split evenly."""
+_BETS = (0.25, 0.45, 0.9)
+"""Fractions of the capital that are bet on the challenger; the stake is split evenly. The small ones find a router that is five
+points better soonest, the large one a promoted router that is bad (`python scripts/sim.py champion gate`)."""
 
 
 class ChampionChange(Struct, frozen=True):
@@ -44,7 +44,7 @@ class ChampionChange(Struct, frozen=True):
     old: str
     new: str
     compared: int
-    """Turns that both had decided since the last change."""
+    """Audited and asked turns that both had decided since the last change."""
     won: int
     """Of these: the new champion was right and the old one wrong."""
     lost: int
@@ -58,46 +58,28 @@ class Comparison:
         self._capital = [1.0] * len(_BETS)
         """What each bet on the challenger has made of a stake of 1."""
 
-    def add(self, champion_right: bool, challenger_right: bool) -> None:
-        """Count one more turn that both decided."""
+    def add(self, champion_right: bool, challenger_right: bool, weight: float = 1.0) -> None:
+        """Count one more turn that both decided.
+
+        Args:
+            champion_right: Whether the champion was right.
+            challenger_right: Whether the challenger was right.
+            weight: The chance that the turn would have been audited, over the chance that it was graded; above 0, at most 1.
+        """
         self.compared += 1
         self.won += challenger_right and not champion_right
         self.lost += champion_right and not challenger_right
         if champion_right != challenger_right:
-            self._capital = [
-                capital * 2 * (bet if challenger_right else 1 - bet)
-                for capital, bet in zip(self._capital, _BETS, strict=True)
-            ]
+            gain = weight if challenger_right else -weight
+            self._capital = [capital * (1 + bet * gain) for capital, bet in zip(self._capital, _BETS, strict=True)]
 
-    def wins(self, challengers: int) -> bool:
-        """Whether this is a look, and the challenger has won by it.
+    def wins(self, challengers: int = 1) -> bool:
+        """Whether the bets have shown that the challenger is better.
 
         Args:
             challengers: How many are compared with the champion.
         """
-        if not is_look(self.compared):
-            return False
-        p_value = tail(self.won, self.won + self.lost, 0.5)
-        return p_value <= LEVEL * spending_share(self.compared) / max(1, challengers)
-
-    def reverts(self) -> bool:
-        """Whether the bets on the challenger, the champion before, have shown that it is better."""
-        return sum(self._capital) / len(self._capital) >= 1 / LEVEL
-
-
-def is_look(compared: int) -> bool:
-    """Whether the comparison is looked at after this many turns: at 50, 100, 200, ..."""
-    times, rest = divmod(compared, FIRST_LOOK)
-    return rest == 0 and times > 0 and times & (times - 1) == 0
-
-
-def spending_share(compared: int) -> float:
-    """Return the share of `LEVEL` that the look after this many turns may use up; all looks together use at most 1."""
-    look = (compared // FIRST_LOOK).bit_length() - 1
-    if look < len(_SPENDING):
-        return _SPENDING[look]
-    left = 1 - sum(_SPENDING)
-    return left * 0.5 ** (look - len(_SPENDING) + 1)
+        return sum(self._capital) / len(self._capital) >= max(1, challengers) / LEVEL
 
 
 class ChampionSelector:
@@ -119,6 +101,8 @@ class ChampionSelector:
         """The run of the champion, when a trained router is it."""
         self.changes: list[ChampionChange] = []
         self._pending, self._since = deque(promotions), 0
+        self._audit_probability = 0.0
+        """Of the newest audit: the chance that an asked turn of these days would have been graded by an audit."""
         self._begin_comparisons()
 
     def _begin_comparisons(self) -> None:
@@ -140,16 +124,16 @@ class ChampionSelector:
         """Count one more rated turn; returns the change of the champion that it decides."""
         while self._pending and self._pending[0].after < grade.key:
             self.promote(self._pending.popleft())
-        champion_right = grade.right(self.champion)
-        if champion_right is None or grade.key <= self._since:
+        champion_right, weight = grade.right(self.champion), self._weight(grade)
+        if champion_right is None or not weight or grade.key <= self._since:
             return None
         for name, comparison in self.comparisons.items():
             right = grade.right(name)
             if right is None:
                 continue
-            comparison.add(champion_right, right)
+            comparison.add(champion_right, right, weight)
             watched = bool(self.promoted_run)
-            if (name == self.former and comparison.reverts()) if watched else comparison.wins(len(self.comparisons)):
+            if (name == self.former and comparison.wins()) if watched else comparison.wins(len(self.comparisons)):
                 change = ChampionChange(
                     grade.key, self.champion, name, comparison.compared, comparison.won, comparison.lost
                 )
@@ -158,6 +142,13 @@ class ChampionSelector:
                 self._begin_comparisons()
                 return change
         return None
+
+    def _weight(self, grade: Grade) -> float:
+        """The weight of a turn; 0 when it does not count: rated unasked, or asked about before the first audit."""
+        if grade.audit:
+            self._audit_probability = grade.audit
+            return 1.0
+        return self._audit_probability if grade.asked else 0.0
 
 
 def first_champion(accuracy: Mapping[str, tuple[int, int]], routers: Sequence[str]) -> str:

@@ -24,6 +24,10 @@ class Grade(Struct, frozen=True):
     """Router -> what it decided before the verdict was known."""
     wrong_route: str = ""
     """The route that is known to be wrong, when the right one is not known."""
+    audit: float = 0.0
+    """Probability with which the turn was drawn for an audit; 0 when it was not."""
+    asked: bool = False
+    """Whether the router asked about the turn, because it was unsure or the answer informative."""
 
     def right(self, router: str) -> bool | None:
         """Whether a router was right; None when it did not decide this turn, or it is not known."""
@@ -40,11 +44,13 @@ def grade(turn: Turn, fleet: Fleet) -> Grade | None:
     if decision_was_right(turn) is None:
         return None
     decisions = {made.router: _renamed(made, fleet) for made in (*turn.shadows, turn.decision)}
+    audit, asked = (0.0 if turn.asked or turn.pinned_route else turn.audit), bool(turn.asked)
     label = labelled_route(turn)
     if label is None:
-        return Grade(turn.number, "", decisions, fleet.names.get(turn.route, turn.route))
+        wrong_route = fleet.names.get(turn.route, turn.route)
+        return Grade(turn.number, "", decisions, wrong_route, audit=audit, asked=asked)
     now = fleet.names.get(label)
-    return None if now is None else Grade(turn.number, now, decisions)
+    return None if now is None else Grade(turn.number, now, decisions, audit=audit, asked=asked)
 
 
 def _renamed(decision: Decision, fleet: Fleet) -> Decision:

@@ -15,8 +15,9 @@ import numpy as np
 from tui_router.core.types import Request
 from tui_router.routing.arrays import Floats, Ints
 from tui_router.routing.learned import conversation_gate
-from tui_router.routing.learned.conversation_gate import GateInputs, PriorTurns
+from tui_router.routing.learned.conversation_gate import MAX_TURNS, GateInputs, PriorTurns
 from tui_router.routing.learned.mixture import Mixture
+from tui_router.routing.learned.place import place_of, places_of
 from tui_router.routing.learned.text_stage import (
     RequestKey,
     TextStage,
@@ -39,12 +40,18 @@ class _Node(NamedTuple):
     """Index of its text among the different ones."""
     after_question: bool
     """The answer before it ended with a question."""
+    place: int
+    """Index of its place among the different ones."""
 
 
 class _ConversationTree:
     """The conversations of some requests, every shared beginning once."""
 
-    def __init__(self) -> None:
+    def __init__(self, with_places: bool) -> None:
+        self._with_places = with_places
+        self.places: list[str] = [""]
+        """The different places; only the empty one when they are not needed."""
+        self._place_index = {"": 0}
         self.texts: list[Request] = []
         """The different requests, without their conversations."""
         self._text_index: dict[RequestKey, int] = {}
@@ -55,13 +62,23 @@ class _ConversationTree:
     def add(self, request: Request) -> int:
         """Add a request behind its conversation; returns the index of its node."""
         parent, after_question = _ROOT, False
-        for message in conversation_gate.window(request.history):
+        shown = conversation_gate.window(request.history)
+        places = iter(places_of(request.history, MAX_TURNS) if self._with_places else [])
+        for message in shown:
             if message.role == "assistant":
                 after_question = conversation_gate.ends_with_question(message)
             else:
-                parent = self._add_node(_Node(parent, self._add_text(earlier_request(message)), after_question))
+                text, place = self._add_text(earlier_request(message)), self._add_place(next(places, ""))
+                parent = self._add_node(_Node(parent, text, after_question, place))
                 after_question = False
-        return self._add_node(_Node(parent, self._add_text(request), after_question))
+        place = self._add_place(place_of(request) if self._with_places else "")
+        return self._add_node(_Node(parent, self._add_text(request), after_question, place))
+
+    def _add_place(self, place: str) -> int:
+        index = self._place_index.setdefault(place, len(self.places))
+        if index == len(self.places):
+            self.places.append(place)
+        return index
 
     def _add_text(self, request: Request) -> int:
         index = self._text_index.setdefault(request_key(request), len(self.texts))
@@ -76,13 +93,13 @@ class _ConversationTree:
         return index
 
     def nodes(self) -> Ints:
-        """Return all nodes as rows of `_Node`. Shape (nodes, 3)."""
+        """Return all nodes as rows of `_Node`. Shape (nodes, 4)."""
         return np.array(list(self._index), np.intp)
 
 
 def probabilities(text_stage: TextStage, mixture: Mixture, requests: Sequence[Request]) -> Floats:
     """Return the probability of each route for each request, priorities included. Shape (requests, routes)."""
-    tree = _ConversationTree()
+    tree = _ConversationTree(mixture.memory.has_places)
     ends = [tree.add(request) for request in requests]
     return mixture.with_priorities(_decide_levels(text_stage, mixture, tree)[ends])
 
@@ -116,6 +133,7 @@ def _decide_levels(text_stage: TextStage, mixture: Mixture, tree: _ConversationT
         texts = nodes[here, 1]
         inputs = gate_inputs(here, level) if level else None
         embeddings = analyses.embeddings[texts] if len(mixture.memory) else None
-        mixed = mixture.mix(analyses.probabilities[texts], analyses.in_scope[texts], inputs, embeddings)
+        places = [tree.places[i] for i in nodes[here, 3]] if mixture.memory.has_places else None
+        mixed = mixture.mix(analyses.probabilities[texts], analyses.in_scope[texts], inputs, embeddings, places)
         decided[here] = mixed.probabilities
     return decided

@@ -1,7 +1,9 @@
-"""The memory of single labels: applied at once, and to requests that are similar to theirs.
+"""The memory of single labels: applied at once, to the same request in the same place, and to similar requests.
 
-A kernel k-nearest-neighbour method beside the linear model. Each label has an embedding of its request and how far the
-scores must move for that request to come out right; a new request gets the share of that move which its similarity earns.
+The same request in the same place (`place.py`) gets the route of its newest label. For similar requests it is a kernel
+k-nearest-neighbour method beside the linear model. Each label has an embedding of its request and how far the scores must
+move for that request to come out right; a new request gets the share of that move which its similarity earns. Where newer
+labels contradict older ones of similar requests, the newer count: a taste may change.
 Similarity is the cosine of two halves: rare words, spelled alike (a random projection, Achlioptas 2003, "Database-friendly
 random projections"), and what the words mean (word vectors).
 
@@ -20,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tui_router.routing.arrays import Float32s
+from tui_router.routing.arrays import Float32s, Floats, Ints
 from tui_router.routing.linear.ngrams import TokenSet
 from tui_router.routing.linear.sparse import row_sums
 from tui_router.routing.linear.word_vectors import WordVectors
@@ -130,15 +132,17 @@ class StoredLabel(NamedTuple):
     text: str
     """The beginning of its request."""
     route: str
-    strength: float
-    """How far the score of its route moves for the same request, in natural-log units; below 0 for a negative label."""
-    context: str
+    negative: bool = False
+    """The route is known to be wrong; the right one is not known."""
+    strength: float = 0.0
+    """How far the score of its route moves for a request that is as good as the same, in natural-log units; not above 0 for a
+    negative label."""
+    weight: float = 1.0
+    """Against that of a full verdict, 0 to 1."""
+    context: str = ""
     """The route of the conversation that its request followed up; empty for a request that stands for itself."""
-
-    @property
-    def negative(self) -> bool:
-        """The route is known to be wrong."""
-        return self.strength < 0
+    place: str = ""
+    """Of its request, as `place_of` gives it; empty for the description of a route."""
 
 
 class Neighbour(NamedTuple):
@@ -159,6 +163,8 @@ class KnnMemory:
         self._keys: set[int] = set()
         self._embeddings = np.zeros((64, projection.dimensions), np.float32)
         """Row i belongs to label i; rows beyond the labels are free."""
+        self._by_place: dict[str, list[StoredLabel]] = {}
+        """Place -> its labels, oldest first."""
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -180,6 +186,8 @@ class KnnMemory:
             self._embeddings = np.concatenate([self._embeddings, np.zeros_like(self._embeddings)])
         self._embeddings[n] = embedding
         self._labels.append(label)
+        if label.place:
+            self._by_place.setdefault(label.place, []).append(label)
         if label.key >= 0:
             self._keys.add(label.key)
 
@@ -191,7 +199,27 @@ class KnnMemory:
     def _remove_at(self, index: int) -> None:
         n = len(self._labels)
         self._embeddings[index : n - 1] = self._embeddings[index + 1 : n].copy()
-        self._keys.discard(self._labels.pop(index).key)
+        label = self._labels.pop(index)
+        self._keys.discard(label.key)
+        if label.place:
+            self._by_place[label.place].remove(label)
+            if not self._by_place[label.place]:
+                del self._by_place[label.place]
+
+    @property
+    def has_places(self) -> bool:
+        """Whether any label has a place."""
+        return bool(self._by_place)
+
+    def at_place(self, place: str) -> StoredLabel | None:
+        """Return the label that decides a place: the newest whose route no newer label there rules out; None without one."""
+        ruled_out = set()
+        for label in reversed(self._by_place.get(place, ())):
+            if label.negative:
+                ruled_out.add(label.route)
+            elif label.route not in ruled_out:
+                return label
+        return None
 
     def user_items(self) -> list[tuple[StoredLabel, Float32s]]:
         """Return the labels that verdicts gave, oldest first, each with its embedding (dimensions,)."""
@@ -200,6 +228,18 @@ class KnnMemory:
     def similarity(self, embeddings: Float32s) -> Float32s:
         """Return the cosine of every label to each of these requests. Shapes: (n, dimensions) -> (n, labels)."""
         result: Float32s = embeddings @ self._embeddings[: len(self._labels)].T
+        return result
+
+    def _standing(self, indices: Ints) -> Floats:
+        """Return the standing of some labels among themselves; that of a route's description is 1. Shape (indices,)."""
+        result = np.ones(len(indices))
+        labels = [self._labels[i] for i in indices]
+        if len({(label.route, label.negative) for label in labels if label.key >= 0}) < 2:
+            return result
+        order = np.argsort(indices)
+        order = order[[labels[i].key >= 0 for i in order]]
+        embeddings = self._embeddings[indices[order]]
+        result[order] = standing([labels[i] for i in order], embeddings @ embeddings.T)
         return result
 
     def neighbours(self, similarity: Float32s, context: str = "") -> list[Neighbour]:
@@ -216,8 +256,8 @@ class KnnMemory:
             indices = indices[np.argsort(-similarity[indices], kind="stable")[:MAX_NEIGHBOURS]]
         cosines = np.minimum(1.0, similarity[indices].astype(np.float64))
         nearest = min(1.0, float(similarity.max()))
-        nearness = ((cosines - MIN_SIMILARITY) / (1 - MIN_SIMILARITY)) ** _SHARE_EXPONENT
-        shares = nearness * np.exp((cosines - nearest) / NEAREST_SOFTNESS)
+        shares = _kernel(cosines) * np.exp((cosines - nearest) / NEAREST_SOFTNESS)
+        shares = shares * self._standing(indices)
         found = []
         for index, cosine, full_share in zip(indices.tolist(), cosines.tolist(), shares.tolist(), strict=True):
             label = self._labels[index]
@@ -226,6 +266,34 @@ class KnnMemory:
                 share **= _NEGATIVE_EXPONENT
             found.append(Neighbour(label, cosine, share))
         return sorted(found, key=lambda one: -one.share)
+
+
+def _kernel(cosines: Floats) -> Floats:
+    """Return how much a label counts for a request of this similarity, 0 to 1. Shape as given."""
+    nearness = np.clip((cosines - MIN_SIMILARITY) / (1 - MIN_SIMILARITY), 0.0, 1.0)
+    return np.asarray(nearness**_SHARE_EXPONENT)
+
+
+def standing(labels: Sequence[StoredLabel], similarity: Floats) -> Floats:
+    """Return what newer labels that contradict it have left of each label, 0 to 1. Shape (labels,).
+
+    Each newer label takes away a share of what it contradicts: all of it for the same request, nothing below
+    `MIN_SIMILARITY`. So after a change of taste a few new labels outweigh many old ones.
+
+    Args:
+        labels: Oldest first.
+        similarity: Cosine of each to each. Shape (labels, labels).
+    """
+    routes = np.array([label.route for label in labels])
+    negative = np.array([label.negative for label in labels])
+    contexts = np.array([label.context for label in labels])
+    same_route = routes[:, None] == routes
+    both_positive = ~negative[:, None] & ~negative
+    contradict = np.where(same_route, negative[:, None] != negative, both_positive)
+    taken = _kernel(similarity) ** np.where(negative, _NEGATIVE_EXPONENT, 1)
+    taken = taken * np.where(contexts[:, None] == contexts, 1.0, _OTHER_CONTEXT)
+    newer = np.triu(np.ones_like(contradict), 1)
+    return np.asarray(np.prod(1 - np.where(contradict & newer, taken, 0.0), axis=1))
 
 
 def score_moves(neighbours: list[Neighbour]) -> dict[str, float]:

@@ -21,11 +21,12 @@ from tui_router.core.types import Decision, Message, Ranking, Reason, Request
 from tui_router.routing.arrays import Float32s, Floats
 from tui_router.routing.labels import Label
 from tui_router.routing.learned import batch, conversation_gate
-from tui_router.routing.learned.conversation_gate import GateInputs, PriorTurns
+from tui_router.routing.learned.conversation_gate import MAX_TURNS, GateInputs, PriorTurns
 from tui_router.routing.learned.embedding_head import EmbeddingHead
-from tui_router.routing.learned.knn_memory import MARGIN, MAX_STRENGTH, KnnMemory, Neighbour, StoredLabel
+from tui_router.routing.learned.knn_memory import MARGIN, MAX_STRENGTH, KnnMemory, Neighbour, StoredLabel, score_moves
 from tui_router.routing.learned.mixture import Mixture
 from tui_router.routing.learned.personal_model import PersonalModel
+from tui_router.routing.learned.place import place_of, places_of
 from tui_router.routing.learned.shipped_model import ShippedModel
 from tui_router.routing.learned.shipped_model import shipped as shipped_model
 from tui_router.routing.learned.text_stage import TextAnalysis, TextStage, earlier_request
@@ -72,6 +73,10 @@ class Trace(NamedTuple):
     source_age: int
     """How many requests ago that was: 0 for the last one."""
     in_scope: float
+    context: str
+    """The route of the conversation that the request follows up; empty when it stands for itself."""
+    correction: StoredLabel | None
+    """The label of the same request in the same place, which decided."""
 
 
 class LearnedRouter:
@@ -120,7 +125,7 @@ class LearnedRouter:
                 words = " ".join(word.rstrip("*") for t in route.triggers if t.weight > 0 for word in t.words)
                 text = f"{route.name.replace('_', ' ')} {route.description} {words}"
                 self.memory.add(
-                    StoredLabel(-1 - index, route.description, route.name, _DESCRIPTION_STRENGTH, ""),
+                    StoredLabel(-1 - index, route.description, route.name, strength=_DESCRIPTION_STRENGTH),
                     self.projection.embedding(tokenize(text)),
                 )
 
@@ -175,7 +180,8 @@ class LearnedRouter:
 
     def trace(self, request: Request) -> Trace:
         """Decide a request in its conversation, and return how the decision came about."""
-        return self._mix(*self._analyse(request))
+        analysis, past, after_question = self._analyse(request)
+        return self._mix(analysis, past, after_question, place_of(request) if self.memory.has_places else "")
 
     def gate_inputs(self, request: Request) -> GateInputs | None:
         """Return what the conversation gate looks at (of one request); None without a conversation."""
@@ -186,28 +192,41 @@ class LearnedRouter:
         """Return (the analysis of the request, the turns before it, whether the answer before it ended with a question)."""
         past: list[PriorTurn] = []
         after_question = False
+        places = iter(places_of(request.history, MAX_TURNS) if self.memory.has_places else [])
         for message in conversation_gate.window(request.history):
             if message.role == "assistant":
                 after_question = conversation_gate.ends_with_question(message)
                 continue
             analysis = self.text_stage.read(earlier_request(message))
-            decided = self._mix(analysis, past, after_question)
+            decided = self._mix(analysis, past, after_question, next(places, ""))
             past.append(PriorTurn(analysis, decided.probabilities, message))
             after_question = False
         return self.text_stage.read(request), past, after_question
 
-    def _mix(self, analysis: TextAnalysis, past: list[PriorTurn], after_question: bool) -> Trace:
+    def _mix(self, analysis: TextAnalysis, past: list[PriorTurn], after_question: bool, place: str) -> Trace:
         text = analysis.probabilities
         if not past and not len(self.memory):
             p = analysis.in_scope * text + (1 - analysis.in_scope) / len(text)
-            return Trace(analysis, p, [], 0.0, "", 0, analysis.in_scope)
+            return Trace(analysis, p, [], 0.0, "", 0, analysis.in_scope, "", None)
         inputs = self._gate_inputs(analysis, past, after_question) if past else None
         embeddings = analysis.embedding[None] if len(self.memory) else None
-        mixed = self.mixture.mix(text[None], np.array([analysis.in_scope]), inputs, embeddings)
+        mixed = self.mixture.mix(
+            text[None], np.array([analysis.in_scope]), inputs, embeddings, [place] if place else None
+        )
         age = int(mixed.source_turn[0])
         source = past[-1 - age].message.content if past else ""
         share, in_scope = float(mixed.carried_share[0]), float(mixed.in_scope[0])
-        return Trace(analysis, mixed.probabilities[0], mixed.neighbours[0], share, source, age, in_scope)
+        return Trace(
+            analysis,
+            mixed.probabilities[0],
+            mixed.neighbours[0],
+            share,
+            source,
+            age,
+            in_scope,
+            mixed.contexts[0],
+            mixed.corrections[0],
+        )
 
     def _gate_inputs(self, analysis: TextAnalysis, past: list[PriorTurn], after_question: bool) -> GateInputs:
         newest_first = past[: -conversation_gate.MAX_TURNS - 1 : -1]
@@ -228,6 +247,9 @@ class LearnedRouter:
     def _reasons(self, trace: Trace, route: str) -> tuple[Reason, ...]:
         """Return the decision's reasons in words, those that decided first."""
         reasons: list[Reason] = []
+        if (correction := trace.correction) is not None:
+            weight = round(MARGIN * correction.weight, 1)
+            reasons.append(Reason(f"you marked this request as {correction.route}", correction.route, weight))
         if trace.carried_share >= 0.4:
             source = f"‘{one_line(trace.source, 40)}’"
             text = (
@@ -238,7 +260,7 @@ class LearnedRouter:
             reasons.append(Reason(text, route, round(trace.carried_share * 5, 1)))
         for near in trace.neighbours[:2]:
             label = near.label
-            if near.share > 0.2 and label.key >= 0:
+            if near.share > 0.2 and label.key >= 0 and label is not correction:
                 text = f"you marked ‘{one_line(label.text, 40)}’ as {'not ' if label.negative else ''}{label.route}"
                 reasons.append(Reason(text, label.route, round(near.share * label.strength, 1)))
         if trace.in_scope < 0.6:
@@ -262,21 +284,45 @@ class LearnedRouter:
 
     # -- learning ------------------------------------------------------------------------------------------------
     def learn(self, label: Label) -> None:
-        """Learn a label: the next request like it is decided by it. Takes less than a millisecond."""
+        """Learn a label: the same request in the same place goes to its route, similar ones move. Less than a millisecond."""
         self.memory.remove(label.key)
         trace = self.trace(label.request)
-        scores = log(self.mixture.with_priorities(trace.probabilities))
-        index = self._routes.index(label.route)
-        others = float(np.delete(scores, index).max()) if len(scores) > 1 else 0.0
-        if label.negative:
-            strength = -float(np.clip(scores[index] - others, *_NEGATIVE_STRENGTH))
-        else:
-            strength = label.weight * float(np.clip(others - scores[index] + MARGIN, 0.0, MAX_STRENGTH))
-        context = self._routes[int(trace.probabilities.argmax())] if trace.carried_share >= 0.5 else ""
-        self.restore(
-            StoredLabel(label.key, label.request.text[:_STORED_TEXT], label.route, strength, context),
-            trace.analysis.embedding,
+        stored = StoredLabel(
+            label.key,
+            label.request.text[:_STORED_TEXT],
+            label.route,
+            label.negative,
+            weight=label.weight,
+            context=trace.context,
+            place=place_of(label.request),
         )
+        embedding = trace.analysis.embedding
+        self.memory.add(stored, embedding)
+        strength = self._strength(stored, trace.analysis)
+        self.restore(stored._replace(strength=strength), embedding)
+
+    def _strength(self, label: StoredLabel, analysis: TextAnalysis) -> float:
+        """Return how far the score of a label's route must move for its own request, where the move acts: on the text's scores.
+
+        Args:
+            label: In memory already, with strength 0: older labels that it contradicts have lost their standing.
+            analysis: Of its request.
+        """
+        neighbours = self.memory.neighbours(self.memory.similarity(analysis.embedding[None])[0], label.context)
+        moves = score_moves(neighbours)
+        text = log(self.mixture.with_priorities(analysis.probabilities))
+        scores = text + [moves.get(route, 0.0) for route in self._routes]
+        index = self._routes.index(label.route)
+        others = float(np.delete(scores, index).max(initial=-np.inf)) if len(scores) > 1 else float(scores[index])
+        if label.negative:
+            return -float(np.clip(scores[index] - others, *_NEGATIVE_STRENGTH))
+        missing = others + MARGIN - float(scores[index])
+        if missing <= 0:
+            return 0.0
+        positive = max(
+            (one.share * one.label.strength for one in neighbours if one.label.route == label.route), default=0.0
+        )
+        return label.weight * float(np.clip(missing + max(0.0, positive), 0.0, MAX_STRENGTH))
 
     def restore(self, label: StoredLabel, embedding: Float32s) -> None:
         """Put a label that was learned before into memory.

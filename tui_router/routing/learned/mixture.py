@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,14 @@ from tui_router.core.fleet import Fleet
 from tui_router.routing.arrays import Float32s, Floats, Ints
 from tui_router.routing.learned import conversation_gate
 from tui_router.routing.learned.conversation_gate import GateInputs
-from tui_router.routing.learned.knn_memory import MIN_SIMILARITY, KnnMemory, Neighbour, score_moves
+from tui_router.routing.learned.knn_memory import (
+    MARGIN,
+    MIN_SIMILARITY,
+    KnnMemory,
+    Neighbour,
+    StoredLabel,
+    score_moves,
+)
 from tui_router.routing.linear.probabilities import log, softmax
 
 _SMALL_TALK_ROUTE = "simple_chat"
@@ -29,6 +37,10 @@ class Mixed(NamedTuple):
     """The turn that gave most, counted back from the request: 0 is the one before it. Shape (n,)."""
     in_scope: Floats
     """Shape (n,)."""
+    contexts: list[str]
+    """The route of the conversation that each follows up, whatever labels there are; empty for one that stands for itself."""
+    corrections: list[StoredLabel | None]
+    """The label of the same request in the same place, which decided each."""
 
 
 class Mixture:
@@ -55,7 +67,14 @@ class Mixture:
         """Return the probabilities weighted by the routes' priorities; they sum to 1. Shape (..., routes)."""
         return p if self._equal_priorities else softmax(log(p) + self._log_priority)
 
-    def mix(self, text: Floats, in_scope: Floats, inputs: GateInputs | None, embeddings: Float32s | None) -> Mixed:
+    def mix(
+        self,
+        text: Floats,
+        in_scope: Floats,
+        inputs: GateInputs | None,
+        embeddings: Float32s | None,
+        places: Sequence[str] | None,
+    ) -> Mixed:
         """Decide n requests.
 
         Args:
@@ -63,6 +82,7 @@ class Mixture:
             in_scope: Of each. Shape (n,).
             inputs: Of the gate; None when the requests have no conversation.
             embeddings: Of the requests (n, dimensions); None when the memory is empty.
+            places: Of the requests; None when no label has a place.
         """
         n = len(text)
         share: Floats = np.zeros(n)
@@ -71,14 +91,14 @@ class Mixture:
             carried, source = conversation_gate.carried_over(inputs.past)
             features = conversation_gate.gate_features(inputs, carried, source)
             share = conversation_gate.carry_share(self.gate_weights, features)
+        contexts = [self.routes[i] if s >= 0.5 else "" for i, s in zip(carried.argmax(axis=1), share, strict=True)]
         neighbours: list[list[Neighbour]] = [[]] * n
         if embeddings is not None:
             label_share, moves = np.zeros(n), np.zeros(text.shape)
             similarity = self.memory.similarity(embeddings)
             near = np.flatnonzero((similarity > MIN_SIMILARITY).any(axis=1))
             for i in near.tolist():
-                context = self.routes[int(carried[i].argmax())] if share[i] >= 0.5 else ""
-                neighbours[i] = self.memory.neighbours(similarity[i], context)
+                neighbours[i] = self.memory.neighbours(similarity[i], contexts[i])
                 positive = (one.share for one in neighbours[i] if not one.label.negative and one.label.key >= 0)
                 label_share[i] = max(positive, default=0.0)
                 by_route = score_moves(neighbours[i])
@@ -90,4 +110,20 @@ class Mixture:
         in_scope = np.maximum(in_scope, share)
         p = (1 - share)[:, None] * text + share[:, None] * carried
         p = in_scope[:, None] * p + ((1 - in_scope) / text.shape[1])[:, None]
-        return Mixed(p, neighbours, share, source, in_scope)
+        corrections = [self.memory.at_place(place) for place in places or [""] * n]
+        for i, label in enumerate(corrections):
+            if label is not None:
+                p[i] = self.corrected(p[i], label)
+                share[i], in_scope[i] = 0.0, 1.0
+        return Mixed(p, neighbours, share, source, in_scope, contexts, corrections)
+
+    def corrected(self, p: Floats, label: StoredLabel) -> Floats:
+        """Return the probabilities with the label's route first, its priority included, by at least its margin. Shape (routes,).
+
+        How far they must move is worked out here, after conversation, scope and every model, so that a correction always takes.
+        """
+        scores = log(p) + self._log_priority
+        route = self.routes.index(label.route)
+        others = np.delete(scores, route).max(initial=-np.inf)
+        scores[route] = max(scores[route], others + MARGIN * label.weight)
+        return softmax(scores - self._log_priority)

@@ -104,7 +104,7 @@ def _row(router: LearnedRouter, label: Label) -> FitRow | None:
     request = label.request
     if label.negative or request.shows_image:
         return None
-    if request.history and router.trace(request).carried_share >= 0.5:
+    if request.history and router.trace(request).context:
         return None
     analysis = router.text_stage.read(request)
     form = form_features(analysis.evidence.view.text)

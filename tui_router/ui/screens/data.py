@@ -47,21 +47,32 @@ class DataScreen(ListScreen):
     """Examples, the issues found in them, and what a person decides about each."""
 
     BINDINGS: ClassVar = [
-        Binding("f4", "leave", "chat", show=False, id="leave_data"),
-        Binding("1", "kind(0)", "suspects", id="data_suspects"),
-        Binding("2", "kind(1)", "conflicts", id="data_conflicts"),
-        Binding("3", "kind(2)", "private", id="data_private"),
-        Binding("4", "kind(3)", "duplicates", id="data_duplicates"),
-        Binding("5", "kind(4)", "all", id="data_all"),
-        Binding("n", "move(1)", "next", id="data_next"),
-        Binding("e", "keep", "keep", id="data_keep"),
-        Binding("l", "relabel", "relabel", id="data_relabel"),
-        Binding("d", "drop", "drop", id="data_drop"),
-        Binding("u", "undo", "undo", id="data_undo"),
-        Binding("slash", "search", "search", id="data_search"),
-        Binding("g", "generate('routing')", "generate requests", id="data_generate"),
-        Binding("G", "generate('tool-use')", "generate tool calls", id="data_tool_use"),
-        Binding("x", "app.export", "export", id="data_export"),
+        Binding("1", "kind(0)", "suspects", id="data_suspects", tooltip="Show examples that may be mislabelled"),
+        Binding("2", "kind(1)", "conflicts", id="data_conflicts", tooltip="Show requests with two routes"),
+        Binding("3", "kind(2)", "private", id="data_private", tooltip="Show examples with private data"),
+        Binding("4", "kind(3)", "duplicates", id="data_duplicates", tooltip="Show duplicates"),
+        Binding("5", "kind(4)", "all", id="data_all", tooltip="Show all examples"),
+        Binding("n", "move(1)", "next", id="data_next", tooltip="Select the next entry"),
+        Binding("e", "keep", "keep", id="data_keep", tooltip="Keep the example as it is"),
+        Binding("l", "relabel", "relabel", id="data_relabel", tooltip="Give the example another route"),
+        Binding("d", "drop", "drop", id="data_drop", tooltip="Leave the example out of training"),
+        Binding("u", "undo", "undo", id="data_undo", tooltip="Undo the last decision"),
+        Binding("slash", "search", "search", id="data_search", tooltip="Find examples by text or route"),
+        Binding(
+            "g",
+            "generate('routing')",
+            "generate requests",
+            id="data_generate",
+            tooltip="Have a model generate requests, or stop it",
+        ),
+        Binding(
+            "G",
+            "generate('tool-use')",
+            "generate tool calls",
+            id="data_tool_use",
+            tooltip="Have a model generate conversations with tool calls, or stop it",
+        ),
+        Binding("x", "app.export", "export", id="data_export", tooltip="Go to the Export screen"),
     ]
 
     screen_name = "F4 Data"

@@ -202,7 +202,10 @@ def _shortened(row: dict[str, Any]) -> str:
 def _short(value: Any) -> Any:
     """A value of a row whose long texts keep their two ends."""
     if isinstance(value, str):
-        return value if len(value) <= _TEXT else f"{value[: _TEXT - 14]} … {value[-10:]}"
+        if len(value) <= _TEXT:
+            return value
+        start, end = value[: _TEXT - 14], value[-10:]
+        return f"{start.rpartition(' ')[0] or start} … {end.partition(' ')[2] or end}"
     if isinstance(value, list):
         return [_short(one) for one in value]
     return {name: _short(one) for name, one in value.items()} if isinstance(value, dict) else value

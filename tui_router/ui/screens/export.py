@@ -27,18 +27,43 @@ class ExportScreen(PanelScreen):
     """Two tabs, a form each: a dataset, a trained router."""
 
     BINDINGS: ClassVar = [
-        Binding("f6", "leave", "chat", show=False, id="leave_export"),
-        Binding("m", "tab", "dataset, model", id="export_tab"),
+        Binding("m", "tab", "dataset, model", id="export_tab", tooltip="Switch between dataset and trained router"),
         # With priority: where the screen scrolls as a whole, its scrolling would take the arrows.
-        Binding("up,k", "move(-1)", "field", show=False, id="export_up", priority=True),
-        Binding("down,j", "move(1)", "field", show=False, id="export_down", priority=True),
-        Binding("left,h", "change(-1)", "change", show=False, id="export_less", priority=True),
-        Binding("right,l,space", "change(1)", "change", show=False, id="export_more", priority=True),
-        Binding("d", "destination", "folder", id="export_folder"),
-        Binding("x,enter", "export", "export", id="export_now"),
-        Binding("c", "copy", "copy command", id="export_copy"),
-        Binding("r", "run_command", "run command", id="export_run"),
-        Binding("o", "promote", "promote", id="export_promote"),
+        Binding(
+            "up,k", "move(-1)", "field", show=False, id="export_up", tooltip="Select the field above", priority=True
+        ),
+        Binding(
+            "down,j", "move(1)", "field", show=False, id="export_down", tooltip="Select the field below", priority=True
+        ),
+        Binding(
+            "left,h",
+            "change(-1)",
+            "change",
+            show=False,
+            id="export_less",
+            tooltip="The field's previous value",
+            priority=True,
+        ),
+        Binding(
+            "right,l,space",
+            "change(1)",
+            "change",
+            show=False,
+            id="export_more",
+            tooltip="The field's next value",
+            priority=True,
+        ),
+        Binding("d", "destination", "folder", id="export_folder", tooltip="Name the folder to write to"),
+        Binding("x,enter", "export", "export", id="export_now", tooltip="Write the export"),
+        Binding("c", "copy", "copy command", id="export_copy", tooltip="Copy the command that serves the export"),
+        Binding("r", "run_command", "run command", id="export_run", tooltip="Run the command that serves the export"),
+        Binding(
+            "o",
+            "promote",
+            "promote",
+            id="export_promote",
+            tooltip="Make the trained router champion, if it passes its gate",
+        ),
     ]
     screen_name = "F6 Export"
 

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from tui_router.insight.findings import Finding
     from tui_router.insight.replay import Move, ReplayResult
 
-_BY = "Replayed with the rules router; the learned router uses them as one input."
+_BY = "Replayed with the champion, the router whose decision is acted on."
 
 
 class FleetChangeScreen(ListScreen):
     """One proposal."""
 
     BINDINGS: ClassVar = [
-        Binding("enter", "open", "show turn", id="change_open"),
-        Binding("a", "apply", "apply", id="change_apply"),
+        Binding("enter", "open", "show turn", id="change_open", tooltip="Show the selected turn"),
+        Binding("a", "apply", "apply", id="change_apply", tooltip="Write the change into fleet.toml"),
     ]
     screen_name = "Try it"
     shown_keys = (("jk", "move"), ("⏎", "show turn"), ("a", "apply"), ("esc", "cancel"))
@@ -58,19 +58,23 @@ class FleetChangeScreen(ListScreen):
 
     async def _try(self) -> None:
         from tui_router.insight.findings import simulate_change
+        from tui_router.learning.changed_fleet import champion_for
         from tui_router.store.store_errors import StoreError
 
         self.set_status("replaying all turns …")
         fleet, toml = self.engine.config.fleet, self.finding.toml
         try:
-            self.replayed = found = await asyncio.to_thread(lambda: simulate_change(toml, self.all_turns(), fleet))
+            champion = champion_for(self.engine.router_service.loaded())
+            self.replayed = found = await asyncio.to_thread(
+                lambda: simulate_change(toml, self.all_turns(), fleet, champion)
+            )
             otherwise = await asyncio.to_thread(self._without_rules) if found is None else ""
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             self.set_status("the store cannot be read")
             return
         if found is None:
             self.set_status(otherwise)
-            self.listed.rows.set_lines(line(("This change does not affect the rules router.", "$muted")))
+            self.listed.rows.set_lines(line(("This change affects no router's decisions.", "$muted")))
             return
         self.moves = sorted(found.moves, key=lambda move: (not move.fixes, not move.breaks))
         self._show()

@@ -40,7 +40,7 @@ _BROWSE: Keys = (
     ("i, enter", "write"),
     ("z", "enlarge the pane; esc goes back"),
     ("tab", "the panes"),
-    ("1-5", "choose a pane, below 100 columns"),
+    ("1-5", "choose a pane, below 120 columns"),
     ("s", "sessions"),
 )
 _ANYWHERE: Keys = (
@@ -106,15 +106,16 @@ class HelpScreen(ModalScreen[None]):
 
     Args:
         feedback: Whether this person rates; without it the keys of rating are left out.
+        first: The group of the open screen, shown before the others; empty for the conversation.
     """
 
     BINDINGS: ClassVar = [
         Binding("escape,f1,q,question_mark,enter", "dismiss_help", "close", id="close_help", tooltip="Close the help")
     ]
 
-    def __init__(self, feedback: bool) -> None:
+    def __init__(self, feedback: bool, first: str = "") -> None:
         super().__init__(classes="dialog")
-        self.feedback = feedback
+        self.feedback, self.first = feedback, first
 
     def compose(self) -> ComposeResult:
         groups = [
@@ -129,6 +130,7 @@ class HelpScreen(ModalScreen[None]):
             ("F6 Export", _EXPORT),
             ("Commands", COMMANDS),
         ]
+        groups.sort(key=lambda group: group[0] != self.first)
         rows: list[Content] = []
         for title, pairs in groups:
             rows.append(line((title, "$strong bold")))

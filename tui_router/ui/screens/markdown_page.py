@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class MarkdownPage(PanelScreen):
     """Shows the file until it is closed."""
 
-    BINDINGS: ClassVar = [Binding("g,q", "leave", "back", show=False, id="leave_page")]
+    BINDINGS: ClassVar = [Binding("g,q", "leave", "back", show=False, id="leave_page", tooltip="Close the page")]
     shown_keys = (("↑↓", "scroll"), ("esc", "back"))
 
     def __init__(self, engine: Engine, title: str, path: Path) -> None:

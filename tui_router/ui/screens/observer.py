@@ -31,10 +31,16 @@ class ObserverScreen(ListScreen):
     """Events, newest first, by level and tag."""
 
     BINDINGS: ClassVar = [
-        Binding("enter", "open", "show turns", id="observer_open"),
-        Binding("t", "tag", "tag", id="observer_tag"),
-        Binding("v", "level", "level", id="observer_level"),
-        Binding("m", "mode", "off, passive, active", id="observer_mode"),
+        Binding("enter", "open", "show turns", id="observer_open", tooltip="Show the turns that the entry is about"),
+        Binding("t", "tag", "tag", id="observer_tag", tooltip="Show entries of the next tag only"),
+        Binding("v", "level", "level", id="observer_level", tooltip="Show entries of the next level only"),
+        Binding(
+            "m",
+            "mode",
+            "off, passive, active",
+            id="observer_mode",
+            tooltip="Observe no turn, every fifth turn, every turn",
+        ),
     ]
     screen_name = "Observer"
     around, before = 14, 3

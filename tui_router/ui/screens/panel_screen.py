@@ -18,8 +18,8 @@ from textual.worker import Worker
 
 from tui_router.core.clock import local_day, now
 from tui_router.core.types import Turn
-from tui_router.ui.widgets.bars import KeysBar
-from tui_router.ui.widgets.lines import Lines, PaneHeader, Part, line
+from tui_router.ui.widgets.bars import SCREENS, KeysBar, StatusLine
+from tui_router.ui.widgets.lines import Lines, PaneHeader, Part, SplitLine, line
 from tui_router.ui.widgets.panes import Pane
 from tui_router.ui.widgets.worker_faults import report_fault
 
@@ -47,9 +47,16 @@ class PanelScreen(Screen[None]):
     """A screen of its own beside the conversation."""
 
     BINDINGS: ClassVar = [
-        Binding("escape,f2", "leave", "chat", id="leave_room"),
-        Binding("z", "enlarge", "enlarge", id="enlarge_pane"),
+        Binding("escape,f2", "leave", "chat", id="leave_screen", tooltip="Go back"),
+        Binding(
+            "z",
+            "enlarge",
+            "enlarge",
+            id="enlarge_pane",
+            tooltip="Enlarge the pane that has the focus, or give it its place back",
+        ),
     ]
+    ALLOW_IN_MAXIMIZED_VIEW = "#top, #choices, #keys"
     screen_name = ""
     """`F3 Stats`, ..."""
     shown_keys: tuple[tuple[str, str], ...] = ()
@@ -57,7 +64,9 @@ class PanelScreen(Screen[None]):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self.engine = engine
-        self.top, self.keys_bar = Lines(id="top"), KeysBar(id="keys")
+        self._name_in_strip = self.screen_name.rpartition(" ")[2]
+        self.top, self.keys_bar = StatusLine(self._name_in_strip, id="top"), KeysBar(id="keys")
+        self.choices = SplitLine(id="choices")
 
     def left(self) -> Iterable[Widget]:
         """What stands in the main column."""
@@ -73,6 +82,7 @@ class PanelScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         yield self.top
+        yield self.choices
         with VerticalScroll(classes="panel-body"):  # scrolls as a whole when narrow, column by column when wide
             yield VerticalScroll(*self.left(), classes="panel-left")
             if beside := tuple(self.right()):
@@ -83,11 +93,21 @@ class PanelScreen(Screen[None]):
         self.keys_bar.set_keys(list(self.shown_keys))
         self.first().focus()
         self.set_status("reading …")
+        self._copy_summary()
+        self.set_interval(1.0, self._copy_summary)
+
+    def _copy_summary(self) -> None:
+        """Show the models and the accuracy that the conversation's top line shows."""
+        self.top.set_summary(self.app.screen_stack[0].query_one(StatusLine).summary)
 
     def set_status(self, text: str, *marks: Part) -> None:
-        """Show the screen's name, its tabs, and a sentence in the top line."""
-        start: list[Part] = [] if self.has_class("-narrow") else [("tui-router  ", "$strong bold")]
-        self.top.set_lines(line(*start, (f"{self.screen_name} ", "$accent"), *marks, (f" {text}", "$muted")))
+        """Show the screen's tabs and a sentence below the top line; on a narrow screen in its place."""
+        name: Part = (f"{self.screen_name} ", "$accent")
+        if self.has_class("-narrow"):
+            self.choices.set_text(line(name, *marks, (f" {text}", "$muted")))
+            return
+        in_strip = any(self._name_in_strip == title for _, title in SCREENS)
+        self.choices.set_text(line(*([] if in_strip else [name]), *marks), line((text, "$muted")))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         report_fault(self, event)
@@ -138,8 +158,8 @@ class ListScreen(PanelScreen):
 
     BINDINGS: ClassVar = [
         # With priority: where the screen scrolls as a whole, its scrolling would take the arrows.
-        Binding("j,down", "move(1)", "next", id="list_next", priority=True),
-        Binding("k,up", "move(-1)", "before", id="list_before", priority=True),
+        Binding("j,down", "move(1)", "next", id="list_next", tooltip="Select the next entry", priority=True),
+        Binding("k,up", "move(-1)", "before", id="list_before", tooltip="Select the previous entry", priority=True),
     ]
     around, before = 24, 4
     """Entries that are shown, and how many of them stand before the selected one."""

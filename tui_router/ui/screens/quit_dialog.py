@@ -18,9 +18,11 @@ class QuitDialog(ModalScreen[QuitChoice]):
     """Asks what happens to a running training."""
 
     BINDINGS: ClassVar = [
-        Binding("k,enter", "answer('keep')", "keep training", id="quit_keep"),
-        Binding("p", "answer('pause')", "pause it", id="quit_pause"),
-        Binding("escape", "answer('stay')", "stay", id="quit_stay"),
+        Binding(
+            "k,enter", "answer('keep')", "keep training", id="quit_keep", tooltip="Quit and let the training go on"
+        ),
+        Binding("p", "answer('pause')", "pause it", id="quit_pause", tooltip="Quit and pause the training"),
+        Binding("escape", "answer('stay')", "stay", id="quit_stay", tooltip="Do not quit"),
     ]
 
     def __init__(self, run: str) -> None:

@@ -27,15 +27,31 @@ class ReportScreen(PanelScreen):
     """A report and its findings."""
 
     BINDINGS: ClassVar = [
-        Binding("r", "leave", "back", show=False, id="leave_report"),
-        Binding("j", "move(1)", "next finding", id="report_next"),
-        Binding("k", "move(-1)", "finding before", id="report_before"),
-        Binding("enter", "open", "show turns", id="report_open"),
-        Binding("t", "try", "try it", id="report_try"),
-        Binding("u", "undo", "undo a change", id="report_undo"),
-        Binding("left,h", "kept(-1)", "older report", show=False, id="report_older", priority=True),
-        Binding("right,l", "kept(1)", "newer report", show=False, id="report_newer", priority=True),
-        Binding("s", "save", "save", id="save_report"),
+        Binding("r", "leave", "back", show=False, id="leave_report", tooltip="Go back"),
+        Binding("j", "move(1)", "next finding", id="report_next", tooltip="Select the next finding"),
+        Binding("k", "move(-1)", "finding before", id="report_before", tooltip="Select the previous finding"),
+        Binding("enter", "open", "show turns", id="report_open", tooltip="Show the turns behind the finding"),
+        Binding("t", "try", "try it", id="report_try", tooltip="Show what the proposed change would do"),
+        Binding("u", "undo", "undo a change", id="report_undo", tooltip="Undo the newest change of fleet.toml"),
+        Binding(
+            "left,h",
+            "kept(-1)",
+            "older report",
+            show=False,
+            id="report_older",
+            tooltip="Show an older report",
+            priority=True,
+        ),
+        Binding(
+            "right,l",
+            "kept(1)",
+            "newer report",
+            show=False,
+            id="report_newer",
+            tooltip="Show a newer report",
+            priority=True,
+        ),
+        Binding("s", "save", "save", id="save_report", tooltip="Save this report in the data folder"),
     ]
     screen_name = "Report"
     shown_keys = (
@@ -72,14 +88,16 @@ class ReportScreen(PanelScreen):
     async def _make(self) -> None:
         from tui_router.insight.report import to_markdown
         from tui_router.insight.report_files import Reports, prepare_report
+        from tui_router.learning.changed_fleet import champion_for
         from tui_router.store.store_errors import StoreError
 
         engine = self.engine
         try:
             await engine.insights.count()
             store, fleet, counts = engine.opened(), engine.config.fleet, engine.insights.counted
+            champion = champion_for(engine.router_service.loaded())
             make = await engine.in_store(
-                lambda: prepare_report(store, fleet, engine.threshold, self.days, counts=counts)
+                lambda: prepare_report(store, fleet, engine.threshold, self.days, counts=counts, router_for=champion)
             )
         except (StoreError, RuntimeError):  # RuntimeError: the store's thread has ended
             await self.text.update("The store cannot be read.")

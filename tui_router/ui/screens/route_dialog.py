@@ -17,7 +17,7 @@ from tui_router.ui.widgets.lines import Lines, keys, line
 class RouteDialog(ModalScreen[str]):
     """Dismisses with a route's name, or an empty string when it was cancelled."""
 
-    BINDINGS: ClassVar = [Binding("escape", "cancel", "cancel", id="cancel_route")]
+    BINDINGS: ClassVar = [Binding("escape", "cancel", "cancel", id="cancel_route", tooltip="Close without a route")]
 
     def __init__(self, fleet: Fleet, text: str, suggested: str) -> None:
         super().__init__(classes="dialog")

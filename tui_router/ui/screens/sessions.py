@@ -25,8 +25,8 @@ class SessionsScreen(ModalScreen[str]):
     """Dismisses with a session's id, `new`, or an empty string."""
 
     BINDINGS: ClassVar = [
-        Binding("escape,ctrl+o", "leave", "close", id="close_sessions"),
-        Binding("n", "new", "new", id="new_session"),
+        Binding("escape,ctrl+o", "leave", "close", id="close_sessions", tooltip="Close without opening a conversation"),
+        Binding("n", "new", "new", id="new_session", tooltip="Start a new conversation"),
     ]
 
     def __init__(self, sessions: Sequence[Session], current: str) -> None:

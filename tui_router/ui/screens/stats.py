@@ -139,18 +139,49 @@ class StatsScreen(PanelScreen):
     """Counts of a period."""
 
     BINDINGS: ClassVar = [
-        Binding("f3", "leave", "chat", show=False, id="leave_stats"),
-        Binding("1", "period(0)", "today", id="stats_today"),
-        Binding("2", "period(1)", "7 days", id="stats_week"),
-        Binding("3", "period(2)", "30 days", id="stats_month"),
-        Binding("4", "period(3)", "all", id="stats_all"),
-        Binding("r", "report", "report", id="stats_report"),
+        Binding("1", "period(0)", "today", id="stats_today", tooltip="Count the turns of today"),
+        Binding("2", "period(1)", "7 days", id="stats_week", tooltip="Count the last 7 days"),
+        Binding("3", "period(2)", "30 days", id="stats_month", tooltip="Count the last 30 days"),
+        Binding("4", "period(3)", "all", id="stats_all", tooltip="Count all turns"),
+        Binding("r", "report", "report", id="stats_report", tooltip="Show the period's report"),
         # With priority: where the screen scrolls as a whole, its scrolling would take the arrows.
-        Binding("down,j", "move(1, 0)", "next row", show=False, id="stats_down", priority=True),
-        Binding("up,k", "move(-1, 0)", "row before", show=False, id="stats_up", priority=True),
-        Binding("right,l", "move(0, 1)", "next number", show=False, id="stats_right", priority=True),
-        Binding("left,h", "move(0, -1)", "number before", show=False, id="stats_left", priority=True),
-        Binding("enter", "open", "show turns", id="stats_open"),
+        Binding(
+            "down,j",
+            "move(1, 0)",
+            "next row",
+            show=False,
+            id="stats_down",
+            tooltip="Select a number in the next row",
+            priority=True,
+        ),
+        Binding(
+            "up,k",
+            "move(-1, 0)",
+            "row before",
+            show=False,
+            id="stats_up",
+            tooltip="Select a number in the row before",
+            priority=True,
+        ),
+        Binding(
+            "right,l",
+            "move(0, 1)",
+            "next number",
+            show=False,
+            id="stats_right",
+            tooltip="Select the next number",
+            priority=True,
+        ),
+        Binding(
+            "left,h",
+            "move(0, -1)",
+            "number before",
+            show=False,
+            id="stats_left",
+            tooltip="Select the previous number",
+            priority=True,
+        ),
+        Binding("enter", "open", "show turns", id="stats_open", tooltip="Show the turns behind the number"),
     ]
     screen_name = "F3 Stats"
     shown_keys = (

@@ -182,20 +182,22 @@ def confusion(m: Metrics, cells: Openings) -> list[Content]:
 
         return wanted
 
-    rows = [line((f"{'':<13}" + "".join(f"{name[:5]:>6}" for name in names), "$muted"))]
+    longest = max(map(len, names))
+    head = "".join(f"{fleet.digit(name) or '·':>5}" for name in names)
+    rows = [line((f"{'right, sent to':<{longest + 3}}{head}", "$muted"))]
     for label in names:
         cells.row()
         found = m.confusion.get(label, {})
         n = sum(found.values())
-        parts: list[Part] = [f"{label:<13}"]
+        parts: list[Part] = [(f"{fleet.digit(label) or ' '} ", "$muted"), f"{label:<{longest + 1}}"]
         for decided in names:
             count = found.get(decided, 0)
             if not count:
-                parts.append((f"{'·':>6}", "$muted"))
+                parts.append((f"{'·':>5}", "$muted"))
                 continue
             often = " bold on $raised" if count / n >= _OFTEN else ""
             style = ("$right" if label == decided else "$wrong") + often
-            parts.append(cells.cell(f"{count:>6}", style, f"{label}, sent to {decided}", confused(label, decided)))
+            parts.append(cells.cell(f"{count:>5}", style, f"{label}, sent to {decided}", confused(label, decided)))
         rows.append(line(*parts))
     return rows
 
@@ -237,7 +239,8 @@ def models(m: Metrics, cells: Openings) -> list[Content]:
     most = max(model.served for model in m.models.values()) or 1
     for name, model in sorted(m.models.items(), key=lambda item: -item[1].served):
         cells.row()
-        parts: list[Part] = [f"{name[:16]:<17}"]
+        rows.append(line(name))
+        parts: list[Part] = [bar(model.served / most, 15, "$s1"), "  "]
         parts.append(
             cells.cell(f"{model.served:>7,}", "", f"served by {name}", served(name)) if model.served else f"{'':>7}"
         )
@@ -252,7 +255,6 @@ def models(m: Metrics, cells: Openings) -> list[Content]:
                 f"{_seconds(model.first_token_ms):>7}{_whole(model.tokens_per_second):>6}{_seconds(model.load_ms):>6}",
             )
         )
-        rows.append(line("  ", bar(model.served / most, 46, "$s1")))
     return rows
 
 
@@ -272,14 +274,15 @@ def routers(m: Metrics, cells: Openings, cost: tuple[int, float, int]) -> list[C
     def wrong(name: str) -> Wanted:
         return lambda t: (made := grade(t, fleet)) is not None and made.right(name) is False
 
-    rows = [line((f"{'':<13}{'accuracy':<22}{'latency p50':<14}{'p95':<20}", "$muted"))]
+    longest = max(map(len, m.router_ms), default=12)
+    rows = [line((f"{'':<{longest + 1}}{'accuracy':<22}{'latency p50':<14}{'p95':<20}", "$muted"))]
     for name, spread in sorted(m.router_ms.items(), key=lambda item: -m.router_accuracy.get(item[0], Rate()).n):
         cells.row()
         right = _rate_cell(m.router_accuracy.get(name, Rate()), 22, cells, f"{name} was wrong", wrong(name))
         half, most = spread.quantile(0.5) or 0.0, spread.quantile(0.95) or 0.0
         rows.append(
             line(
-                f"{name[:12]:<13}",
+                f"{name:<{longest + 1}}",
                 right,
                 f"{f'{half:.1f} ms':<14}",
                 (f"{f'{most:.1f} ms':<11}n={spread.n:,}", "$muted"),

@@ -16,7 +16,7 @@ from tui_router.ui.widgets.lines import Lines, keys, line
 class TextDialog(ModalScreen[str | None]):
     """Dismisses with the text, or None when it was cancelled."""
 
-    BINDINGS: ClassVar = [Binding("escape", "cancel", "cancel", id="cancel_text")]
+    BINDINGS: ClassVar = [Binding("escape", "cancel", "cancel", id="cancel_text", tooltip="Close without a text")]
 
     def __init__(self, title: str, text: str = "") -> None:
         super().__init__(classes="dialog")

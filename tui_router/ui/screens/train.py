@@ -40,23 +40,30 @@ class TrainScreen(PanelScreen):
     """The runs, one of them in full, and the form of a new one."""
 
     BINDINGS: ClassVar = [
-        Binding("f5", "leave", "chat", show=False, id="leave_train"),
-        Binding("n", "new", "new run", id="train_new"),
-        Binding("s", "start", "start", id="train_start"),
-        Binding("f", "preflight", "preflight", id="train_preflight"),
-        Binding("right_square_bracket", "run(1)", "older run", id="train_older"),
-        Binding("left_square_bracket", "run(-1)", "newer run", id="train_newer"),
-        Binding("p", "pause", "pause, resume", id="train_pause"),
-        Binding("x", "ask('keep')", "stop and keep", id="train_keep"),
-        Binding("d", "ask('drop')", "stop and drop", id="train_drop"),
-        Binding("g", "gate", "gate", id="train_gate"),
-        Binding("o", "promote", "promote", id="train_promote"),
-        Binding("b", "rollback", "roll back", id="train_rollback"),
-        Binding("c", "compare", "compare", id="train_compare"),
-        Binding("v", "view", "another curve", id="train_view"),
-        Binding("m", "smooth", "smoothing", id="train_smooth"),
-        Binding("w", "note", "note", id="train_note"),
-        Binding("delete", "delete", "delete", id="train_delete"),
+        Binding("n", "new", "new run", id="train_new", tooltip="Show the form of a new run"),
+        Binding("s", "start", "start", id="train_start", tooltip="Export the data, check everything, and start"),
+        Binding("f", "preflight", "preflight", id="train_preflight", tooltip="Check everything without starting"),
+        Binding("right_square_bracket", "run(1)", "older run", id="train_older", tooltip="Show an older run"),
+        Binding("left_square_bracket", "run(-1)", "newer run", id="train_newer", tooltip="Show a newer run"),
+        Binding("p", "pause", "pause, resume", id="train_pause", tooltip="Pause the run, or resume it"),
+        Binding("x", "ask('keep')", "stop and keep", id="train_keep", tooltip="Stop the run and keep what it learned"),
+        Binding(
+            "d", "ask('drop')", "stop and drop", id="train_drop", tooltip="Stop the run and discard what it learned"
+        ),
+        Binding("g", "gate", "gate", id="train_gate", tooltip="Run the gate, or show its result"),
+        Binding("o", "promote", "promote", id="train_promote", tooltip="Make the run champion, if it passes its gate"),
+        Binding(
+            "b",
+            "rollback",
+            "roll back",
+            id="train_rollback",
+            tooltip="Make the champion before the trained router champion again",
+        ),
+        Binding("c", "compare", "compare", id="train_compare", tooltip="Draw another run beside this one"),
+        Binding("v", "view", "another curve", id="train_view", tooltip="Show another curve"),
+        Binding("m", "smooth", "smoothing", id="train_smooth", tooltip="Smooth the loss more or less"),
+        Binding("w", "note", "note", id="train_note", tooltip="Write a note about the run"),
+        Binding("delete", "delete", "delete", id="train_delete", tooltip="Delete the run and its exports"),
     ]
     screen_name = "F5 Train"
     _NEW_KEYS = (

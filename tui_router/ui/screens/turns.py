@@ -34,10 +34,10 @@ class TurnsScreen(ListScreen):
     """
 
     BINDINGS: ClassVar = [
-        Binding("y", "right", "right", id="turns_right"),
-        Binding("n", "wrong", "wrong", id="turns_wrong"),
-        Binding("u", "undo", "undo", id="turns_undo"),
-        Binding("h", "value", "high value", id="turns_value"),
+        Binding("y", "right", "right", id="turns_right", tooltip="Rate the route as right"),
+        Binding("n", "wrong", "wrong", id="turns_wrong", tooltip="Rate the route as wrong, and pick the right one"),
+        Binding("u", "undo", "undo", id="turns_undo", tooltip="Undo the latest verdict"),
+        Binding("h", "value", "high value", id="turns_value", tooltip="Give the example twice the weight in datasets"),
     ]
     screen_name = "Turns"
     around, before = 30, 6

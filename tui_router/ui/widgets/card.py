@@ -17,7 +17,7 @@ from tui_router.core.fleet import Fleet
 from tui_router.core.text import StreamCleaner, clean, one_line
 from tui_router.core.types import Answer, Turn
 from tui_router.ui.widgets.answer_parser import answer_parser
-from tui_router.ui.widgets.lines import Lines, Part, SplitLine, bar, keys, line, percent
+from tui_router.ui.widgets.lines import Lines, Part, SplitLine, Version, bar, key_versions, keys, line, percent
 
 if TYPE_CHECKING:
     from textual.widgets import Markdown
@@ -281,9 +281,9 @@ class Card(Vertical):
                     (model, "$muted"),
                 )
             )
-        rest = [name for name, _ in ranking[3:]]
+        rest = sorted((name for name, _ in ranking[3:]), key=lambda name: self.fleet.digit(name) or 10)
         if rest:
-            digits = " ".join(sorted(str(self.fleet.digit(name)) for name in rest))
+            digits = " ".join(str(self.fleet.digit(name)) for name in rest if self.fleet.digit(name))
             most = ranking[3][1]
             under = "each under 1%" if most < 0.01 else f"{percent(most)} or less"
             lines.append(line((digits, "$accent bold"), (f"  {', '.join(rest)}: {under}", "$muted")))
@@ -464,7 +464,7 @@ def _question(turn: Turn) -> str:
     return "Right route?"
 
 
-def rating_line(turn: Turn, *, mark: str, saved: bool, error: str) -> Content:
+def rating_strip(turn: Turn, *, mark: str, saved: bool, error: str) -> list[Version]:
     """The strip above the prompt for a turn that can be rated: the question, or what became of the verdict.
 
     Args:
@@ -472,16 +472,20 @@ def rating_line(turn: Turn, *, mark: str, saved: bool, error: str) -> Content:
         mark: A verdict that is shown and not saved yet, or empty.
         saved: Its newest verdict was written just now.
         error: Why the verdict could not be written, or empty.
+
+    Returns:
+        The line, and shorter ones for narrow screens.
     """
+    number = line((f"turn {turn.id.partition('-')[0]}", "$muted"))
     if error:
-        return line(("✗ not saved   ", "$wrong bold"), (one_line(error, 120), "$muted"))
+        return [(line(("✗ not saved   ", "$wrong bold"), (one_line(error, 120), "$muted")), number)]
     if mark:
         word = {"y": "✓ right", "n": "✗ wrong", "c": "comment", "u": "undo"}[mark]
-        return line((f"{word} …  ", "$muted"))
+        return [(line((f"{word} …  ", "$muted")), number)]
     verdict = turn.verdict
     if verdict is None:
-        question = ("undone, saved   ", "$muted") if saved else (f"{_question(turn)}   ", "$strong")
-        return line(question, keys(("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next")))
+        question = line(("undone, saved", "$muted") if saved else (_question(turn), "$strong"))
+        return key_versions(question, (("y", "right"), ("n", "wrong"), ("c", "comment"), ("⏎", "next")), number)
     if verdict.kind == "note":
         result = ("note, saved", "$muted")
     elif verdict.kind == "answer":
@@ -493,4 +497,4 @@ def rating_line(turn: Turn, *, mark: str, saved: bool, error: str) -> Content:
     else:
         result = (f"↻ {verdict.route}, saved" if verdict.route else "✗ wrong, saved", "$wrong bold")
     other = ("n", "mark wrong") if verdict.rating == "right" else ("y", "mark right")
-    return line((f"{result[0]}   ", result[1]), keys(("u", "undo"), other, ("⏎", "next")))
+    return key_versions(line(result), (("u", "undo"), other, ("⏎", "next")), number)

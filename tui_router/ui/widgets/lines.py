@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from textual.app import RenderResult
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
@@ -61,32 +63,64 @@ def accuracy(right: int, rated: int, low: float, high: float) -> list[Part]:
     ]
 
 
+Version = tuple[Content, Content]
+"""What stands at the left and at the right of a line."""
+
+
+def key_versions(lead: Content, pairs: Sequence[tuple[str, str]], right: Content) -> list[Version]:
+    """Return a line of keys, and shorter ones for when there is no room: closer, without the right part, with fewer keys."""
+    versions = [(line(lead, "  ", keys(*pairs, gap=gap)), right) for gap in ("   ", "  ")]
+    fewer = [(line(lead, "  ", keys(*pairs[:n], gap="  ")), line()) for n in range(len(pairs), 0, -1)]
+    return [*versions, *fewer]
+
+
+def cut_to_words(content: Content, width: int) -> Content:
+    """Return a text that is too wide, cut after a whole word, with `…` where something is left out."""
+    content = content.rstrip()
+    if content.cell_length <= width:
+        return content
+    kept = content.truncate(max(0, width - 2))
+    end = kept.plain.rfind(" ")
+    return line(kept[: end if end > 0 else len(kept)].rstrip(), (" …", "$muted"))
+
+
 class SplitLine(Widget):
-    """One line: left part, filler, right part. The left part gives way, with …, before the right does."""
+    """One line: left part, filler, right part. The left part gives way to the right one, in whole words."""
 
     DEFAULT_CSS = "SplitLine { height: 1; width: 1fr; }"
     fill = " "
 
     def __init__(self, left: Content | str = "", right: Content | str = "", **more: Any) -> None:
         super().__init__(**more)
-        self.left, self.right = _content(left), _content(right)
+        self._versions: list[Version] = [(_content(left), _content(right))]
 
     def set_text(self, left: Content | str, right: Content | str = "") -> None:
         """Show other parts."""
-        left, right = _content(left), _content(right)
-        if (left, right) != (self.left, self.right):
-            self.left, self.right = left, right
+        self.set_versions([(_content(left), _content(right))])
+
+    def set_versions(self, versions: list[Version]) -> None:
+        """Show the first of these that fits; when none does, the last one, cut."""
+        if versions != self._versions:
+            self._versions = versions
             self.refresh()
 
     def render(self) -> Content:
         width = self.size.width
-        gap = 1 if self.right.cell_length else 0
-        left = self.left.truncate(max(0, width - self.right.cell_length - gap), ellipsis=True)
-        free = max(0, width - left.cell_length - self.right.cell_length)
+        fitting = (one for one in self._versions if _needed(one) <= width)
+        left, right = next(fitting, self._versions[-1])
+        gap = 1 if right.cell_length else 0
+        left = cut_to_words(left, max(0, width - right.cell_length - gap))
+        free = max(0, width - left.cell_length - right.cell_length)
         filler = " " * free
         if self.fill != " " and free >= 4:
             filler = f" {self.fill * (free - 2)} " if gap else f" {self.fill * (free - 1)}"
-        return line(left, (filler, "$rule"), self.right)
+        return line(left, (filler, "$rule"), right)
+
+
+def _needed(version: Version) -> int:
+    """Cells that a version takes, with two between its parts: with one they would read as one text."""
+    left, right = version
+    return left.cell_length + right.cell_length + (2 if right.cell_length else 0)
 
 
 class PaneHeader(SplitLine):
@@ -97,11 +131,12 @@ class PaneHeader(SplitLine):
     def __init__(self, title: str, right: Content | str = "", **more: Any) -> None:
         super().__init__("", right, **more)
         self.title = title.upper()
+        self._right = _content(right)
 
     def render(self) -> Content:
         pane = self.parent
         focused = isinstance(pane, Widget) and pane.has_focus
-        self.left = line((self.title, "$accent bold" if focused else "$strong bold"))
+        self._versions = [(line((self.title, "$accent bold" if focused else "$strong bold")), self._right)]
         return super().render()
 
     def set_title(self, title: str) -> None:
@@ -112,11 +147,14 @@ class PaneHeader(SplitLine):
 
     def set_status(self, right: Content | str) -> None:
         """Show another number at the right."""
-        self.set_text(self.left, line((right, "$muted")) if isinstance(right, str) else right)
+        shown = line((right, "$muted")) if isinstance(right, str) else right
+        if shown != self._right:
+            self._right = shown
+            self.refresh()
 
 
 class Lines(Static):
-    """Lines of aligned text, cut at the edge rather than wrapped."""
+    """Lines of aligned text; one that is too wide is cut after a whole word rather than wrapped."""
 
     DEFAULT_CSS = "Lines { height: auto; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }"
 
@@ -132,6 +170,12 @@ class Lines(Static):
         same_height = shown.plain.count("\n") == self._shown.plain.count("\n")
         self._shown = shown
         self.update(shown, layout=not same_height or self.styles.text_wrap == "wrap")
+
+    def render(self) -> RenderResult:
+        width = self.content_size.width
+        if self.styles.text_wrap == "wrap" or not width:
+            return super().render()
+        return _joined(tuple(cut_to_words(part, width) for part in self._shown.split("\n", allow_blank=True)))
 
 
 class Paragraph(Static):

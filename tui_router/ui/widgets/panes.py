@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from textwrap import wrap
+from textwrap import shorten, wrap
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -15,7 +15,7 @@ from tui_router.core.clock import local
 from tui_router.core.fleet import Fleet
 from tui_router.core.statistics import wilson
 from tui_router.core.text import one_line
-from tui_router.core.types import Observation, Turn
+from tui_router.core.types import Decision, Observation, Reason, Turn
 from tui_router.ui.widgets.chart import Chart, Scale, Series
 from tui_router.ui.widgets.lines import Lines, PaneHeader, Part, SplitLine, accuracy, bar, line, percent
 
@@ -41,6 +41,12 @@ class Pane(Vertical):
 
     def on_blur(self) -> None:
         self.head.refresh()
+
+
+_ROWS, _TALL = 14, 50
+"""Rows of the decision pane, so that observer and models keep theirs in 40 rows; from the second height on it may have more."""
+_BARS, _UNLIKELY, _REASONS = 4, 0.02, 3
+"""Routes that get a bar, the probability from which on they do, and reasons that are shown. Chosen by hand, not measured."""
 
 
 class DecisionPane(Pane):
@@ -93,10 +99,23 @@ class DecisionPane(Pane):
             line((decision.route, f"{style} bold"), (" → ", "$muted"), (decision.model, "$strong bold")),
             line((percent(decision.confidence), f"{style} bold")),
         )
-        longest = max(len(name) for name, _ in decision.ranking)
+        bars = self._ranking(decision, fleet, style)
+        self._bars.set_lines(*bars)
+        self._why.set_lines(*self._reasons(turn, self._rows_left(len(bars))))
+
+    def _rows_left(self, used: int) -> int:
+        """Rows for the reasons, so that the panes below keep theirs; no limit where the pane has the screen alone."""
+        screen = self.screen
+        alone = self.has_class("-maximized") or screen.has_class("-narrow") or screen.size.height >= _TALL
+        return 100 if alone else _ROWS - used - 3  # the header, the chosen route, and the empty line
+
+    def _ranking(self, decision: Decision, fleet: Fleet, style: str) -> list[Content]:
+        """A bar for each route that is likely enough, and the others in one line."""
+        likely = [(route, p) for route, p in decision.ranking if p >= _UNLIKELY][:_BARS] or list(decision.ranking[:1])
+        longest = max(len(name) for name, _ in likely)
         width = max(8, self.size.width - longest - 8)
         rows = []
-        for place, (route, p) in enumerate(decision.ranking):
+        for place, (route, p) in enumerate(likely):
             first = place == 0
             rows.append(
                 line(
@@ -106,8 +125,17 @@ class DecisionPane(Pane):
                     (f"{percent(p):>5}", "$strong" if first else "$muted"),
                 )
             )
-        self._bars.set_lines(*rows)
-        self._why.set_lines(*self._reasons(turn))
+        rest = sorted(decision.ranking[len(likely) :], key=lambda item: fleet.digit(item[0]) or 10)
+        if rest:
+            digits = " ".join(str(fleet.digit(name)) for name, _ in rest if fleet.digit(name))
+            most = max(p for _, p in rest)
+            share = f"<{_UNLIKELY:.0%}" if most < _UNLIKELY else percent(most)
+            names = ", ".join(name for name, _ in rest)
+            if len(digits) + len(names) + len(share) + 4 > self.size.width:
+                names = f"{len(rest)} other routes"
+            space = max(1, self.size.width - len(digits) - 2 - len(names) - len(share))
+            rows.append(line((f"{digits}  {names}{' ' * space}{share}", "$muted")))
+        return rows
 
     def show_effect(self, effect: CorrectionEffect) -> None:
         """Show what a verdict changed, as long as its turn is shown."""
@@ -132,43 +160,61 @@ class DecisionPane(Pane):
         style = "$caution" if effect.controls_moved else "$muted"
         return [*rows, line(f"{'':<9}", (others if effect.controls else "no unrelated requests yet", style))]
 
-    def _reasons(self, turn: Turn) -> list[Content]:
-        decision = turn.decision
-        width = max(20, self.size.width)
-        rows: list[Content] = []
-        if self._effect is not None and self._effect.turn == turn.id:
-            rows += self._learned(self._effect)
-        labelled = {"because": False, "but": False}
-        for reason in decision.reasons[:5]:
-            word = "because" if reason.route == decision.route and reason.weight >= 0 else "but"
-            label = "" if labelled[word] else word
-            labelled[word] = True
-            route = "" if reason.route == decision.route else f" ({reason.route})"
-            weight = f"{reason.weight:+.1f}".replace("-", "−") if reason.weight else ""
-            room = width - 9 - 5
-            first, *more = wrap(one_line(reason.text, 200) + route, room) or [""]
-            rows.append(line((f"{label:<9}", "$muted"), f"{first:<{room}} ", (f"{weight:>4}", "$muted")))
-            rows += [line(f"{'':<9}{part}") for part in more]
+    def _reasons(self, turn: Turn, most: int) -> list[Content]:
+        """What a verdict changed, the reasons, and what the shadows decided, in at most so many rows."""
+        decision, width = turn.decision, max(20, self.size.width)
+        learned = self._learned(self._effect) if self._effect is not None and self._effect.turn == turn.id else []
+        ends: list[Content] = []
         if decision.classified:
-            rows.append(
-                line(
-                    (f"{'read':<9}", "$muted"),
-                    (f"‘{one_line(decision.classified, max(12, width - 28))}’", "$text"),
-                    (f" of {len(turn.request.text):,} chars", "$muted"),
-                )
-            )
+            text = one_line(decision.classified, max(12, width - 28))
+            size = f" of {len(turn.request.text):,} chars"
+            ends.append(line((f"{'read':<9}", "$muted"), f"‘{text}’", (size, "$muted")))
         if turn.route != decision.route:
-            rows.append(line((f"{'chosen':<9}", "$muted"), (turn.route, "$strong"), (" by you", "$muted")))
+            ends.append(line((f"{'chosen':<9}", "$muted"), (turn.route, "$strong"), (" by you", "$muted")))
         for shadow in turn.shadows:
             agrees = shadow.route == decision.route
-            rows.append(
+            ends.append(
                 line(
                     (f"{'shadow':<9}", "$muted"),
                     f"{shadow.router} {shadow.route} {percent(shadow.confidence)}  ",
                     ("agrees" if agrees else "differs", "$muted" if agrees else "$caution"),
                 )
             )
-        return rows
+        room = most - len(learned) - len(ends)
+        reasons = list(decision.reasons[: _REASONS if most < 100 else 5])
+        reasons.sort(key=lambda reason: not _speaks_for(reason, decision.route))
+        whole = [_reason_rows(reason, decision.route, width) for reason in reasons]
+        while sum(map(len, whole)) > max(1, room):  # first one row each, the longest first; then fewer of them
+            longest = max(range(len(whole)), key=lambda place: len(whole[place]))
+            if len(whole[longest]) > 1:
+                whole[longest] = _reason_rows(reasons[longest], decision.route, width, most=1)
+            elif len(whole) > 1:
+                whole.pop()
+            else:
+                break
+        rows, shown = [], ""
+        for reason, parts in zip(reasons, whole, strict=False):
+            word = "because" if _speaks_for(reason, decision.route) else "but"
+            label = f"{'' if word == shown else word:<9}"
+            rows += [line((label if place == 0 else " " * 9, "$muted"), part) for place, part in enumerate(parts)]
+            shown = word
+        return [*learned, *rows, *ends]
+
+
+def _speaks_for(reason: Reason, route: str) -> bool:
+    return reason.route == route and reason.weight >= 0
+
+
+def _reason_rows(reason: Reason, route: str, width: int, most: int = 9) -> list[Content]:
+    """A reason with its weight, cut after a whole word when it takes more rows than it may."""
+    room = width - 9 - 5
+    about = "" if reason.route == route else f" ({reason.route})"
+    weight = f"{reason.weight:+.1f}".replace("-", "−") if reason.weight else ""
+    parts = wrap(one_line(reason.text, 200) + about, room) or [""]
+    if len(parts) > most:
+        parts = [*parts[: most - 1], shorten(" ".join(parts[most - 1 :]), room, placeholder=" …")]
+    first, *others = parts
+    return [line(f"{first:<{room}} ", (f"{weight:>4}", "$muted")), *(line(part) for part in others)]
 
 
 _SETTLED = 8
@@ -224,6 +270,7 @@ class AccuracyPane(Pane):
         )
         self.head.set_status(line(*parts))
         self._empty.display = not rated
+        self.set_class(bool(rated), "-rated")
         self.chart.display = self._legend.display = bool(rated)
         if not rated:
             return
@@ -327,7 +374,8 @@ class ModelsPane(Pane):
         parts: list[Part] = [(f"{sign} ", style), (f"{model.name:<{longest}}", name_style)]
         if model.state == "down":
             why = one_line(model.error, 60) or "down"
-            parts.append((why, "$muted" if why == "no server" else "$wrong"))
+            room = max(8, self.size.width - longest - 2)
+            parts.append((shorten(why, room, placeholder=" …"), "$muted" if why == "no server" else "$wrong"))
             return line(*parts)
         context = f"{model.context // 1024}k" if model.context >= 1024 else str(model.context or "")
         speed = f"{model.tokens_per_second:.0f}" if model.tokens_per_second else ""
@@ -357,6 +405,10 @@ LEVELS = {
     "caution": ("!", "$caution"),
     "wrong": ("✗", "$wrong"),
 }
+
+
+_ROOMY_FEED = 14
+"""Rows from which on an entry of the feed is shown whole; below, one line of it, so that three entries stand there."""
 
 
 class ObserverPane(Pane):
@@ -400,8 +452,11 @@ class ObserverPane(Pane):
             sign, style = LEVELS[seen.level]
             clock = f"{local(seen.at):%H:%M}"
             tag = one_line(seen.tag, 40)
-            rows.append(line((f"{sign} ", style), f"{tag:<{max(1, width - 8)}}", (clock, "$muted")))
-            rows += [line((f"  {part}", "$muted")) for part in wrap(one_line(seen.text, 400), width - 2)]
+            rows.append(line((f"{sign} ", style), f"{tag:<{max(1, width - 8)}} ", (clock, "$muted")))
+            text = wrap(one_line(seen.text, 400), width - 2)
+            if len(text) > 1 and self.size.height < _ROOMY_FEED:
+                text = [shorten(" ".join(text), width - 2, placeholder=" …")]
+            rows += [line((f"  {part}", "$muted")) for part in text]
         if not rows:
             rows = [
                 line(("Servers that come and go, fallbacks and", "$muted")),

@@ -52,11 +52,11 @@ class RecipeForm(Pane):
     """A recipe that can be changed."""
 
     BINDINGS: ClassVar = [
-        Binding("up,k", "move(-1)", "field", show=False, id="form_up"),
-        Binding("down,j", "move(1)", "field", show=False, id="form_down"),
-        Binding("left,h", "change(-1)", "change", show=False, id="form_less"),
-        Binding("right,l", "change(1)", "change", show=False, id="form_more"),
-        Binding("enter", "type", "type", show=False, id="form_type"),
+        Binding("up,k", "move(-1)", "field", show=False, id="form_up", tooltip="Select the field above"),
+        Binding("down,j", "move(1)", "field", show=False, id="form_down", tooltip="Select the field below"),
+        Binding("left,h", "change(-1)", "change", show=False, id="form_less", tooltip="The field's previous value"),
+        Binding("right,l", "change(1)", "change", show=False, id="form_more", tooltip="The field's next value"),
+        Binding("enter", "type", "type", show=False, id="form_type", tooltip="Edit the field's value"),
     ]
 
     class Changed(Message):

@@ -27,7 +27,7 @@ class ChatWidgets:
     """
 
     def __init__(self, on_key: Callable[[events.Key], bool], on_paste: Callable[[str], str]) -> None:
-        self.top, self.tabs, self.keys_bar = StatusLine(id="top"), Tabs(id="tabs"), KeysBar(id="keys")
+        self.top, self.tabs, self.keys_bar = StatusLine("Chat", id="top"), Tabs(id="tabs"), KeysBar(id="keys")
         self.cards, self.welcome = CardList(id="cards"), Welcome(id="welcome")
         self.conversation = ConversationView(self.cards, on_key, id="talk")
         self.decision_strip, self.rating_strip = SplitLine(id="strip"), SplitLine(id="rate")

@@ -179,6 +179,10 @@ class NavigationController:
         edited, self._edited = self._edited, ""
         return edited
 
+    def forget_edit(self) -> None:
+        """The prompt was emptied: what is written next is a request of its own."""
+        self._edited = ""
+
     # -- panes ---------------------------------------------------------------------------------------------------
     def choose_tab(self, tab: int) -> None:
         """Open a pane of a narrow screen: 1 is the conversation, then decision, accuracy, models, observer."""

@@ -7,6 +7,8 @@ a change that concerns several of them is put together here.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, work
@@ -51,6 +53,7 @@ class ChatScreen(Screen[None]):
     """
 
     AUTO_FOCUS = "#prompt-text"
+    ALLOW_IN_MAXIMIZED_VIEW = "#top, #keys"
     BINDINGS: ClassVar = [
         Binding("escape", "escape", "browse", show=False, id="browse", tooltip="Browse the conversation")
     ]
@@ -90,14 +93,14 @@ class ChatScreen(Screen[None]):
         if turn is not None and engine is not None:
             fleet, threshold = engine.config.fleet, engine.threshold
             widgets.decision.show_turn(turn, fleet, threshold)
-            widgets.decision_strip.set_text(*bars.decision_strip(turn, fleet, threshold))
+            widgets.decision_strip.set_versions(bars.decision_strip(turn, fleet, threshold))
         self.verdicts.draw_strip(turn)
         shown = turn.id if turn is not None else ""
         for turn_id, card in self.conversation.cards.items():
             card.set_class(turn_id == shown, "-now")
             card.show_keys(turn_id == shown and self.verdicts.browsing)
         widgets.top.set_summary(self.status.summary())
-        widgets.keys_bar.set_keys(self._keys())
+        widgets.keys_bar.set_keys(self._keys(), self.verdicts.mode_word)
 
     def on_resize(self, event: events.Resize) -> None:
         width, height = event.size
@@ -351,6 +354,35 @@ class ChatScreen(Screen[None]):
             case "help" | "sessions":
                 self.app.call_later(self.app.run_action, name)
 
+    def commands(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
+        """The actions of this screen for the palette: title, what it does, and how."""
+        copy, prompt = self.navigation.copy, self.widgets.prompt.area
+        yield "Copy the answer", "Of the selected turn, else the newest", partial(copy, "answer")
+        yield "Copy a code block", "Of the answer; again: the next one", partial(copy, "block")
+        yield "Copy the request", "As it was typed", partial(copy, "request")
+        yield "Edit and send again", "The request sees the conversation before it", self.navigation.edit
+        yield "Retry", "Send the selected request once more", self.retry
+        yield "Stop the answer", "What came so far is kept", self.stop_answer
+        yield "Show or fold the reasoning", "Of the selected turn", self.navigation.toggle_thoughts
+        yield "Find in the conversation", "/find TEXT", partial(prompt.fill, "/find ")
+        yield "Attach a picture", "@image PATH", partial(prompt.insert, "@image ")
+        yield "Browse the conversation", "Select turns, rate and copy them", self.navigation.browse
+        yield (
+            "Enlarge the pane",
+            "The one that has the focus; again: give it its place back",
+            self.navigation.toggle_enlarged,
+        )
+        if self.verdicts.feedback:
+            yield "Undo the verdict", "Of the newest turn", self.verdicts.undo_newest
+        engine = self.conversation.engine
+        if engine is not None:
+            for route in engine.config.fleet.routes:
+                yield f"Pin route {route.name}", route.description, partial(self.slash.run, f"/route {route.name}")
+            for model in engine.config.fleet.models:
+                yield f"Pin model {model}", "Every request goes to it", partial(self.slash.run, f"/model {model}")
+            yield "Unpin the route", "The router decides again", partial(self.slash.run, "/route")
+            yield "Unpin the model", "The route's own model answers again", partial(self.slash.run, "/model")
+
     def action_escape(self) -> None:
         """Escape where no widget used it: out of an enlarged pane, out of a menu, else browse; in browse, stop."""
         if self.maximized is not None:
@@ -401,7 +433,10 @@ class ChatScreen(Screen[None]):
 
     def on_text_area_changed(self) -> None:
         """The keys that work depend on whether the prompt is empty, the completion on what stands in it."""
-        self.slash.complete("" if self.verdicts.writing_note else self.widgets.prompt.area.text)
+        text = self.widgets.prompt.area.text
+        if not text:
+            self.navigation.forget_edit()
+        self.slash.complete("" if self.verdicts.writing_note else text)
         self.redraw()
 
     def on_card_chosen(self, event: Card.Chosen) -> None:

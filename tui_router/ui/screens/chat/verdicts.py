@@ -14,12 +14,12 @@ from tui_router.ui.screens.chat import keyboard
 from tui_router.ui.screens.chat.chat_widgets import ChatWidgets
 from tui_router.ui.screens.chat.conversation import ConversationController
 from tui_router.ui.screens.chat.keyboard import KeyboardState
-from tui_router.ui.widgets.card import rating_line
-from tui_router.ui.widgets.lines import keys, line
+from tui_router.ui.widgets.card import rating_strip
+from tui_router.ui.widgets.lines import Version, key_versions, line
 from tui_router.ui.widgets.overlays import NONE, CommentMenu, Menu
 
 if TYPE_CHECKING:
-    from textual.content import Content
+    pass
 
 _ABOUT = {"note": "your note", "answer": "what was bad about the answer", "none": "which route is missing"}
 
@@ -111,6 +111,13 @@ class VerdictController:
         """Whether the picker or the chooser has the keys."""
         return self.keyboard.overlay in ("picker", "chooser")
 
+    @property
+    def mode_word(self) -> str:
+        """What a key does now, in a word: it writes, rates, or moves between turns."""
+        if self.writing_note:
+            return "NOTE"
+        return {"writing": "WRITE", "rating": "RATE", "browse": "BROWSE"}[self.keyboard.mode]
+
     # -- keys ----------------------------------------------------------------------------------------------------
     def perform(self, actions: Sequence[keyboard.Action]) -> None:
         """Do what the keyboard's state decided about verdicts; everything else is the screen's."""
@@ -163,6 +170,12 @@ class VerdictController:
         """Rate the newest turn: `y`, `n` or `c`, from any state."""
         if mark in ("y", "n", "c"):
             self.perform(self.keyboard.rate_newest(mark, self._conversation.newest))  # type: ignore[arg-type]
+
+    def undo_newest(self) -> None:
+        """Undo the newest turn's verdict, if it has one."""
+        turn = self._conversation.turn(self._conversation.newest)
+        if turn is not None and turn.verdict is not None:
+            self._rate(turn.id, None)
 
     # -- verdicts ------------------------------------------------------------------------------------------------
     def _commit(self, turn_id: str, what: str) -> None:
@@ -287,29 +300,27 @@ class VerdictController:
     def draw_strip(self, turn: Turn | None) -> None:
         """Draw the line above the prompt: a question, the keys that answer it, or what became of the verdict."""
         strip = self._widgets.rating_strip
-        shown = self._strip(turn) if turn is not None and self._conversation.engine is not None else None
-        strip.display = shown is not None
-        if shown is not None:
-            strip.set_text(*shown)
+        shown = self._strip(turn) if turn is not None and self._conversation.engine is not None else []
+        strip.display = bool(shown)
+        if shown:
+            strip.set_versions(shown)
 
-    def _strip(self, turn: Turn) -> tuple[Content, Content] | None:
+    def _strip(self, turn: Turn) -> list[Version]:
         number = line((f"turn {turn.id.partition('-')[0]}", "$muted"))
         state = self.keyboard
         if self._note is not None:
-            question = line(
-                (f"Write {_ABOUT[self._note[1]]}   ", "$caution bold"), keys(("⏎", "save"), ("esc", "cancel"))
-            )
-            return question, line()
+            asked = line((f"Write {_ABOUT[self._note[1]]}", "$caution bold"))
+            return key_versions(asked, (("⏎", "save"), ("esc", "cancel")), line())
         if turn.id == state.asking:
             engine = self._conversation.engine
             routes = len(engine.config.fleet.routes) if engine is not None else 0
             pairs = (("⏎", "send"), (f"1-{routes}", "other route"), ("esc", "cancel"))
-            return line(("Not sent yet   ", "$caution bold"), keys(*pairs)), number
-        rated = turn.verdict is not None
+            return key_versions(line(("Not sent yet", "$caution bold")), pairs, number)
         if not self.feedback or turn.state == "cancelled" or (state.mode != "browse" and state.target != turn.id):
-            return None
+            return []
         if state.mode == "writing":
-            return None if rated else (keys(("alt+y", "right"), ("alt+n", "wrong"), ("alt+c", "comment")), number)
+            rates = (("alt+y", "right"), ("alt+n", "wrong"), ("alt+c", "comment"))
+            return [] if turn.verdict is not None else key_versions(line(("Right route?", "$muted")), rates, number)
         card = self._conversation.cards.get(turn.id)
         saved = self._saved_turn == turn.id
-        return rating_line(turn, mark=card.mark if card else "", saved=saved, error=self._error), number
+        return rating_strip(turn, mark=card.mark if card else "", saved=saved, error=self._error)
