@@ -19,6 +19,8 @@ from tui_router.training.run_events import Evaluation
 
 BATCH = 16
 """Prompts in one forward pass when nothing is trained. Chosen by hand: it fits next to a 1B model in 8 GB."""
+TEMPERATURES = tuple(1.07**i for i in range(-20, 31))
+"""From 0.26 to 7.6."""
 
 
 class AnswerTokens(NamedTuple):
@@ -194,8 +196,7 @@ def evaluate(predictions: Sequence[RowPrediction], answers: AnswerTokens, step: 
         ),
         mass=sum(one.mass for one in predictions) / len(predictions),
         per_route=per_route,
-        log_loss=sum(-log(max(1e-9, one.probabilities[index[one.row.route]])) for one in predictions)
-        / len(predictions),
+        log_loss=calibrated_log_loss(predictions, answers),
     )
 
 
@@ -205,3 +206,15 @@ def best_temperature(predictions: Sequence[RowPrediction], answers: AnswerTokens
     return temperature(
         [CalibrationRow([log(max(1e-9, p)) for p in one.probabilities], index[one.row.route]) for one in predictions]
     )
+
+
+def calibrated_log_loss(predictions: Sequence[RowPrediction], answers: AnswerTokens) -> float:
+    """Return the mean negative log of the right route's probability at the best of TEMPERATURES, in nats.
+
+    The temperature comes first because a trained router is used at one: weights that are only too sure of themselves are not
+    worse, and without it weights from before the model had learned much looked best (`scripts/measure_training.py best`).
+    """
+    index = {route: i for i, route in enumerate(answers.routes)}
+    scores = torch.tensor([one.probabilities for one in predictions]).clamp(min=1e-9).log()
+    right = torch.tensor([index[one.row.route] for one in predictions])
+    return min(float(-log_softmax(scores / t, -1)[torch.arange(len(right)), right].mean()) for t in TEMPERATURES)

@@ -52,3 +52,18 @@ def test_a_run_tells_which_step_it_kept(full):
     best = min((one for one in curve.evals), key=lambda one: one.log_loss)
     assert curve.end.kept_step > 0 and best.log_loss <= curve.evals[0].log_loss
     assert not (full.folder / "checkpoints").exists()
+
+
+def test_a_model_that_is_only_too_sure_of_itself_is_better_than_one_that_has_learned_little():
+    from train.labels import AnswerTokens, RowPrediction, calibrated_log_loss
+    from tui_router.training.rows import TrainingRow
+
+    answers = AnswerTokens(("code", "chat"), ("A", "B"), ((1,), (2,)))
+    row = TrainingRow((), "A", "code", "k", "seed")
+
+    def loss(*probabilities):
+        return calibrated_log_loss([RowPrediction(row, (p, 1 - p), 1.0) for p in probabilities], answers)
+
+    too_sure = [0.9999] * 17 + [0.0001] * 3
+    little = [0.55] * 13 + [0.45] * 7
+    assert loss(*too_sure) < loss(*little) < 0.7

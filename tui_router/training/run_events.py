@@ -78,7 +78,7 @@ class Evaluation(Struct, frozen=True, kw_only=True, tag_field="event", tag="eval
     per_route: dict[str, tuple[int, int]]
     """Route -> (rows that are right, rows)."""
     log_loss: float = 0.0
-    """Mean negative log of the probability of the right route among the routes, in nats; 0 in files of older versions."""
+    """Mean negative log of the right route's probability at the best temperature, in nats; 0 in files of older versions."""
 
 
 class Checkpoint(Struct, frozen=True, kw_only=True, tag_field="event", tag="checkpoint"):

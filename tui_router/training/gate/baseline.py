@@ -31,8 +31,9 @@ from tui_router.core.fleet import Fleet
 from tui_router.core.types import Request
 from tui_router.learning.online_learner import OnlineLearner
 from tui_router.routing.labels import Label
+from tui_router.routing.learned.knn_memory import MAX_LABELS
 from tui_router.routing.learned.learned_router import LearnedRouter
-from tui_router.routing.learned.personal_training import with_labels
+from tui_router.routing.learned.personal_training import fit_personal_model
 from tui_router.routing.learned.shipped_model import held_out
 from tui_router.routing.router import Router
 from tui_router.routing.rules.rules_router import RulesRouter
@@ -148,7 +149,10 @@ def main() -> int:
     """Do one BaselineJob from standard input; writes a BaselineResult to standard output."""
     job = msgspec.convert(json.load(sys.stdin.buffer), BaselineJob)
     rules = RulesRouter(job.fleet)
-    router = with_labels(job.fleet, rules, job.labels) if job.labels else LearnedRouter(job.fleet, rules)
+    personal = fit_personal_model(LearnedRouter(job.fleet, rules), job.labels)
+    router = LearnedRouter(job.fleet, rules, personal=personal)
+    for label in job.labels[-MAX_LABELS:]:  # its memory would drop the others again
+        router.learn(label)
     sys.stdout.buffer.write(msgspec.json.encode(decide(router, job.requests)))
     return 0
 
