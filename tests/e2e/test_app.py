@@ -188,8 +188,9 @@ def test_help_and_every_action_open_by_key(start):
     terminal.press("esc")
     terminal.settle()
     terminal.press("ctrl+p")
+    terminal.see("Search for commands")
     terminal.press("new conv")
-    terminal.see("Start a new conversation")
+    terminal.see("Start a new conversation", "Clears the context")
 
 
 def test_from_keys_to_the_metric_the_pattern_the_report_and_the_example(start, turns, config_file, tmp_path):

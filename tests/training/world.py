@@ -58,6 +58,7 @@ precision = "float32"
 threads = 1
 [evaluation]
 eval_every = 10
+best_weights = true
 """
 
 

@@ -326,10 +326,12 @@ class RouterService:
         return await self._make_champion(before(self.loaded().ensemble), ROLLED_BACK, "caution")
 
     async def reload_promotions(self) -> None:
-        """Another process gave somebody the lead."""
+        """Read the promotions again. The process of a trained router that is champion no longer ends."""
         ensemble, context = self.loaded().ensemble, self._context
         ensemble.restore_promotions(await context.store_queue.run(lambda store: store.promotions()))
         await self.load_tuned_router()
+        if self.tuned is not None and self.champion != TUNED:
+            await self.tuned.helper.close()
         context.emit(ChampionEvent(self.champion))
 
     async def _make_champion(self, router: str, reason: str, level: NoticeLevel, run: str = "") -> Promotion:

@@ -117,7 +117,7 @@ def passes(ensemble: RouterEnsemble, run: Run, config: Config, folder: Path) -> 
         raise PromotionError(
             f"run {run.id} was never taught {', '.join(unknown)}; export the dataset again and train anew"
         )
-    verdict = evaluate_run(run, config, folder, ensemble.champion, ensemble.champion_run)
+    verdict = evaluate_run(run, config, folder, ensemble.champion, ensemble.champion_run, promoting=True)
     if not verdict.passed:
         failed = "; ".join(f"{check.name}: {check.message}" for check in verdict.checks if not check.passed)
         raise PromotionError(f"the gate refuses run {run.id}: {failed}")

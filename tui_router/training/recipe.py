@@ -78,8 +78,9 @@ class Recipe(Struct, frozen=True, kw_only=True):
     """Most rows of an evaluation while training."""
     eval_every: Annotated[int, Meta(ge=1, le=1_000_000, extra=_EVALUATION)] = 25
     """Steps between two evaluations."""
-    best_weights: Annotated[bool, Meta(extra=_EVALUATION)] = True
-    """Keep the weights of the evaluation with the least log loss, instead of those of the last step."""
+    best_weights: Annotated[bool, Meta(extra=_EVALUATION)] = False
+    """Keep the weights of the evaluation with the least log loss, instead of those of the last step. No gain has been
+    measured yet (`python -m scripts.measure_training best`), so it is off."""
 
 
 class RecipeError(TrainingError):
