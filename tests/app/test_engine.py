@@ -279,3 +279,10 @@ async def test_a_served_encoder_joins_when_the_seeds_are_embedded(world, monkeyp
     await again.open()
     assert again.router_service.learner.learned.text_stage.head.encoder == world.server.embedding
     await again.close()
+
+
+async def test_a_request_may_stand_alone_in_its_session(world):
+    first = await ask(world, "write a rust function that parses csv")
+    await ask(world, "now make it shorter", session=first.session, history=())
+    body = [r.body for r in world.server.requests if r.path == "/v1/chat/completions"][-1]
+    assert [m["content"] for m in body["messages"]] == ["now make it shorter"]

@@ -203,7 +203,7 @@ def test_from_keys_to_the_metric_the_pattern_the_report_and_the_example(start, t
         terminal.see("6/6 models")
         for number, thing in enumerate(things, 1):
             terminal.press(f"summarise the quarterly {thing}", "enter")
-            terminal.see(f"quarterly {thing}", "Right route?")
+            terminal.see(f"quarterly {thing}", "y right")
             terminal.press("n")
             terminal.see("Which route was right?")
             terminal.press("3")
@@ -211,7 +211,7 @@ def test_from_keys_to_the_metric_the_pattern_the_report_and_the_example(start, t
             terminal.press("enter")
         for number in range(1, 6):
             terminal.press(f"write a python function that adds {number}", "enter")
-            terminal.see(f"adds {number}", "Right route?")
+            terminal.see(f"adds {number}", "y right")
             terminal.press("y")
             terminal.see("✓ right, saved", f"n={len(things) + number}")
             terminal.press("enter")

@@ -204,16 +204,18 @@ class Engine:
         route: str = "",
         model: str = "",
         ask: bool = True,
+        history: tuple[Message, ...] | None = None,
     ) -> Turn:
         """Decide a request and record the turn; nothing is sent yet.
 
         With `ask`, a decision below the threshold leaves the turn in state `asking`: the person is asked before anything is
         sent. A sure decision is never held up; when its label would teach much, `turn.asked` says so, and the question
-        comes after the answer has begun. `route` and `model` pin what the person insists on. A request without a history
-        of its own gets that of its session.
+        comes after the answer has begun. `route` and `model` pin what the person insists on. The conversation before the
+        request is `history`, else the request's own, else that of its session; an empty `history` is none.
         """
         self.insights.make_way()
-        history = request.history or await self.conversation(session)
+        if history is None:
+            history = request.history or await self.conversation(session)
         whole = replace(request, history=history)
         decided = await self.router_service.decide(whole)
         decision = decided.decision

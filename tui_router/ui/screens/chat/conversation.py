@@ -150,7 +150,7 @@ class ConversationController:
         from tui_router.core.types import Request
 
         assert self.engine is not None
-        found = find(text)
+        found, earlier = find(text), self._messages_before(before) if before else None
         for note in found.notes:
             self._screen.notify(note, title="no picture", severity="warning", markup=False)
         request = Request(
@@ -158,9 +158,11 @@ class ConversationController:
             typed=text if found.text != text else "",
             attachments=found.attachments,
             has_image=bool(found.attachments),
-            history=self._messages_before(before),
+            history=earlier or (),
         )
-        turn = await self.engine.begin(request, session=self.session, route=self.pinned_route, model=self.pinned_model)
+        turn = await self.engine.begin(
+            request, session=self.session, route=self.pinned_route, model=self.pinned_model, history=earlier
+        )
         self.session = turn.session if turn.session != "unsaved" else self.session
         return turn
 
