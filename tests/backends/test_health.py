@@ -218,7 +218,7 @@ async def test_a_request_before_the_first_look_waits_until_all_were_asked(watch)
         health = watch(other=other)
         health.start(60)
         outcome = await serve(health)
-        assert outcome.failed and health.all_asked and "no model server answers" in outcome.answer.error
+        assert outcome.failed and health.all_asked and "no model server can be used" in outcome.answer.error
 
 
 async def test_a_request_has_the_servers_asked_if_nobody_does(watch, double):

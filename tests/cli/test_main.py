@@ -220,3 +220,18 @@ def test_a_verdict_is_on_the_route_that_was_acted_on(home):
     assert "the turn went there" in run("rate", pinned, "n", "--route", "code", *home, expect=2).stderr
     listed = json.loads(run("rate", pinned, "n", "--route", "simple_chat", "--json", *home).stdout)
     assert listed["verdict"]["route"] == "simple_chat" and listed["verdict"]["rating"] == "wrong"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("y", "--bad-answer"),
+        ("n", "--bad-answer", "--route", "code"),
+        ("u", "--route", "code"),
+        ("u", "--comment", "x"),
+    ],
+)
+def test_words_that_contradict_each_other_rate_nothing(home, words):
+    asked = json.loads(run("ask", "hello", "--no-answer", "--json", *home).stdout)["turn"]
+    run("rate", asked, *words, *home, expect=2)
+    assert json.loads(run("turns", "--json", *home).stdout)["turns"][0]["verdict"] is None

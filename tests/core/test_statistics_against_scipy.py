@@ -10,7 +10,7 @@ from tui_router.core.statistics import overlap, tail, wilson
 from tui_router.routing.evaluation.scores import LabelledRequest, ScoredDecision, compare
 from tui_router.routing.linear.lbfgs import minimise
 from tui_router.routing.linear.probabilities import log, log_linear_pool, softmax
-from tui_router.training.gate.gate import not_worse
+from tui_router.training.paired_tests import is_not_worse
 
 SAMPLE = st.integers(0, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -68,8 +68,9 @@ def test_not_worse_is_tangos_score_test(n, data, margin):
     ).x
     spread = n * (2 * q + margin * (1 - margin))
     statistic = (n * margin - (lost - won)) / np.sqrt(spread)
-    if abs(statistic - 1.75) > 1e-3:
-        assert not_worse(n, won, lost, margin) == (statistic >= 1.75)
+    quantile = stats.norm.isf(0.05) + 0.105
+    if abs(statistic - quantile) > 1e-3:
+        assert is_not_worse(n, won, lost, margin, 0.05) == (statistic >= quantile)
 
 
 class _Decision:

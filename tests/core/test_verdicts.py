@@ -47,3 +47,8 @@ def test_a_correction_is_of_the_route_acted_on(route, wanted, pinned):
 def test_notes_and_answers_say_nothing_of_the_route(kind, rating):
     turn = turn_with(Verdict(kind=kind, at="", rating=rating))
     assert labelled_route(turn) is None and decision_was_right(turn) is None
+
+
+def test_the_command_line_answers_no_random_check():
+    turn = turn_with(audit=0.2)
+    assert confirm(turn, source="command line").kind == "route" and confirm(turn).kind == "audit"

@@ -301,3 +301,19 @@ def test_whatever_was_rated_undone_and_restarted_the_newest_label_of_a_place_dec
     for request, route in newest.values():
         assert made.ensemble.decide(request).decision.route == route
         assert next(made.ensemble.rankings_by("learned", [request]))[0][0] == route
+
+
+def test_a_label_survives_starts_with_a_fleet_that_does_not_have_its_route(tmp_path, store):
+    legal = '[routes.legal]\ndescription = "Contracts"\nmodel = "gemma-3n-e4b"\n'
+    own, renamed = (
+        parse_config(text, None, {}) for text in (legal, legal.replace("[routes.legal]", '[routes.law]\nwas = "legal"'))
+    )
+    turn = store.record(a_turn(TEXT))
+    store.rate(turn.id, wrong("legal"))
+    without = learner(tmp_path, store)  # the route is not of this fleet
+    without.save()
+    assert routed(without) != "legal"
+    for config, name in ((own, "legal"), (renamed, "law")):
+        again = OnlineLearner(config.fleet, tmp_path, config.settings)
+        again.catch_up(store)
+        assert routed(again) == name

@@ -117,3 +117,15 @@ async def test_a_fault_of_background_work_is_reported(face):
     async with face() as f:
         f.chat.run_worker(broken(), group="count", exit_on_error=False)
         await f.until(lambda: any("ZeroDivisionError: seven" in n.message for n in f.app._notifications), "the fault")
+
+
+def test_what_is_pasted_is_never_read_as_a_key():
+    from tui_router.ui.terminal_driver import PasteSplitter
+
+    pasted = "write code a\x1b[31mred\x1b[0m end\x1b[A tail\x1b"
+    stream = f"a\x1b[200~{pasted}\x1b[201~b\x1b[B\x1b"
+    for cut in range(1, len(stream)):
+        splitter = PasteSplitter()
+        pieces = [*splitter.feed(stream[:cut]), *splitter.feed(stream[cut:])]
+        assert "".join(text for was_pasted, text in pieces if not was_pasted) == "ab\x1b[B\x1b" or cut in (2,)
+        assert cut == 2 or [text for was_pasted, text in pieces if was_pasted] == [pasted]

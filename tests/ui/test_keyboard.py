@@ -156,3 +156,17 @@ def test_without_feedback_no_key_rates():
     desk.mode = "writing"
     desk.routed("8", asking=True)
     assert desk.press("2", "2", 1.0, True) == [AnswerAsk("8", 2)], "an ask is still answered"
+
+
+def test_a_stray_letter_does_not_end_the_question_or_the_rating():
+    state = KeyboardState()
+    state.routed("1-abc", asking=True)
+    assert state.press("x", "x", 0.0, True)[-1].text == "x" and state.mode == "writing"
+    assert state.press("backspace", None, 0.1, False) is None
+    assert state.press("enter", None, 0.2, True)[0] == AnswerAsk("1-abc", 0)
+    state.answered_ask()
+    state.routed("2-abc", asking=False)
+    state.press("x", "x", 1.0, True)
+    state.press("backspace", None, 1.1, False)
+    state.press("y", "y", 2.0, True)
+    assert state.tick(3.0) == [Commit("2-abc", "right")]

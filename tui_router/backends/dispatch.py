@@ -469,6 +469,13 @@ class _Serving:
         if self.need_context:
             return f"the request does not fit into any model of the route ({self.last_error}); /new starts a shorter conversation"
         if not any(b.status.reachable for b in self.health.backends) and self.health.checked:
+            wrong = [
+                b.status.error
+                for b in self.health.backends
+                if b.status.error and "nothing answers" not in b.status.error
+            ]
+            if wrong:
+                return f"no model server can be used ({'; '.join(wrong)})"
             checked = ", ".join(b.url for b in self.health.backends)
             return f"no model server answers (checked {checked}); start one, then send this again"
         if self.last_error is not None:

@@ -112,6 +112,8 @@ def _remarks(turn: Turn) -> list[str]:
     found = [answer.error] if answer.error else []
     if answer.tool_calls:
         found.append(f"the model proposed a tool call, which is not executed: {', '.join(answer.tool_calls)}")
+    if not (answer.text.strip() or answer.tool_calls or answer.error or answer.finish == "length"):
+        found.append("the model wrote its reasoning and no answer" if answer.reasoning else "the answer is empty")
     if answer.finish == "length":
         cut = "the answer was cut off" if answer.text.strip() else "there is no answer: all went into the reasoning"
         found.append(f"{cut}, because the model's context is full or max_tokens was reached")
@@ -165,7 +167,11 @@ def _verdict(turn: Turn, args: Namespace, config: Config) -> Verdict | None:
 
     route, comment, source = known_route(args.route, config), args.comment, "command line"
     if args.verdict == "u":
+        if route or comment or args.bad_answer:
+            raise UsageError("u takes the latest verdict back and goes with no --route, --comment or --bad-answer")
         return None
+    if args.bad_answer and (args.verdict == "y" or route):
+        raise UsageError("--bad-answer says that the route was fine and the answer was not; it goes with n or c alone")
     if args.verdict == "y":
         if route and route != turn.route:
             raise UsageError(f"y says that {turn.route!r} was right; to say {route!r} instead: n --route {route}")

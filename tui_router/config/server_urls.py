@@ -42,7 +42,7 @@ def url_fault(url: str, example: str) -> str:
     if not host or not _is_host(host):
         return f"names no host, found {shown}"
     if parts.query or parts.fragment:
-        return f"has a ? or a #, which the address of a server cannot have, found {shown}"
+        return "has a ? or a #, which the address of a server cannot have"
     return ""
 
 

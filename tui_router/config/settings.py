@@ -8,6 +8,7 @@ of it and says so.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -298,5 +299,8 @@ def _with_key(backend: BackendSetting, check: Checker, environ: Mapping[str, str
         return replace(backend, api_key=backend.api_key.strip())
     if variable not in environ:
         at = ("backends", backend.name, "api_key_env")
-        check.fault(at, f"names the environment variable {variable!r}, which is not set")
+        name = (
+            repr(variable) if re.fullmatch(r"[A-Z][A-Z0-9_]*", variable) else "that it holds"
+        )  # it may be the key itself
+        check.fault(at, f"names the environment variable {name}, which is not set")
     return replace(backend, api_key=environ.get(variable, "").strip())  # a file's line break is no part of the key

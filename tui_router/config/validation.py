@@ -70,7 +70,8 @@ class Checker:
 
     def wrong(self, key: Key, expected: str, found: object) -> None:
         """Report a value that is not what was expected."""
-        self.fault(key, f"expected {expected}, found {_shown(found)}")
+        shown = "a value that is not shown" if _names_a_secret(key) else _shown(found)
+        self.fault(key, f"expected {expected}, found {shown}")
 
     def named_tables(self, data: Mapping[str, Any], key: Key) -> dict[str, Any]:
         """Return the tables below a table, such as each `[models.NAME]`; report names that cannot be shown."""
@@ -255,7 +256,15 @@ def _figure(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:g}"
 
 
+def _names_a_secret(key: Key) -> bool:
+    """Return whether a key names a password or an API key, wherever in the file a person put it."""
+    return any(word in str(part).lower() for part in key[-1:] for word in ("key", "token", "password", "secret"))
+
+
 def _shown(value: object) -> str:
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict) for one in value)):
+        return "a table" if isinstance(value, dict) else "a list of tables"  # it may hold a key
     shown = repr(value) if not isinstance(value, bool) else str(value).lower()
     shown = re.sub(r"//[^/@\s]*@", "//", shown)  # the login of a URL
+    shown = re.sub(r"([?&][^=&\s]*=)[^&\s'\"]+", r"\1...", shown)  # values of its query
     return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -8,7 +8,7 @@ from tui_router.core.types import Turn, Verdict, VerdictKind
 
 def confirm(turn: Turn, *, comment: str = "", source: str = "key") -> Verdict:
     """Return the verdict that the route acted on was right, be it decided, chosen or pinned."""
-    return Verdict(kind=_kind(turn), at=now(), rating="right", route=turn.route, comment=comment, source=source)
+    return Verdict(kind=_kind(turn, source), at=now(), rating="right", route=turn.route, comment=comment, source=source)
 
 
 def correct(turn: Turn, route: str | None, *, comment: str = "", source: str = "key") -> Verdict:
@@ -25,7 +25,7 @@ def correct(turn: Turn, route: str | None, *, comment: str = "", source: str = "
     """
     if route == turn.route:
         raise ValueError(f"turn {turn.number} went to {route} already; to say that this was right, confirm it")
-    return Verdict(kind=_kind(turn), at=now(), rating="wrong", route=route, comment=comment, source=source)
+    return Verdict(kind=_kind(turn, source), at=now(), rating="wrong", route=route, comment=comment, source=source)
 
 
 def judge(turn: Turn, route: str, *, comment: str = "", source: str = "key") -> Verdict:
@@ -35,8 +35,9 @@ def judge(turn: Turn, route: str, *, comment: str = "", source: str = "key") -> 
     return correct(turn, route, comment=comment, source=source)
 
 
-def _kind(turn: Turn) -> VerdictKind:
-    return "audit" if turn.audit else "route"
+def _kind(turn: Turn, source: str) -> VerdictKind:
+    """Return `audit` for the answer to a random check; only the dashboard shows those, the command line asks nobody."""
+    return "audit" if turn.audit and source == "key" else "route"
 
 
 def labelled_route(turn: Turn) -> str | None:

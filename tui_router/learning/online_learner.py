@@ -31,7 +31,7 @@ from tui_router.routing.ensemble.active_learning import QueryBudget, is_informat
 from tui_router.routing.ensemble.champion import ChampionChange
 from tui_router.routing.ensemble.ensemble import EnsembleDecision, EnsembleMember, RouterEnsemble
 from tui_router.routing.ensemble.grading import grade
-from tui_router.routing.labels import Label, label_of
+from tui_router.routing.labels import Label, label_of, names_a_route
 from tui_router.routing.learned import seeds
 from tui_router.routing.learned.conversation_gate import MAX_TURNS
 from tui_router.routing.learned.embedding_head import EmbeddingHead, fit_head, load_head, pack_head
@@ -274,7 +274,10 @@ class OnlineLearner:
         else:
             self.learned.learn(label)
             self._labels_since_fit += not label.negative
-        if turn.verdict is None:
+        of_unknown_route = label is None and names_a_route(turn)
+        if (
+            turn.verdict is None or of_unknown_route
+        ):  # the fleet may have the route at another start: then it is learned
             self._learned_at.pop(turn.number, None)
         else:
             self._learned_at[turn.number] = at

@@ -29,6 +29,12 @@ class Label(Struct, frozen=True, kw_only=True):
     """Against that of a full verdict, 0 to 1."""
 
 
+def names_a_route(turn: Turn) -> bool:
+    """Return whether the verdict of a turn says which route was right or wrong, be it of today's fleet or not."""
+    verdict = turn.verdict
+    return verdict is not None and verdict.rating is not None and verdict.kind != "answer"
+
+
 def label_of(turn: Turn, fleet: Fleet) -> Label | None:
     """Return what the verdict of a turn teaches, in the routes' names of today; None when it teaches nothing."""
     verdict = turn.verdict

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 from tui_router.datasets.formats import without_apostrophe
 from tui_router.datasets.importing.imported_request import LeftOut, Record
@@ -106,6 +108,19 @@ def table_records(
         yield Record(f"{name}, row {number}", dict(zip(header, values, strict=False)))
 
 
+_DAMAGED_WORKBOOK = (
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    ParseError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What openpyxl raises on workbooks whose archive, XML or cells are damaged; its documentation names none of them."""
+
+
 def is_workbook(path: Path) -> bool:
     """Return whether a ZIP archive is an Excel workbook. Raises OSError."""
     try:
@@ -125,13 +140,15 @@ def workbook_records(path: Path, name: str, leads_to_route: Callable[[str], bool
         return
     try:
         book = load_workbook(path, read_only=True, data_only=True)
-    except (InvalidFileException, KeyError, ValueError) as error:
-        yield LeftOut(name, f"is not an Excel workbook: {error}", damaged=True)
+    except (InvalidFileException, *_DAMAGED_WORKBOOK) as error:
+        yield LeftOut(name, f"is not an Excel workbook that can be read: {error}", damaged=True)
         return
     try:
         for sheet in book.worksheets:
             rows = ((number, row) for number, row in enumerate(sheet.iter_rows(values_only=True), 1))
             yield from table_records(rows, f"{name}, sheet {sheet.title}", leads_to_route)
+    except _DAMAGED_WORKBOOK as error:
+        yield LeftOut(name, f"is a damaged Excel workbook: {error}", damaged=True)
     finally:
         book.close()
 

@@ -167,12 +167,16 @@ class ConversationController:
         return turn
 
     def _messages_before(self, turn_id: str) -> tuple[Message, ...]:
-        """The messages of the shown turns before this one; none when it is the first, or not shown."""
+        """The messages of its session before this turn, as far as they are shown; none when it is the first, or not shown.
+
+        Turns of other programs stand between the cards too: they are another conversation.
+        """
         from tui_router.core.conversation import messages_of
 
         order = list(self.cards)
         earlier = order[: order.index(turn_id)] if turn_id in self.cards else []
-        return messages_of(self.cards[one].turn for one in earlier)
+        turns = [self.cards[one].turn for one in earlier]
+        return messages_of(turn for turn in turns if turn.session == self.cards[turn_id].turn.session)
 
     def send(self, turn_id: str) -> None:
         """Have a routed turn answered; before the first check of the servers is over, as soon as its model is found."""

@@ -114,13 +114,15 @@ class KeyboardState:
         self.overlay: Overlay = ""
         self.pending: Mark | None = None
         self._since = 0.0
+        self._typed_over = False
+        """Typing has left rating; when the prompt is empty again, rating goes on."""
         self._fresh = False
         """The overlay was opened by a letter that may still turn out to be typing."""
 
     # -- what happens outside the keyboard -----------------------------------------------------------------------
     def routed(self, turn: str, asking: bool) -> None:
         """A request of this person was routed: the prompt is empty, and it can be rated."""
-        self.asking = turn if asking else ""
+        self.asking, self._typed_over = turn if asking else "", False
         if self.feedback or asking:
             self.mode, self.target, self.rated = "rating", turn, False
 
@@ -163,6 +165,8 @@ class KeyboardState:
             settled = self._settle(key, typed, now)
             if settled is not None:
                 return settled
+        if self._typed_over and empty and self.mode == "writing":
+            self.mode, self._typed_over = "rating", False
         if self.mode == "rating" and empty:
             return self._rating(key, typed, now)
         if self.mode == "browse":
@@ -171,15 +175,18 @@ class KeyboardState:
             self.mode = "browse"
             return [Command("browse")]
         if typed is not None and self.mode == "rating":
-            self.mode = "writing"
+            self._type_over()
         return None
+
+    def _type_over(self) -> None:
+        self.mode, self._typed_over = "writing", True
 
     def _settle(self, key: str, typed: str | None, now: float) -> list[Action] | None:
         """A key after a mark that is not written yet."""
         mark = self.pending or ""
         if typed is not None and now - self._since < TYPING_S:
             self.pending = None
-            self.mode = "writing"
+            self._type_over()
             return [PreviewMark(self.target, ""), Insert(mark + typed)]
         if key == "escape":
             self.pending = None
@@ -205,7 +212,7 @@ class KeyboardState:
             self._since = now
             return self._open("picker" if typed == "n" else "chooser", fresh=True)
         if typed is not None:
-            self.mode = "writing"
+            self._type_over()
             return [Command("refresh"), Insert(typed)]
         return None
 
@@ -218,12 +225,12 @@ class KeyboardState:
         if typed is not None and typed in "123456789":
             return [AnswerAsk(turn, int(typed))]
         if typed is not None:
-            self.mode = "writing"
+            self._type_over()
             return [Command("refresh"), Insert(typed)]
         return None
 
     def _next(self) -> list[Action]:
-        self.mode = "writing"
+        self.mode, self._typed_over = "writing", False
         return [Command("next")]
 
     def _browse(self, key: str, typed: str | None, now: float) -> list[Action] | None:
