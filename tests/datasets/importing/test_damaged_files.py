@@ -2,7 +2,9 @@
 
 import copy
 import json
+import os
 import random
+import zipfile
 
 import pytest
 
@@ -55,3 +57,17 @@ def test_a_file_that_is_cut_or_has_random_bytes_in_it(tmp_path, name):
             (tmp_path / "file").write_bytes(damaged)
             requests, summary = read(tmp_path / "file")
             assert summary.read == len(requests)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (fault,) = read(tmp_path / "pipe")[1].left_out
+    assert "neither a file nor a folder" in fault.why
+
+
+def test_a_damaged_workbook_is_one_fault(tmp_path):
+    with zipfile.ZipFile(tmp_path / "book.xlsx", "w") as archive:
+        archive.writestr("[Content_Types].xml", "x")
+        archive.writestr("xl/workbook.xml", "x")
+    (fault,) = read(tmp_path / "book.xlsx")[1].left_out
+    assert "Excel workbook" in fault.why

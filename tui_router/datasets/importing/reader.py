@@ -262,6 +262,9 @@ def _files(path: Path) -> Iterator[tuple[Path, str] | LeftOut]:
     ChatGPT and Claude send their exports, are folders too.
     """
     if not path.is_dir():
+        if path.exists() and not path.is_file():  # a pipe or a device: reading it might never end
+            yield LeftOut(path.name, "is neither a file nor a folder", damaged=True)
+            return
         yield from _unpacked(path, path.name)
         return
     for file in sorted(path.rglob("*")):
