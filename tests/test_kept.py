@@ -74,9 +74,14 @@ def test_the_run_is_listed_and_compared(kept):
 
 def test_the_export_is_read_back(kept):
     counted = run_cli(
-        "dataset", "import", *sorted((kept / "export-messages").glob("*.jsonl")),
-        "--data-dir", kept / "new", "--config", kept / "fleet.toml",
-    )  # fmt: skip
+        "dataset",
+        "import",
+        *sorted((kept / "export-messages").glob("*.jsonl")),
+        "--data-dir",
+        kept / "new",
+        "--config",
+        kept / "fleet.toml",
+    )
     assert counted.returncode == 0, counted.stderr
     store = Store(kept / "new")
     assert {e.route for e in store.training.examples()} >= {"ledger", "code"}

@@ -13,9 +13,16 @@ def a_turn(text: str = "hello", session: str = "", **more: object) -> Turn:
     """A turn as the engine would record it, decided by the rules."""
     decision = RULES.decide(Request(text=text))
     fields = {
-        "id": "", "session": session, "at": now(), "request": Request(text=text), "decision": decision,
-        "route": decision.route, "state": "done", "answer": Answer(text="An answer."), **more,
-    }  # fmt: skip
+        "id": "",
+        "session": session,
+        "at": now(),
+        "request": Request(text=text),
+        "decision": decision,
+        "route": decision.route,
+        "state": "done",
+        "answer": Answer(text="An answer."),
+        **more,
+    }
     return Turn(**fields)
 
 

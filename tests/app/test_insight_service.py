@@ -31,9 +31,10 @@ async def world(tmp_path, monkeypatch):
         double.writes = lambda body: writes(body) if "response_format" in body else "An answer."
         address = url or await double.start()
         config = replace(
-            SHIPPED, backends=(BackendSetting(name="LM Studio", url=address),),
+            SHIPPED,
+            backends=(BackendSetting(name="LM Studio", url=address),),
             settings=replace(SHIPPED.settings, observer=mode, **settings),
-        )  # fmt: skip
+        )
         engine = Engine(config, tmp_path / "store", interactive=True)
         await engine.open()
         await engine.health.look()
@@ -84,9 +85,12 @@ async def test_active_remarks_on_every_turn_and_passive_on_every_fifth(world):
 
 @pytest.mark.parametrize(
     ("reply", "why"),
-    [("nonsense", "no JSON"), (json.dumps({"tag": "all_good", "remark": "Turn 99.", "turns": [99]}), "a turn that it was not shown"),
-     ("x" * 10_000, "no JSON")],
-)  # fmt: skip
+    [
+        ("nonsense", "no JSON"),
+        (json.dumps({"tag": "all_good", "remark": "Turn 99.", "turns": [99]}), "a turn that it was not shown"),
+        ("x" * 10_000, "no JSON"),
+    ],
+)
 async def test_what_cannot_be_shown_is_dropped_and_counted(world, reply, why):
     async with world(writes=lambda body: reply) as engine:
         await turn(engine)

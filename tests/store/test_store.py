@@ -139,8 +139,12 @@ def test_the_routing_log_has_one_line_a_turn_with_its_latest_verdict(store, turn
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["routing"]["task_type"] for line in lines] == ["code", "simple_chat"]
     assert lines[0]["feedback"] == {
-        "user_rating": -1, "kind": "route", "correct_model": "ministral-14b-reasoning", "correct_route": "reasoning", "notes": "",
-    }  # fmt: skip
+        "user_rating": -1,
+        "kind": "route",
+        "correct_model": "ministral-14b-reasoning",
+        "correct_route": "reasoning",
+        "notes": "",
+    }
     assert lines[1]["feedback"]["user_rating"] is None
     assert path.stat().st_mode & 0o777 == 0o600
     path.unlink()

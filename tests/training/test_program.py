@@ -154,8 +154,22 @@ def test_several_processes_are_one_run(full, tmp_path, data):
     chosen = replace(full.record.recipe, steps=4)
     run = world.new_run(tmp_path, chosen, data)
     command = launcher.command(*world.arguments(run))
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-              "--mixed_precision", "no", "--dynamo_backend", "no", "-m", *command[2:]]  # fmt: skip
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+        "-m",
+        *command[2:],
+    ]
     done = subprocess.run(
         launch, cwd=run.folder, env=launcher.environment(run.folder), capture_output=True, timeout=200
     )

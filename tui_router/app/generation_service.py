@@ -140,8 +140,12 @@ async def _carry_out(
         lambda messages: writer.write(
             messages, work.schema, max_tokens=_TOKENS, temperature=_TEMPERATURE, deadline_s=_DEADLINE_S
         ),
-        work, order.wanted - kept, keep, lambda tally: tell(order, kept, tally), f"{order.name} {kept}",
-    )  # fmt: skip
+        work,
+        order.wanted - kept,
+        keep,
+        lambda tally: tell(order, kept, tally),
+        f"{order.name} {kept}",
+    )
     made = GenerationOutcome(order, kept, tally, time.monotonic() - start)
     if made.done:
         await engine.in_store(lambda: path.unlink(missing_ok=True))

@@ -233,10 +233,16 @@ class InsightService:
             return
         self._context.observe(
             Observation(
-                at=now(), tag=made.tag, text=made.text, level=made.level, turns=made.turns, by=self.model, elapsed_ms=elapsed_ms,
+                at=now(),
+                tag=made.tag,
+                text=made.text,
+                level=made.level,
+                turns=made.turns,
+                by=self.model,
+                elapsed_ms=elapsed_ms,
                 tokens=written.tokens,
             )
-        )  # fmt: skip
+        )
 
     def _cannot(self) -> str:
         """Why the model cannot be asked now; empty when it can."""
