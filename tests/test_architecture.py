@@ -7,10 +7,11 @@ rooms that it may import from. A sub-folder is a room of its own.
 import ast
 import subprocess
 import sys
-from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from scripts.structure import circles, file_graph, room_graph
 
 PACKAGE = Path(__file__).parent.parent / "tui_router"
 HEAVY = ("torch", "transformers", "trl", "peft", "unsloth", "datasets")
@@ -96,27 +97,8 @@ def test_imports_point_one_way(path, room):
             assert other == room or other in ALLOWED[room] | {""}, f"{path.relative_to(PACKAGE)} may not import {name}"
 
 
-def test_the_files_form_no_circle():
-    graph = {}
-    for path, _ in modules():
-        name = ".".join(("tui_router", *path.relative_to(PACKAGE).with_suffix("").parts))
-        # An import inside `if TYPE_CHECKING` runs never; one inside a function runs later, and still ties the two files.
-        graph[name] = {other for other in imports_that_run(path) if other.startswith("tui_router.")}
-    files = set(graph)
-    TopologicalSorter({name: others & files - {name} for name, others in graph.items()}).prepare()
-
-
-def imports_that_run(path):
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            node.body = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def test_neither_files_nor_rooms_form_a_circle():
+    assert not circles(file_graph(PACKAGE)) and not circles(room_graph(PACKAGE))
 
 
 def test_only_the_screen_imports_textual_and_only_the_store_imports_tinydb():

@@ -136,3 +136,20 @@ def test_lines_are_found_through_multi_line_values():
     assert lines[("a", "x")] == 2 and lines[("a", "y")] == 5
     assert lines[("b", "0", "z")] == 9 and lines[("b", "1", "q.r")] == 11
     assert find(lines, ("a", "missing")) == 1 and find(lines, ("c",)) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[backends]\napi_key = "SEKRIT"',
+        '[[backends]]\napi_key = "SEKRIT"',
+        '[[backends.x]]\napi_key = "SEKRIT"',
+        '[backends.x]\nurl = "http://h"\napi_key_env = "sk-SEKRIT"',
+        '[backends.x]\nurl = "http://h?key=SEKRIT"',
+        '[backends.x]\nurl = "http://h"\napi_key = ["SEKRIT"]',
+    ],
+)
+def test_a_key_in_a_wrong_place_is_a_fault_that_does_not_show_it(text):
+    with pytest.raises(ConfigError) as raised:
+        parse_config(text, None, {})
+    assert "SEKRIT" not in str(raised.value)

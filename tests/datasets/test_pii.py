@@ -124,7 +124,7 @@ OTHERS = {
         r"C:\Users\Jo Doe\My Documents\letter to Mia.docx",
         r"\\nas\family\photos",
         "/mnt/data/run one/out.csv",
-        "D:/work/jo/x.py",
+        "D:/projects/jo/x.py",
     ],
 }
 AROUND = ("please use {} for it", "{}", "is {} right?", "send it: {}, thanks", "my data ({})", 'value = "{}"')
