@@ -1,6 +1,12 @@
 """What a person does all day: read back, copy, edit, go on, find a command."""
 
+import asyncio
+
 import pytest
+
+from tests.worlds import a_turn
+from tui_router.core.types import Answer
+from tui_router.store.store import Store
 
 LONG = 'I keep a list of books.\n\nHalf of the titles differ: "Garden Birds" and\n\tBirds of the garden.\n\nWhich way would you go?'
 
@@ -136,3 +142,23 @@ async def test_a_notification_covers_neither_the_prompt_nor_the_strip(face):
         place = next(i for i, text in enumerate(lines) if "something happened" in text)
         assert place < f.chat.widgets.rating_strip.region.y
         await f.see("Right route?", "› Ask anything.")
+
+
+async def test_a_retry_does_not_see_turns_of_other_programs(face):
+    async with face(threshold=0.0) as f:
+        await f.ask("write a python function")
+        other = await asyncio.to_thread(Store, f.folder)
+        foreign = a_turn("where do fish sleep", source="command line", answer=Answer(text="In reefs."))
+        await asyncio.to_thread(other.record, foreign)
+        await asyncio.to_thread(other.close)
+        await f.see("where do fish sleep")
+        await f.ask("now make it shorter")
+        await f.pilot.press("escape", "r")
+        await f.until(lambda: len(chats(f)) == 3, "the retry")
+        assert chats(f)[-1] == chats(f)[-2]
+        assert [m["role"] for m in chats(f)[-1]] == ["user", "assistant", "user"]
+
+
+def chats(face):
+    """The messages of every request that a model was sent."""
+    return [r.body["messages"] for r in face.server.requests if r.path == "/v1/chat/completions"]
