@@ -12,8 +12,8 @@ from tui_router.backends.addresses import (
     login,
     other_loopback,
     proxy_for,
-    without_login,
 )
+from tui_router.config.server_urls import without_login
 
 PROXY = {"http": "http://proxy:3128", "https": "http://proxy:3128"}
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-_LOGIN = re.compile(r"(?<=//)(?:[^/?#\s]*|[^/?#\s:]*:(?!\d+(?:[/?#]|\Z))\S*)@")
-"""A login before the host, also one whose password holds `/`, `?` or `#` that should have been written as %2F, %3F, %23."""
+from tui_router.config.server_urls import without_login
+
 _PRIVATE_NAMES = (".local", ".localhost", ".localdomain", ".lan", ".home", ".internal", ".home.arpa", ".ts.net")
 """Ends of host names that are never on the public internet (RFC 6762, RFC 8375, ICANN's `.internal`, routers, Tailscale)."""
 _SHARED = ip_network("100.64.0.0/10")
@@ -58,11 +58,6 @@ def is_private(url: str) -> bool:
         return bool(host) and ("." not in host or host.endswith(_PRIVATE_NAMES))
     shared = isinstance(address, IPv4Address) and address in _SHARED
     return address.is_private or address.is_loopback or address.is_link_local or shared
-
-
-def without_login(url: str) -> str:
-    """Return a URL without user name and password: what may be shown and stored."""
-    return _LOGIN.sub("", url, count=1)
 
 
 def login(url: str) -> tuple[str, str] | None:

@@ -22,8 +22,9 @@ from urllib.request import getproxies
 import httpx
 
 from tui_router import __version__
-from tui_router.backends.addresses import connected, is_usable, login, other_loopback, proxy_for, without_login
+from tui_router.backends.addresses import connected, is_usable, login, other_loopback, proxy_for
 from tui_router.backends.backend_errors import BackendError, classify, message_of
+from tui_router.config.server_urls import without_login
 from tui_router.core.json_value import JsonValue, decode_json
 from tui_router.core.text import one_line
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit, urlunsplit
 
-_LOGIN = re.compile(r"(?<=//)[^/?#\s]*@")
+_LOGIN = re.compile(r"(?<=//)(?:[^/?#\s]*|[^/?#\s:]*:(?!\d+(?:[/?#]|\Z))\S*)@")
+"""A login before the host, also one whose password holds `/`, `?` or `#` that should have been written as %2F, %3F, %23."""
 _ENDPOINT = re.compile(r"(/v1|/api)?(/(chat/completions|completions|models|embeddings|chat|generate|tags))?/*$")
 """What people copy together with the base URL: the path of an endpoint."""
 
 
 def without_login(url: str) -> str:
     """Return a URL without user name and password: what may be shown and stored."""
-    return _LOGIN.sub("", url)
+    return _LOGIN.sub("", url, count=1)
 
 
 def url_fault(url: str, example: str) -> str:

@@ -22,6 +22,7 @@ from tui_router.core.fleet import Fleet
 from tui_router.core.statistics import wilson
 from tui_router.core.types import Turn
 from tui_router.core.verdicts import decision_was_right
+from tui_router.routing.rules.text_features import is_other_script
 
 DriftSubject = Literal["requests", "fleet", "outcomes"]
 TURNS_PER_FALSE_ALARM = 1000
@@ -44,8 +45,6 @@ _START_EVERY = 1000
 """The monitored history begins at a turn number that is a multiple of this, so that looking again finds the same."""
 _SCRIPT_CHARS = 400
 """Characters from which the script of a request is read."""
-_LAST_LATIN = "\u024f"
-"""The last letter of Latin Extended-B; letters above it belong to other scripts."""
 
 DriftCheck = Callable[[Turn], bool | None]
 """Whether a turn shows the monitored property; None when it says nothing about it."""
@@ -236,7 +235,10 @@ def _request_properties(fleet: Fleet, threshold: float, known: Sequence[Turn]) -
     yield Property("requests", "unsure", lambda t: t.decision.confidence < threshold, "the router was unsure")
     yield Property("requests", "images", lambda t: t.request.shows_image, "an image came with the request")
     yield Property(
-        "requests", "other script", lambda t: _other_script(t.request.text), "the request was in another script"
+        "requests",
+        "other script",
+        lambda t: is_other_script(t.request.text[:_SCRIPT_CHARS]),
+        "the request was in another script",
     )
     lengths = sorted(len(t.request.text) for t in known)
     if len(lengths) >= MIN_VALUES:
@@ -296,11 +298,6 @@ def _has_failed(model: str) -> DriftCheck:
 def _fell_back(turn: Turn) -> bool | None:
     dispatch = turn.dispatch
     return None if dispatch is None or dispatch.served is None else dispatch.served != dispatch.intended
-
-
-def _other_script(text: str) -> bool:
-    letters = [c for c in text[:_SCRIPT_CHARS] if c.isalpha()]
-    return bool(letters) and sum(c > _LAST_LATIN for c in letters) > len(letters) / 2
 
 
 def _is_decided(fleet: Fleet, route: str) -> DriftCheck:
